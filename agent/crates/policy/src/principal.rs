@@ -1,0 +1,112 @@
+//! Who acts, with which program, on which database: the words that identity, policy and audit share.
+
+use serde::{Deserialize, Serialize};
+
+/// What kind of subject the identity provider vouches for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PrincipalKind {
+    /// A person.
+    Human,
+    /// A service.
+    Workload,
+    /// An AI agent that acts for somebody.
+    Agent,
+}
+
+/// A subject that an identity provider vouches for. The key is (`issuer`, `subject`); the rest is for rules and display.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Principal {
+    /// The token's `iss`.
+    pub issuer: String,
+    /// The token's `sub`.
+    pub subject: String,
+    /// Person, service or agent.
+    pub kind: PrincipalKind,
+    /// A name for people to read; never a key.
+    pub display: String,
+    /// Groups as the provider states them.
+    pub groups: Vec<String>,
+    /// Whether the provider's list of groups was whole; when not, no grant by group holds.
+    pub groups_complete: bool,
+    /// When the subject logged in, seconds since the epoch.
+    pub auth_time: Option<i64>,
+    /// The token's `acr`.
+    pub acr: Option<String>,
+}
+
+/// One who acts for the principal.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Actor {
+    /// Who vouches for the actor.
+    pub issuer: String,
+    /// The actor's name.
+    pub subject: String,
+    /// The OAuth client, where there is one.
+    pub client_id: Option<String>,
+    /// One run of the agent.
+    pub run_id: Option<String>,
+}
+
+/// How strongly the binding of a process to a principal holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Strength {
+    /// By something an unprivileged process can neither choose nor change.
+    Strong,
+    /// By something it could imitate.
+    Weak,
+}
+
+/// A verified identity: the person or service, and who acts for it (outermost first; empty for plain humans and workloads).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Identity {
+    /// On whose behalf.
+    pub principal: Principal,
+    /// Through whom.
+    pub actors: Vec<Actor>,
+    /// How it was established: `login`, `workload`, `exec`.
+    pub method: String,
+    /// How well the process is bound to it.
+    pub strength: Strength,
+    /// What it is for, as the run was started with.
+    pub purpose: Option<String>,
+}
+
+impl Identity {
+    /// What acts: an agent when one acts for the principal, else the principal's kind.
+    #[must_use]
+    pub fn acting_kind(&self) -> PrincipalKind {
+        if self.actors.is_empty() {
+            self.principal.kind
+        } else {
+            PrincipalKind::Agent
+        }
+    }
+}
+
+/// The observed process, as far as rules may ask about it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct Process {
+    /// The program file.
+    pub exe: String,
+    /// The cgroup's path.
+    pub cgroup: String,
+    /// The effective user id at connect time.
+    pub uid: u32,
+}
+
+/// The database that is spoken to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct Target {
+    /// The endpoint's name in the configuration.
+    pub endpoint: String,
+    /// `production`, `staging`, … as configured.
+    pub environment: String,
+    /// `postgres` or `mysql`.
+    pub engine: String,
+    /// The database's name.
+    pub database: String,
+    /// The database user.
+    pub database_user: String,
+}

@@ -1,0 +1,144 @@
+//! What a request does, in words that policy and audit share.
+
+use serde::{Deserialize, Serialize};
+
+/// What a statement is, as policies name it.
+///
+/// `Ddl` never appears in [`Facts`]: it stands for any of create, alter, drop and truncate in a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Kind {
+    /// `SELECT`, `TABLE`, `VALUES`, and a cursor's declaration.
+    Select,
+    /// `INSERT`.
+    Insert,
+    /// `UPDATE`.
+    Update,
+    /// `DELETE`.
+    Delete,
+    /// `MERGE`.
+    Merge,
+    /// In rules only: create, alter, drop or truncate.
+    Ddl,
+    /// Makes an object, `CREATE TABLE AS` and `SELECT INTO` included.
+    Create,
+    /// Changes an object: `ALTER`, `COMMENT`, `REINDEX`, `RENAME`, `CLUSTER`, `REFRESH`, ownership.
+    Alter,
+    /// `DROP` of any object, `DROP OWNED` included.
+    Drop,
+    /// `TRUNCATE`.
+    Truncate,
+    /// `GRANT`, `REVOKE`, default privileges, role membership, security labels.
+    Grant,
+    /// `COPY … FROM`.
+    CopyIn,
+    /// `COPY … TO`.
+    CopyOut,
+    /// `CALL`.
+    Call,
+    /// `DO`.
+    Do,
+    /// `EXPLAIN` (the explained statement's kinds are listed too).
+    Explain,
+    /// `SET`, `RESET`, `DISCARD`, and `set_config`.
+    Set,
+    /// `BEGIN`, `COMMIT`, `ROLLBACK`, savepoints, two-phase commit.
+    Transaction,
+    /// The protocol's fast-path function call.
+    FunctionCall,
+    /// A replication session or command.
+    Replication,
+    /// Everything else that reads or writes no table: `SHOW`, `LISTEN`, `NOTIFY`, `VACUUM`, `FETCH`, …
+    Utility,
+    /// Nearest-neighbour search over vectors.
+    VectorSearch,
+    /// A write of vectors.
+    EmbeddingWrite,
+    /// Not understood.
+    Unknown,
+}
+
+/// How sure the facts are; the order is from sure to not at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Confidence {
+    /// Everything the statement names is listed.
+    Exact,
+    /// Something it names could mean more than what is listed.
+    Tainted,
+    /// It runs code that the text does not show (`DO`, `CALL`).
+    Opaque,
+    /// It could not be parsed.
+    Unparsed,
+}
+
+/// A relation as the statement names it; the schema is absent where the text has none.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RelationName {
+    /// The schema, where the text names one.
+    pub schema: Option<String>,
+    /// The relation, folded as the server folds it.
+    pub name: String,
+}
+
+/// What is done with a relation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Use {
+    /// Rows are read.
+    Read,
+    /// Rows are written.
+    Write,
+    /// The object itself is made, changed or removed.
+    Define,
+}
+
+/// One relation and what is done with it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RelationUse {
+    /// Which.
+    pub relation: RelationName,
+    /// What for.
+    pub usage: Use,
+}
+
+/// What one request (a simple query with all its statements, or one `Parse`) does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// Sorted, without repetition.
+    pub kinds: Vec<Kind>,
+    /// Sorted, without repetition; CTE names are not relations.
+    pub relations: Vec<RelationUse>,
+    /// Functions called, `schema.name` where qualified; sorted, without repetition.
+    pub functions: Vec<String>,
+    /// How many statements the text holds.
+    pub statement_count: usize,
+    /// `Some(false)` when an `UPDATE` or `DELETE` anywhere in the text has no `WHERE`, or one that
+    /// is true for every row (`WHERE 1=1`, `WHERE true`); `Some(true)` when each has a real one;
+    /// `None` when there is no such statement.
+    pub has_where: Option<bool>,
+    /// The smallest constant `LIMIT` of a top-level `SELECT`.
+    pub limit: Option<u64>,
+    /// How sure all this is.
+    pub confidence: Confidence,
+    /// Why the text could not be parsed: the server's own words.
+    pub parse_error: Option<String>,
+    /// Whether the text changes what later texts mean: lexing modes, `search_path`, role.
+    pub changes_session: bool,
+    /// A hash of the text with literals removed: equal for equal shapes. Zero when unparsed.
+    pub fingerprint: u64,
+    /// The text with literals replaced; never a literal, also when unparsed.
+    pub normalised: String,
+    /// Claimed tags of a sqlcommenter comment (`/*application='x'*/`), never verified.
+    pub claimed: Vec<(String, String)>,
+}
+
+/// The session's modes that change how a text is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct SessionModes {
+    /// The session has `standard_conforming_strings = off`.
+    pub backslash_in_strings: bool,
+    /// The session's `client_encoding` is neither UTF-8 nor a superset of ASCII that is safe byte by byte.
+    pub foreign_encoding: bool,
+}

@@ -1,0 +1,192 @@
+//! What is recorded: each kind of record and what it carries.
+
+use serde::{Deserialize, Serialize};
+use weir_policy::{Decision, Identity, Target};
+use weir_sql::Facts;
+
+use crate::{capture::Origin, identity::Evidence};
+
+/// A session's opening: everything its statements have in common.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionOpened {
+    /// Unique for this journal.
+    pub session: u64,
+    /// As the kernel saw it.
+    pub origin: Origin,
+    /// What was observed of the process.
+    pub evidence: Evidence,
+    /// Who the provider says it is; `None` is unidentified.
+    pub identity: Option<Identity>,
+    /// What is spoken to; database and user as the startup packet says.
+    pub target: Target,
+    /// `application_name` as claimed.
+    pub application_name: Option<String>,
+}
+
+/// A statement as decided: dictionary entry that decision records refer to by `id`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatementDecided {
+    /// Unique for this journal.
+    pub id: u64,
+    /// What it does.
+    pub facts: Facts,
+    /// What was decided and why.
+    pub decision: Decision,
+    /// The policy's digest at that time.
+    pub policy: String,
+}
+
+/// How a request reached the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum Via {
+    /// A simple query.
+    Simple = 0,
+    /// A `Parse`: nothing runs yet, but a denial shows here.
+    Parse = 1,
+    /// An `Execute` of a portal.
+    Execute = 2,
+    /// The fast path.
+    FunctionCall = 3,
+    /// A replication command.
+    Replication = 4,
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum Ending {
+    /// The server completed it.
+    Completed = 0,
+    /// The server refused it; `sqlstate` says why.
+    Failed = 1,
+    /// weir refused it.
+    Denied = 2,
+    /// A portal stopped at its row limit and may go on.
+    Suspended = 3,
+    /// The server skipped it after an earlier error.
+    Skipped = 4,
+    /// The connection ended first.
+    Disconnected = 5,
+}
+
+/// The hot record: one request, decided, before the server can see it. Fixed size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Requested {
+    /// A [`SessionOpened`].
+    pub session: u64,
+    /// A [`StatementDecided`].
+    pub statement: u64,
+    /// How it came.
+    pub via: Via,
+    /// A keyed hash over the bound parameters' bytes; zero without parameters.
+    pub parameters_hash: u64,
+    /// Bytes of the request.
+    pub request_bytes: u64,
+}
+
+/// The hot record's other half: what came of it. Fixed size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// The sequence number of the [`Requested`] record.
+    pub request: u64,
+    /// How it ended.
+    pub ending: Ending,
+    /// Rows sent to the client.
+    pub rows: u64,
+    /// Bytes of those rows' messages, or of copy data in either direction.
+    pub bytes: u64,
+    /// From forwarding to the end, nanoseconds.
+    pub duration_ns: u64,
+    /// The server's, when it failed; five ASCII bytes.
+    pub sqlstate: [u8; 5],
+}
+
+/// Rare records, written whole as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The agent began; `resumed` when it took over what an earlier agent left in the kernel.
+    AgentStarted {
+        /// weir's version.
+        version: String,
+        /// Whether kernel programs of an earlier agent were found and taken over.
+        resumed: bool,
+        /// The policy's digest.
+        policy: String,
+        /// Whether a development issuer is trusted.
+        development_issuer: bool,
+    },
+    /// The agent ended by itself.
+    AgentStopped {
+        /// Why.
+        reason: String,
+    },
+    /// A time without an agent: what the kernel did meanwhile.
+    Gap {
+        /// When the last heartbeat of the agent before was, nanoseconds since the epoch.
+        from_ns: u64,
+        /// When this one took over.
+        until_ns: u64,
+        /// Connections that the kernel let through (`on_agent_down = "open"`).
+        passed: u64,
+        /// Connections that the kernel refused.
+        denied: u64,
+    },
+    /// A connection that weir did not govern, and why: `agent_down`, `other_namespace`, `older`.
+    Ungoverned {
+        /// Why.
+        why: String,
+        /// As the kernel saw it.
+        origin: Origin,
+    },
+    /// A connection was refused before a session began.
+    ConnectionRefused {
+        /// As the kernel saw it, where it did.
+        origin: Option<Origin>,
+        /// What was observed.
+        evidence: Option<Evidence>,
+        /// Why.
+        reason: String,
+    },
+    /// A session ended; counts over its life.
+    SessionClosed {
+        /// A [`SessionOpened`].
+        session: u64,
+        /// How.
+        reason: String,
+        /// Requests recorded.
+        requests: u64,
+        /// Bytes from the client.
+        client_bytes: u64,
+        /// Bytes from the server.
+        server_bytes: u64,
+    },
+    /// A policy was loaded.
+    PolicyLoaded {
+        /// Its digest.
+        digest: String,
+        /// Where from.
+        path: String,
+        /// Rules in it.
+        rules: usize,
+    },
+    /// A binding was made or ended: `login`, `logout`, `exec`, `expired`.
+    Binding {
+        /// What happened.
+        what: String,
+        /// Who.
+        identity: Identity,
+        /// The key it is bound to, as text.
+        key: String,
+        /// SHA-256 of the token, hex.
+        token_fingerprint: String,
+    },
+    /// Something that ought not to be: a broken invariant, a bypass attempt.
+    Incident {
+        /// What.
+        what: String,
+    },
+}

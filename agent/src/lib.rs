@@ -1,0 +1,11 @@
+//! weir, the agent: maps database connections to verified identities, decides and records each statement.
+//!
+//! A module imports from lower ones only:
+//! `cli` → `app` → `config` → `control` · `proxy` → `guard` · `sessions` → `policy` · `identity` · `audit` · `capture` · `tls`.
+//! `telemetry`, `shutdown` and `clock` are open to all.
+
+pub mod audit;
+pub mod capture;
+pub mod cli;
+pub mod clock;
+pub mod identity;
