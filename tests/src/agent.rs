@@ -212,12 +212,9 @@ impl Agent {
 ///
 /// When the path leads through something that is neither a section nor a list.
 pub fn set(config: &mut Table, path: &str, value: Value) -> Result<()> {
-    let (section, rest) = match path.split_once('.') {
-        None => {
-            config.insert(path.to_owned(), value);
-            return Ok(());
-        }
-        Some(split) => split,
+    let Some((section, rest)) = path.split_once('.') else {
+        config.insert(path.to_owned(), value);
+        return Ok(());
     };
     match config
         .entry(section)

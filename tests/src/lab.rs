@@ -137,6 +137,30 @@ impl Lab {
         command
     }
 
+    /// A command beside weir: the lab's environment, the server's second address, outside the watched cgroup.
+    #[must_use]
+    pub fn command_direct(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        self.set_environment(&mut command);
+        command.env("PGHOST", Postgres::DIRECT_HOST);
+        command
+    }
+
+    /// A command of weir that talks to the lab's agent.
+    #[must_use]
+    pub fn weir(&self, arguments: &[&str]) -> Command {
+        self.agent.weir(arguments)
+    }
+
+    /// Runs SQL behind weir's back and returns the rows: unaligned, one a line.
+    ///
+    /// # Errors
+    ///
+    /// When a statement fails.
+    pub fn admin(&self, sql: &str) -> Result<String> {
+        self.postgres().admin(Postgres::DATABASE, sql)
+    }
+
     /// Gives any command the lab's environment and takes away what it would inherit of libpq's.
     pub fn set_environment(&self, command: &mut Command) {
         for variable in CLIENT_VARIABLES {
