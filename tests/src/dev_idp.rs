@@ -37,7 +37,8 @@ impl DevIdp {
                 &format!("{ADDRESS}:{port}"),
                 "--ready-file",
             ])
-            .arg(&ready);
+            .arg(&ready)
+            .current_dir(folder);
         let service = Service::start(
             "weir dev-idp",
             command,
