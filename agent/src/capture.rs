@@ -31,12 +31,13 @@ mod settings;
 mod sock_diag;
 mod sys;
 
+pub use agent_ebpf::ABI;
 pub use attach::{Capture, Takeover, Unattended};
 pub use btf::BtfError;
 pub use cgroups::{cgroup_path, cgroup2_mount, enter};
 pub use counters::Counters;
 pub use error::CaptureError;
-pub use events::{EventSource, Ungoverned, UngovernedConnection};
+pub use events::{EventSource, EventStream, Ungoverned, UngovernedConnection};
 pub use listeners::{ListenerPorts, listeners};
 pub use older::{Fate, Older};
 pub use origins::{Marker, Origin, Origins};

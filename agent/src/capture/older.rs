@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap as Map, HashSet},
     fs, io,
+    net::SocketAddr,
     os::fd::{AsFd, BorrowedFd},
     sync::PoisonError,
     time::Duration,
@@ -23,6 +24,8 @@ pub struct Older {
     /// Who and where to, as far as `/proc` tells: `tgid` is zero when no process could be found,
     /// `start_boottime_ns` is rounded to clock ticks, `connected_at_ns` is zero.
     pub origin: Origin,
+    /// The client's own end.
+    pub client: SocketAddr,
     /// What became of it.
     pub fate: Fate,
 }
@@ -72,6 +75,7 @@ impl Capture {
             let owner = processes.get(&socket.inode).copied().unwrap_or_default();
             found.push(Older {
                 origin: self.describe(socket, endpoint, owner),
+                client: socket.local,
                 fate,
             });
         }
