@@ -21,6 +21,7 @@ mod counters;
 mod error;
 mod events;
 mod listeners;
+mod namespaces;
 mod older;
 pub mod origins;
 mod pins;

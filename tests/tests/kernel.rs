@@ -641,6 +641,41 @@ fn an_older_connection_is_reported_and_lives() {
 }
 
 #[test]
+fn an_older_connection_of_another_namespace_lives_and_is_reported() {
+    let bench = Bench::new();
+    let mut client = bench.spawn_client(
+        "import ctypes\n\
+         assert ctypes.CDLL(None).unshare(0x40000000) == 0\n\
+         os.system('ip link set lo up')\n\
+         server = socket.create_server(('127.0.0.1', PORT))\n\
+         s = socket.create_connection(('127.0.0.1', PORT))\n\
+         far, _ = server.accept()\n\
+         far.settimeout(2)\n\
+         say({'pid': os.getpid()})\n\
+         sys.stdin.readline()\n\
+         say(outcome(lambda: [s.send(b'hello'), far.recv(5).decode()]))",
+    );
+    let mut output = std::io::BufReader::new(client.stdout.take().expect("a pipe"));
+    let mut line = || -> Value {
+        let mut text = String::new();
+        std::io::BufRead::read_line(&mut output, &mut text).expect("a line");
+        serde_json::from_str(&text).expect("JSON")
+    };
+    let pid = line()["pid"].clone();
+
+    let mut acceptor = bench.acceptor_with(json!({"existing": "kill"}));
+
+    let older = &acceptor.ready["older"];
+    assert_eq!(older.as_array().map(Vec::len), Some(1), "{older}");
+    assert_eq!(older[0]["fate"], "reported");
+    assert_eq!(older[0]["origin"]["tgid"], pid);
+    writeln!(client.stdin.take().expect("a pipe"), "go").expect("the client reads");
+    assert_eq!(line(), json!([5, "hello"]));
+    client.wait().expect("the client ends");
+    assert_eq!(acceptor.count("dropped"), 0);
+}
+
+#[test]
 fn an_older_connection_is_killed() {
     let bench = Bench::new();
     let mut client = OlderClient::connect(&bench);
