@@ -71,6 +71,14 @@ unsafe fn on_passive(ops: *mut bpf_sock_ops, socket: *mut c_void) {
     }
 }
 
+/// Reads a field of the context by itself. The verifier refuses an access through a computed
+/// pointer, which is what the compiler makes of two branches that read neighbouring fields.
+macro_rules! read {
+    ($ops:ident.$($field:tt)+) => {
+        core::ptr::read_volatile(&raw const (*$ops).$($field)+)
+    };
+}
+
 #[derive(Clone, Copy)]
 struct End {
     address: [u32; 4],
@@ -82,38 +90,35 @@ struct End {
 unsafe fn ends(ops: *mut bpf_sock_ops) -> (End, End) {
     // SAFETY: `ops` is the program's context.
     unsafe {
-        let near_port = (*ops).local_port;
-        let far_port = u32::from_be((*ops).remote_port);
+        let near4 = read!(ops.local_ip4);
+        let far4 = read!(ops.remote_ip4);
+        let near6 = [
+            read!(ops.local_ip6[0]),
+            read!(ops.local_ip6[1]),
+            read!(ops.local_ip6[2]),
+            read!(ops.local_ip6[3]),
+        ];
         let far6 = [
-            (*ops).remote_ip6[0],
-            (*ops).remote_ip6[1],
-            (*ops).remote_ip6[2],
-            (*ops).remote_ip6[3],
+            read!(ops.remote_ip6[0]),
+            read!(ops.remote_ip6[1]),
+            read!(ops.remote_ip6[2]),
+            read!(ops.remote_ip6[3]),
         ];
         let is_mapped = far6[0] == 0 && far6[1] == 0 && far6[2] == MAPPED;
         // A v4-mapped client meets an IPv4 listener: both must come to the same key.
-        let (near, far) = if (*ops).family == u32::from(FAMILY_V6) && !is_mapped {
-            let near6 = [
-                (*ops).local_ip6[0],
-                (*ops).local_ip6[1],
-                (*ops).local_ip6[2],
-                (*ops).local_ip6[3],
-            ];
+        let (near, far) = if read!(ops.family) == u32::from(FAMILY_V6) && !is_mapped {
             (near6, far6)
         } else {
-            (
-                [0, 0, MAPPED, (*ops).local_ip4],
-                [0, 0, MAPPED, (*ops).remote_ip4],
-            )
+            ([0, 0, MAPPED, near4], [0, 0, MAPPED, far4])
         };
         (
             End {
                 address: near,
-                port: near_port,
+                port: read!(ops.local_port),
             },
             End {
                 address: far,
-                port: far_port,
+                port: u32::from_be(read!(ops.remote_port)),
             },
         )
     }

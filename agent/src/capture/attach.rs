@@ -34,6 +34,7 @@ pub struct Capture {
     pub(super) cgroup: Cgroup,
     pub(super) existing: Existing,
     pub(super) grace: Duration,
+    pub(super) other_namespaces: OtherNamespaces,
     pub(super) netns_cookie: u64,
     pub(super) rules: Mutex<Table>,
     pub(super) older: Mutex<HashMap<MapData, u64, u64>>,
@@ -44,7 +45,7 @@ pub struct Capture {
     origins: Origins,
     marker: Marker,
     /// Maps whose values say that a socket may speak to governed endpoints itself.
-    marks: Vec<MapData>,
+    pub(super) marks: Vec<MapData>,
 }
 
 impl fmt::Debug for Capture {
@@ -83,7 +84,7 @@ pub struct Unattended {
 }
 
 /// Origins on their way for longer than this belong to connections that no listener will accept.
-const STRANDED: Duration = Duration::from_secs(60);
+const STRANDED: Duration = Duration::from_mins(1);
 
 impl Capture {
     /// Loads the programs, or takes over those that an earlier agent left, and attaches them.
@@ -125,7 +126,7 @@ impl Capture {
 
         let mut capture = Self::with_maps(settings, &mut loaded, folder, cgroup)?;
         let last_heartbeat_ns = capture.last_heartbeat()?;
-        capture.set_conduct(&mut loaded, settings)?;
+        Self::set_conduct(&mut loaded, settings)?;
         capture.set_listener(&mut loaded, listener)?;
         capture.replace_rules(rules)?;
         capture.sweep(STRANDED)?;
@@ -167,6 +168,7 @@ impl Capture {
             cgroup,
             existing: settings.existing,
             grace: Duration::from_secs(settings.existing_grace_seconds),
+            other_namespaces: settings.other_namespaces,
             netns_cookie: listeners::namespace_cookie()?,
             rules: Mutex::new(Table(take::<LpmTrie<_, _, _>>(loaded, "RULES")?)),
             older: Mutex::new(take(loaded, "OLDER")?),
@@ -184,7 +186,7 @@ impl Capture {
         })
     }
 
-    fn set_conduct(&self, loaded: &mut Ebpf, settings: &Settings) -> Result<(), CaptureError> {
+    fn set_conduct(loaded: &mut Ebpf, settings: &Settings) -> Result<(), CaptureError> {
         let conduct = Conduct {
             on_agent_down: match settings.on_agent_down {
                 OnAgentDown::Closed => REFUSE,
@@ -419,11 +421,6 @@ impl Capture {
     /// [`CaptureError::PinFolder`] when a pin cannot be removed.
     pub fn detach(self) -> Result<(), CaptureError> {
         self.folder.version().remove().map(drop)
-    }
-
-    /// Maps whose values mark sockets that need not go through the agent.
-    pub(super) fn origins_marks(&self) -> &[MapData] {
-        &self.marks
     }
 }
 

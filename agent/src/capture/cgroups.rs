@@ -27,11 +27,8 @@ pub fn cgroup2_mount() -> Option<PathBuf> {
 pub fn cgroup_path(id: u64) -> Option<PathBuf> {
     let mount = cgroup2_mount()?;
     let root = File::open(&mount).ok()?;
-    let path = fs::read_link(format!(
-        "/proc/self/fd/{}",
-        open_by_id(&root, id).ok()?.as_raw_fd()
-    ))
-    .ok()?;
+    let group = open_by_id(&root, id).ok()?;
+    let path = fs::read_link(format!("/proc/self/fd/{}", group.as_raw_fd())).ok()?;
     Some(Path::new("/").join(path.strip_prefix(&mount).ok()?))
 }
 

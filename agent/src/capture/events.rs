@@ -1,10 +1,14 @@
 //! Connections that went to governed destinations without the agent.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::{
+    io,
+    os::fd::{AsRawFd, RawFd},
+};
 
 use agent_ebpf::{Event, WHY_AGENT_DOWN, WHY_OTHER_NAMESPACE};
 use aya::maps::{MapData, RingBuf};
 use serde::{Deserialize, Serialize};
+use tokio::io::{Interest, unix::AsyncFd};
 
 use super::Origin;
 
@@ -41,8 +45,8 @@ impl Ungoverned {
     }
 }
 
-/// The kernel's event ring. Its descriptor becomes readable when an event arrives, so it fits into
-/// an `AsyncFd`. There must be one reader only; what it has taken is gone for the next agent.
+/// The kernel's event ring. Its descriptor becomes readable when an event arrives, see
+/// [`EventSource::stream`]. There must be one reader only; what it has taken is gone for the next agent.
 pub struct EventSource {
     ring: RingBuf<MapData>,
 }
@@ -69,9 +73,43 @@ impl AsRawFd for EventSource {
     }
 }
 
-impl AsFd for EventSource {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.ring.as_fd()
+/// The event ring as the runtime waits for it.
+#[derive(Debug)]
+pub struct EventStream {
+    source: AsyncFd<EventSource>,
+}
+
+impl EventSource {
+    /// Registers the ring with the current runtime.
+    ///
+    /// # Errors
+    ///
+    /// The runtime cannot take the descriptor.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a runtime.
+    pub fn stream(self) -> io::Result<EventStream> {
+        // SAFETY: the ring owns its descriptor, never changes it, and is moved into the `AsyncFd`.
+        let source = unsafe { AsyncFd::register_with_interest(self, Interest::READABLE) }?;
+        Ok(EventStream { source })
+    }
+}
+
+impl EventStream {
+    /// Waits for the next event. Cancelling it loses none.
+    ///
+    /// # Errors
+    ///
+    /// The runtime is shutting down.
+    pub async fn next(&mut self) -> io::Result<UngovernedConnection> {
+        loop {
+            let mut guard = self.source.readable_mut().await?;
+            if let Some(connection) = guard.get_inner_mut().take() {
+                return Ok(connection);
+            }
+            guard.clear_ready();
+        }
     }
 }
 

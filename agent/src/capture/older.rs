@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap as Map, HashSet},
     fs, io,
+    net::SocketAddr,
     os::fd::{AsFd, BorrowedFd},
     sync::PoisonError,
     time::Duration,
@@ -12,8 +13,9 @@ use aya::maps::{HashMap, MapData, MapError};
 use serde::Serialize;
 
 use super::{
-    Capture, CaptureError, Existing, Origin,
-    sock_diag::{self, TcpSocket},
+    Capture, CaptureError, Existing, Origin, OtherNamespaces,
+    namespaces::{self, Namespace},
+    sock_diag::TcpSocket,
 };
 use crate::clock;
 
@@ -23,6 +25,8 @@ pub struct Older {
     /// Who and where to, as far as `/proc` tells: `tgid` is zero when no process could be found,
     /// `start_boottime_ns` is rounded to clock ticks, `connected_at_ns` is zero.
     pub origin: Origin,
+    /// The client's own end.
+    pub client: SocketAddr,
     /// What became of it.
     pub fate: Fate,
 }
@@ -43,8 +47,10 @@ pub enum Fate {
 const FOREVER: u64 = u64::MAX;
 
 impl Capture {
-    /// Finds connections to governed endpoints that go around the agent, and does with them what
-    /// the settings say. Each is returned once when it is found, and again when its grace ends.
+    /// Finds connections to governed endpoints that go around the agent, in every network namespace,
+    /// and does with them what the settings say. Each is returned once when it is found, and again
+    /// when its grace ends. Where other namespaces may connect past the agent, their connections are
+    /// only reported: aborted ones would come back the same way.
     ///
     /// [`Capture::attach`] has done it once. Call it again after [`Capture::replace_rules`], and
     /// every few seconds while there is grace.
@@ -53,35 +59,44 @@ impl Capture {
     ///
     /// [`CaptureError::SockDiag`] when sockets cannot be listed or aborted.
     pub fn older(&self) -> Result<Vec<Older>, CaptureError> {
-        let agent = self.origins_marks();
-        let marks: Vec<BorrowedFd<'_>> = agent.iter().map(|map| map.fd().as_fd()).collect();
-        let sockets = sock_diag::connected(&marks).map_err(|source| CaptureError::SockDiag {
-            action: "list the connections of this host",
-            source,
-        })?;
-        let governed = self.going_around(&sockets);
+        let marks: Vec<BorrowedFd<'_>> = self.marks.iter().map(|map| map.fd().as_fd()).collect();
+        let mut around = Vec::new();
+        for namespace in namespaces::all()? {
+            let sockets =
+                namespace
+                    .sockets
+                    .connected(&marks)
+                    .map_err(|source| CaptureError::SockDiag {
+                        action: "list the connections of this host",
+                        source,
+                    })?;
+            around.push((self.going_around(sockets), namespace));
+        }
         let mut known = self.older.lock().unwrap_or_else(PoisonError::into_inner);
-        prune(&mut known, &governed)?;
-        let mut processes = None;
+        prune(&mut known, around.iter().flat_map(|(sockets, _)| sockets))?;
+        let mut owners = None;
         let mut found = Vec::new();
-        for (socket, endpoint) in governed {
-            let Some(fate) = self.settle(&mut known, socket)? else {
-                continue;
-            };
-            let processes = processes.get_or_insert_with(socket_owners);
-            let owner = processes.get(&socket.inode).copied().unwrap_or_default();
-            found.push(Older {
-                origin: self.describe(socket, endpoint, owner),
-                fate,
-            });
+        for (sockets, namespace) in &around {
+            for (socket, endpoint) in sockets {
+                let Some(fate) = self.settle(&mut known, socket, namespace)? else {
+                    continue;
+                };
+                let owners = owners.get_or_insert_with(socket_owners);
+                let owner = owners.get(&socket.inode).copied().unwrap_or_default();
+                found.push(Older {
+                    origin: describe(socket, *endpoint, owner, namespace.cookie),
+                    client: socket.local,
+                    fate,
+                });
+            }
         }
         Ok(found)
     }
 
-    fn going_around<'a>(&self, sockets: &'a [TcpSocket]) -> Vec<(&'a TcpSocket, u32)> {
+    fn going_around(&self, sockets: Vec<TcpSocket>) -> Vec<(TcpSocket, u32)> {
         let rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
         sockets
-            .iter()
+            .into_iter()
             .filter(|socket| !socket.is_marked)
             .filter_map(|socket| {
                 let endpoint = rules.endpoint(socket.remote.ip(), socket.remote.port())?;
@@ -96,6 +111,7 @@ impl Capture {
         &self,
         known: &mut HashMap<MapData, u64, u64>,
         socket: &TcpSocket,
+        namespace: &Namespace,
     ) -> Result<Option<Fate>, CaptureError> {
         let noted = match known.get(&socket.cookie, 0) {
             Ok(until) => Some(until),
@@ -103,7 +119,14 @@ impl Capture {
             Err(error) => return Err(CaptureError::map("look up an older connection")(error)),
         };
         let now = nanoseconds(clock::boot());
-        let (until, fate) = match (self.existing, noted) {
+        let may_go_around = namespace.cookie != self.netns_cookie
+            && self.other_namespaces == OtherNamespaces::Report;
+        let existing = if may_go_around {
+            Existing::Report
+        } else {
+            self.existing
+        };
+        let (until, fate) = match (existing, noted) {
             (Existing::Report, Some(FOREVER)) => return Ok(None),
             (Existing::Report, _) => (FOREVER, Fate::Reported),
             (Existing::Grace, Some(until)) if until != FOREVER && now < until => return Ok(None),
@@ -111,10 +134,13 @@ impl Capture {
                 (now.saturating_add(nanoseconds(self.grace)), Fate::Grace)
             }
             (Existing::Grace, Some(_)) | (Existing::Kill, _) => {
-                sock_diag::destroy(socket).map_err(|source| CaptureError::SockDiag {
-                    action: "abort a connection older than the agent",
-                    source,
-                })?;
+                namespace
+                    .sockets
+                    .destroy(socket)
+                    .map_err(|source| CaptureError::SockDiag {
+                        action: "abort a connection older than the agent",
+                        source,
+                    })?;
                 forget(known, socket.cookie)?;
                 return Ok(Some(Fate::Killed));
             }
@@ -124,29 +150,29 @@ impl Capture {
             .map_err(CaptureError::map("note an older connection"))?;
         Ok(Some(fate))
     }
+}
 
-    fn describe(&self, socket: &TcpSocket, endpoint: u32, tgid: u32) -> Origin {
-        Origin {
-            destination: socket.remote,
-            tgid,
-            start_boottime_ns: started_at(tgid).unwrap_or(0),
-            uid: socket.uid,
-            audit_session: number(tgid, "sessionid"),
-            loginuid: number(tgid, "loginuid"),
-            cgroup_id: socket.cgroup_id.unwrap_or(0),
-            netns_cookie: self.netns_cookie,
-            endpoint,
-            connected_at_ns: 0,
-        }
+fn describe(socket: &TcpSocket, endpoint: u32, tgid: u32, netns_cookie: u64) -> Origin {
+    Origin {
+        destination: socket.remote,
+        tgid,
+        start_boottime_ns: started_at(tgid).unwrap_or(0),
+        uid: socket.uid,
+        audit_session: number(tgid, "sessionid"),
+        loginuid: number(tgid, "loginuid"),
+        cgroup_id: socket.cgroup_id.unwrap_or(0),
+        netns_cookie,
+        endpoint,
+        connected_at_ns: 0,
     }
 }
 
 /// Forgets connections that have ended.
-fn prune(
+fn prune<'a>(
     known: &mut HashMap<MapData, u64, u64>,
-    alive: &[(&TcpSocket, u32)],
+    alive: impl Iterator<Item = &'a (TcpSocket, u32)>,
 ) -> Result<(), CaptureError> {
-    let alive: HashSet<u64> = alive.iter().map(|(socket, _)| socket.cookie).collect();
+    let alive: HashSet<u64> = alive.map(|(socket, _)| socket.cookie).collect();
     let cookies: Vec<u64> = known
         .keys()
         .collect::<Result<_, _>>()

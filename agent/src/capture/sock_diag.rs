@@ -1,4 +1,4 @@
-//! Lists and closes the TCP sockets of this network namespace, over netlink.
+//! Lists and closes the TCP sockets of a network namespace, over netlink.
 //!
 //! <https://man7.org/linux/man-pages/man7/sock_diag.7.html>
 
@@ -51,52 +51,57 @@ const ATTRIBUTE_FLAGS: u16 = 0xc000;
 /// SYN_SENT, ESTABLISHED, and the closing states in which data may still be on its way.
 const CONNECTED: u32 = 1 << 1 | 1 << 2 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 11;
 
-/// Lists connected sockets of both families, noting which have a value in one of `marks`.
-pub(super) fn connected(marks: &[BorrowedFd<'_>]) -> io::Result<Vec<TcpSocket>> {
-    let channel = open()?;
-    let mut sockets = Vec::new();
-    for family in [libc::AF_INET, libc::AF_INET6] {
-        let family = u8::try_from(family).map_err(io::Error::other)?;
-        let mut body = request(family, CONNECTED, &[0; ID_BYTES]);
-        let maps: Vec<u8> = marks
-            .iter()
-            .flat_map(|map| {
-                attribute(
-                    SK_DIAG_BPF_STORAGE_REQ_MAP_FD,
-                    &map.as_raw_fd().to_ne_bytes(),
-                )
-            })
-            .collect();
-        body.extend(attribute(INET_DIAG_REQ_SK_BPF_STORAGES, &maps));
-        transmit(
-            &channel,
-            SOCK_DIAG_BY_FAMILY,
-            NLM_F_REQUEST | NLM_F_DUMP,
-            &body,
-        )?;
-        while receive(&channel, |payload| sockets.extend(parse(payload)))? {}
-    }
-    Ok(sockets)
-}
+/// A netlink socket; it stays in the network namespace that it was opened in.
+#[derive(Debug)]
+pub(super) struct Channel(OwnedFd);
 
-/// Aborts a connection: its owner sees `ECONNABORTED`, its peer a reset. One that is gone is fine.
-pub(super) fn destroy(socket: &TcpSocket) -> io::Result<()> {
-    let channel = open()?;
-    let body = request(socket.family, u32::MAX, &socket.id);
-    transmit(&channel, SOCK_DESTROY, NLM_F_REQUEST | NLM_F_ACK, &body)?;
-    match receive(&channel, |_| ()) {
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
-        other => other.map(drop),
+impl Channel {
+    /// Opens a channel in the calling thread's namespace.
+    pub(super) fn open() -> io::Result<Self> {
+        Ok(Self(socket(
+            AddressFamily::Netlink,
+            SockType::Datagram,
+            SockFlag::SOCK_CLOEXEC,
+            SockProtocol::NetlinkSockDiag,
+        )?))
     }
-}
 
-fn open() -> io::Result<OwnedFd> {
-    Ok(socket(
-        AddressFamily::Netlink,
-        SockType::Datagram,
-        SockFlag::SOCK_CLOEXEC,
-        SockProtocol::NetlinkSockDiag,
-    )?)
+    /// Lists connected sockets of both families, noting which have a value in one of `marks`.
+    pub(super) fn connected(&self, marks: &[BorrowedFd<'_>]) -> io::Result<Vec<TcpSocket>> {
+        let mut sockets = Vec::new();
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            let family = u8::try_from(family).map_err(io::Error::other)?;
+            let mut body = request(family, CONNECTED, &[0; ID_BYTES]);
+            let maps: Vec<u8> = marks
+                .iter()
+                .flat_map(|map| {
+                    attribute(
+                        SK_DIAG_BPF_STORAGE_REQ_MAP_FD,
+                        &map.as_raw_fd().to_ne_bytes(),
+                    )
+                })
+                .collect();
+            body.extend(attribute(INET_DIAG_REQ_SK_BPF_STORAGES, &maps));
+            transmit(
+                &self.0,
+                SOCK_DIAG_BY_FAMILY,
+                NLM_F_REQUEST | NLM_F_DUMP,
+                &body,
+            )?;
+            while receive(&self.0, |payload| sockets.extend(parse(payload)))? {}
+        }
+        Ok(sockets)
+    }
+
+    /// Aborts a connection: its owner sees `ECONNABORTED`, its peer a reset. One that is gone is fine.
+    pub(super) fn destroy(&self, socket: &TcpSocket) -> io::Result<()> {
+        let body = request(socket.family, u32::MAX, &socket.id);
+        transmit(&self.0, SOCK_DESTROY, NLM_F_REQUEST | NLM_F_ACK, &body)?;
+        match receive(&self.0, |_| ()) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+            other => other.map(drop),
+        }
+    }
 }
 
 /// `struct inet_diag_req_v2`.
@@ -237,7 +242,8 @@ mod tests {
         let client = TcpStream::connect(address).expect("a connection");
         let local = client.local_addr().expect("an address");
 
-        let sockets = connected(&[]).expect("sockets of this namespace");
+        let channel = Channel::open().expect("netlink");
+        let sockets = channel.connected(&[]).expect("sockets of this namespace");
 
         let found = sockets
             .iter()

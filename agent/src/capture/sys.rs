@@ -91,7 +91,7 @@ struct InfoByFd {
 struct Query {
     target_fd: RawFd,
     attach_type: u32,
-    query_flags: u32,
+    flags: u32,
     attach_flags: u32,
     program_ids: u64,
     program_count: u32,
