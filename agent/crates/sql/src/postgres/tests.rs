@@ -1,6 +1,9 @@
 use super::*;
 use crate::facts::{RelationUse, Use};
 
+pub(super) mod corpus;
+mod properties;
+
 fn facts(text: &str) -> Facts {
     let facts = analyse(text.as_bytes(), SessionModes::default());
     assert_eq!(facts.parse_error, None, "{text}");
