@@ -333,3 +333,62 @@ fields! {
     PartitionSpec PublicationTable ReturningClause TypeName VariableSetStmt WindowDef
     WithClause
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postgres::tests::corpus::STATEMENTS;
+
+    /// Counts the nodes that the table reaches.
+    #[derive(Default)]
+    struct Count(usize);
+
+    impl<'a> Visitor<'a> for Count {
+        fn node(&mut self, node: &'a NodeEnum) {
+            self.0 += 1;
+            each_child(node, self);
+        }
+
+        fn relation(&mut self, relation: &'a RangeVar) {
+            relation.children(self);
+        }
+
+        fn select(&mut self, select: &'a SelectStmt) {
+            select.children(self);
+        }
+    }
+
+    /// Counts the nodes in the serialised tree, except the two kinds that also stand without a node.
+    fn nodes_in(value: &serde_json::Value) -> usize {
+        match value {
+            serde_json::Value::Array(items) => items.iter().map(nodes_in).sum(),
+            serde_json::Value::Object(fields) => fields
+                .iter()
+                .map(|(name, inner)| {
+                    // A field of a message may be called `node` too; what it holds begins in lower case.
+                    let kind = inner
+                        .as_object()
+                        .and_then(|inner| inner.keys().next())
+                        .filter(|kind| kind.starts_with(char::is_uppercase));
+                    let counts = name == "node"
+                        && kind.is_some_and(|kind| kind != "RangeVar" && kind != "SelectStmt");
+                    usize::from(counts) + nodes_in(inner)
+                })
+                .sum(),
+            _ => 0,
+        }
+    }
+
+    #[test]
+    fn the_table_reaches_every_node_of_the_tree() {
+        for text in STATEMENTS {
+            let tree = pg_query::parse(text, 0).expect(text);
+            let mut count = Count::default();
+            for statement in &tree.protobuf.stmts {
+                statement.stmt.hand(&mut count);
+            }
+            let value = serde_json::to_value(&tree.protobuf.stmts).expect("a tree serialises");
+            assert_eq!(count.0, nodes_in(&value), "{text}");
+        }
+    }
+}

@@ -116,7 +116,6 @@ impl Lexer<'_> {
             }
             b'\'' => self.string(0, self.plain()),
             b'e' | b'E' if self.peek(1) == b'\'' => self.string(1, Backslash::Escapes),
-            b'n' | b'N' if self.peek(1) == b'\'' => self.string(1, self.plain()),
             b'b' | b'B' | b'x' | b'X' if self.peek(1) == b'\'' => self.string(1, Backslash::Plain),
             b'u' | b'U' if self.peek(1) == b'&' && self.peek(2) == b'\'' => {
                 self.string(2, Backslash::Plain)
@@ -181,8 +180,7 @@ impl Lexer<'_> {
         }
     }
 
-    /// Goes behind the closing quote. A doubled quote needs no rule of its own: for the place of
-    /// the end, two strings side by side are the same as one, except that a backslash counts in both.
+    /// Goes behind the closing quote. Two quotes side by side are part of the string.
     fn string_body(&mut self, backslash: Backslash) {
         while let Some(&byte) = self.bytes.get(self.at) {
             self.at += 1;
@@ -305,7 +303,6 @@ mod tests {
             "'it''s'",
             "E'a\\'b'",
             "e'\\\\'",
-            "N'x'",
             "B'01'",
             "x'ff'",
             "U&'\\0041'",

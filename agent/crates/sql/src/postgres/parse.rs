@@ -68,8 +68,71 @@ fn parse<T>(
     }
 }
 
-/// Up to this bound a text is parsed on the caller's stack.
+/// Up to this bound a text is parsed on the caller's stack; a test shows that 1 MiB holds it.
 const INLINE_DEPTH: usize = 200;
 
 /// Address space, of which only what is touched becomes memory.
 const STACK_BYTES: usize = 64 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::Confidence;
+    use crate::postgres::{analyse, lexer, nesting};
+
+    /// The most of `piece` around or behind `SELECT a` that is still parsed inline.
+    fn deepest_inline(make: impl Fn(usize) -> String) -> String {
+        (1..=INLINE_DEPTH)
+            .rev()
+            .map(make)
+            .find(|text| nesting::bound(text, &lexer::tokens(text, false)) <= INLINE_DEPTH)
+            .expect("one level is shallow")
+    }
+
+    #[test]
+    fn what_is_parsed_inline_needs_less_than_a_mebibyte_of_stack() {
+        let texts = [
+            deepest_inline(|n| format!("SELECT a{}", "||a".repeat(n))),
+            deepest_inline(|n| format!("SELECT {}a", "- ".repeat(n))),
+            deepest_inline(|n| format!("SELECT {}a", "NOT ".repeat(n))),
+            deepest_inline(|n| format!("SELECT {}a{}", "f(".repeat(n), ")".repeat(n))),
+            deepest_inline(|n| format!("SELECT {}a{}", "ARRAY[".repeat(n), "]".repeat(n))),
+            deepest_inline(|n| format!("{}a{}", "SELECT (".repeat(n), ")".repeat(n))),
+            deepest_inline(|n| format!("{}TABLE a{}", "SELECT*FROM(".repeat(n), ")".repeat(n))),
+            deepest_inline(|n| {
+                format!(
+                    "{}SELECT a{}",
+                    "WITH x AS (".repeat(n),
+                    ") TABLE x".repeat(n)
+                )
+            }),
+            deepest_inline(|n| {
+                format!(
+                    "SELECT {}a{}",
+                    "CASE WHEN ".repeat(n),
+                    " THEN 1 END".repeat(n)
+                )
+            }),
+            deepest_inline(|n| format!("SELECT a{}", " UNION SELECT a".repeat(n))),
+            deepest_inline(|n| format!("SELECT a FROM a{}", " JOIN a ON a".repeat(n))),
+            deepest_inline(|n| format!("SELECT a{}", "::a".repeat(n))),
+            deepest_inline(|n| format!("SELECT a{}", " IS NULL".repeat(n))),
+            deepest_inline(|n| format!("SELECT a{}", " COLLATE a".repeat(n))),
+            deepest_inline(|n| format!("SELECT {}a{}", "x IN (".repeat(n), ")".repeat(n))),
+        ];
+        for text in texts {
+            let facts = thread::Builder::new()
+                .stack_size(1 << 20)
+                .spawn(move || analyse(text.as_bytes(), SessionModes::default()))
+                .expect("a thread starts")
+                .join()
+                .expect("the stack suffices");
+            assert_ne!(
+                facts.confidence,
+                Confidence::Unparsed,
+                "{:?}",
+                facts.parse_error
+            );
+        }
+    }
+}

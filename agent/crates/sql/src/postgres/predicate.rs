@@ -49,7 +49,7 @@ fn every(arms: &[Node], sense: Sense) -> bool {
 
 /// `a = a`, `a IS NOT DISTINCT FROM a`, `a <= a`, `$1 = $1`.
 fn compares_with_itself(expr: &AExpr) -> bool {
-    let operator_may_hold = match AExprKind::try_from(expr.kind) {
+    let same_for_every_row = match AExprKind::try_from(expr.kind) {
         Ok(AExprKind::AexprOp) => {
             matches!(
                 operator(expr),
@@ -57,15 +57,15 @@ fn compares_with_itself(expr: &AExpr) -> bool {
             )
         }
         Ok(
-            AExprKind::AexprNotDistinct
+            AExprKind::AexprDistinct
+            | AExprKind::AexprNotDistinct
             | AExprKind::AexprLike
             | AExprKind::AexprIlike
             | AExprKind::AexprSimilar,
         ) => true,
-        Ok(AExprKind::AexprDistinct) => true,
         _ => false,
     };
-    operator_may_hold
+    same_for_every_row
         && match (expr.lexpr.as_deref(), expr.rexpr.as_deref()) {
             (Some(left), Some(right)) => same_source(left, right),
             _ => false,

@@ -305,3 +305,91 @@ const fn classes() -> [Class; 256] {
     }
     classes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape_of(text: &str) -> Option<Vec<u8>> {
+        let mut out = Shape::new();
+        shape(text.as_bytes(), SessionModes::default(), &mut out).then_some(out.bytes)
+    }
+
+    #[test]
+    fn literals_are_taken_out_and_the_rest_is_kept() {
+        assert_eq!(
+            shape_of("SELECT a FROM t WHERE b = 'it''s' AND c=42 AND d > 1.5;").as_deref(),
+            Some(b"SELECT a FROM t WHERE b = \x03 AND c=\x01 AND d > \x02;".as_slice())
+        );
+    }
+
+    #[test]
+    fn a_limit_stays() {
+        assert_ne!(shape_of("SELECT 1 LIMIT 5"), shape_of("SELECT 1 LIMIT 6"));
+        assert_eq!(
+            shape_of("SELECT 1 LIMIT 5"),
+            shape_of("SELECT 2 limit 5".replace("limit", "LIMIT").as_str())
+        );
+    }
+
+    #[test]
+    fn numbers_of_another_type_are_another_shape() {
+        assert_ne!(shape_of("SELECT 1"), shape_of("SELECT 1.5"));
+        assert_ne!(shape_of("SELECT 1"), shape_of("SELECT 2147483648"));
+        assert_eq!(shape_of("SELECT 1"), shape_of("SELECT 2147483647"));
+    }
+
+    #[test]
+    fn everything_unusual_has_no_shape() {
+        for text in [
+            "SELECT 1 -- x",
+            "SELECT 1 /* x */",
+            "SELECT $$x$$",
+            "SELECT $a$x$a$",
+            "SELECT E'x'",
+            "SELECT U&'x'",
+            "SELECT B'01'",
+            "SELECT N'x'",
+            "SELECT 'x",
+            "SELECT 'a' 'b'",
+            "SELECT 'a'\n'b'",
+            "SELECT 'a'b",
+            "SELECT \"a",
+            "SELECT \"a\"\"b\"",
+            "SELECT U&\"a\"",
+            "SELECT 1; SELECT 2",
+            "SELECT 1;;",
+            "SELECT 1a",
+            "SELECT 1e5",
+            "SELECT 0x1f",
+            "SELECT 1_000",
+            "SELECT .5",
+            "SELECT 5.",
+            "SELECT 0000000001",
+            "SELECT 'é'",
+            "SELECT é",
+            "SELECT {",
+            "SELECT 1 LIMIT (5)",
+            "SELECT 1 LIMIT '5'",
+            "SELECT 1 LIMIT",
+            "SELECT 1 FETCH FIRST 5 ROWS ONLY",
+            "SELECT a::float(5)",
+            "SELECT '\0'",
+            "SELECT \u{1}",
+        ] {
+            assert_eq!(shape_of(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_backslash_in_a_string_depends_on_the_session() {
+        let mut out = Shape::new();
+        let text = br"SELECT 'a\'";
+        assert!(shape(text, SessionModes::default(), &mut out));
+        let modes = SessionModes {
+            backslash_in_strings: true,
+            ..SessionModes::default()
+        };
+        assert!(!shape(text, modes, &mut out));
+    }
+}

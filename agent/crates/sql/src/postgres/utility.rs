@@ -25,7 +25,7 @@ impl<'a> Walk<'a> {
             }
             NodeEnum::DeclareCursorStmt(cursor) => self.inner_statement(cursor.query.as_deref()),
             NodeEnum::CreateTableAsStmt(create) => {
-                self.into_clause(create.into.as_deref());
+                self.makes(create.into.as_deref());
                 self.inner_statement(create.query.as_deref());
             }
             NodeEnum::ViewStmt(view) => self.view(view),

@@ -109,7 +109,7 @@ impl<'a> Walk<'a> {
     }
 
     /// `INTO t` and `CREATE TABLE t AS`.
-    pub(super) fn into_clause(&mut self, into: Option<&'a IntoClause>) {
+    pub(super) fn makes(&mut self, into: Option<&'a IntoClause>) {
         if let Some(into) = into {
             self.kind(Kind::Create);
             self.literals_matter = true;
@@ -142,7 +142,7 @@ impl<'a> Walk<'a> {
         self.inside(&select.rarg);
         self.inside(&select.distinct_clause);
         self.inside(&select.target_list);
-        self.into_clause(select.into_clause.as_deref());
+        self.makes(select.into_clause.as_deref());
         self.inside(&select.from_clause);
         self.inside(&select.where_clause);
         self.inside(&select.group_clause);

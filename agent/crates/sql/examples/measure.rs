@@ -1,0 +1,90 @@
+//! Prints what reading a statement costs: `cargo run --release -p weir-sql --example measure [FILE]`.
+//!
+//! With a file of statements separated by zero bytes it reads them all and prints what does not parse.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use weir_sql::postgres::{Shape, analyse, shape};
+use weir_sql::{Confidence, SessionModes};
+
+fn main() -> std::io::Result<()> {
+    if let Some(path) = std::env::args().nth(1) {
+        read_all(&std::fs::read(path)?);
+        return Ok(());
+    }
+    let deep = format!("SELECT a{} FROM t", "||a".repeat(300));
+    for (name, text) in [
+        (
+            "short select",
+            "SELECT id, name FROM customers WHERE id = 42 AND city = 'Bonn'",
+        ),
+        (
+            "two-table join",
+            "SELECT o.id, c.name FROM orders o JOIN customers c ON c.id = o.customer WHERE o.total > 100 ORDER BY 1",
+        ),
+        (
+            "insert",
+            "INSERT INTO orders (id, total, note) VALUES (1, 19.99, 'first')",
+        ),
+        ("300 operators", deep.as_str()),
+    ] {
+        let analysed = nanoseconds(20_000, || {
+            black_box(analyse(black_box(text.as_bytes()), SessionModes::default()));
+        });
+        let mut out = Shape::new();
+        let shaped = nanoseconds(1_000_000, || {
+            black_box(shape(
+                black_box(text.as_bytes()),
+                SessionModes::default(),
+                &mut out,
+            ));
+        });
+        println!(
+            "{name:16} {:4} bytes  facts {analysed:8.0} ns  shape {shaped:6.0} ns",
+            text.len()
+        );
+    }
+    Ok(())
+}
+
+/// The best of five rounds, per call.
+fn nanoseconds(calls: u32, mut work: impl FnMut()) -> f64 {
+    (0..5)
+        .map(|_| {
+            let start = Instant::now();
+            for _ in 0..calls {
+                work();
+            }
+            start.elapsed().as_secs_f64() * 1e9 / f64::from(calls)
+        })
+        .fold(f64::INFINITY, f64::min)
+}
+
+fn read_all(file: &[u8]) {
+    let (mut count, mut unparsed, mut unknown) = (0_usize, 0_usize, 0_usize);
+    let start = Instant::now();
+    for text in file
+        .split(|&byte| byte == 0)
+        .filter(|text| !text.is_empty())
+    {
+        let facts = analyse(text, SessionModes::default());
+        count += 1;
+        if facts.confidence == Confidence::Unparsed {
+            unparsed += 1;
+            let reason = facts.parse_error.unwrap_or_default();
+            println!(
+                "{reason}\t{}",
+                String::from_utf8_lossy(text).replace('\n', " ")
+            );
+        } else if facts.kinds.contains(&weir_sql::Kind::Unknown) {
+            unknown += 1;
+            println!(
+                "unknown kind\t{}",
+                String::from_utf8_lossy(text).replace('\n', " ")
+            );
+        }
+    }
+    let elapsed = start.elapsed();
+    println!("{count} statements, {unparsed} unparsed, {unknown} of unknown kind, {elapsed:?}");
+}
