@@ -1,5 +1,7 @@
 //! The command line: one file per command.
 
+pub mod policy;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -13,11 +15,19 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Policy(policy::Args),
+}
 
 /// Parses the arguments, runs the command, reports an error with its whole chain.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    match cli.command {}
+    let outcome = match cli.command {
+        Command::Policy(args) => policy::run(args),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("weir: {error:#}");
+        ExitCode::FAILURE
+    })
 }
