@@ -10,3 +10,4 @@ pub mod cli;
 pub mod clock;
 pub mod control;
 pub mod identity;
+pub mod policy;

@@ -122,9 +122,9 @@ fn implies_all(narrow: &Conditions, wide: &Conditions) -> bool {
 
 fn implies(given: &Matcher, wanted: &Matcher) -> bool {
     match (given, wanted) {
-        (Matcher::ActorKind(a), Matcher::ActorKind(b)) => a & !b == 0,
         (Matcher::ActorKind(_), Matcher::Identified(true)) => true,
-        (Matcher::Confidence { mask: a, .. }, Matcher::Confidence { mask: b, .. })
+        (Matcher::ActorKind(a), Matcher::ActorKind(b))
+        | (Matcher::Confidence { mask: a, .. }, Matcher::Confidence { mask: b, .. })
         | (Matcher::Actions { mask: a, .. }, Matcher::Actions { mask: b, .. }) => a & !b == 0,
         (Matcher::Kinds { mask: a, .. }, Matcher::Kinds { mask: b, .. }) => a & !b == 0,
         (Matcher::LimitAbove(a), Matcher::LimitAbove(b)) => a >= b,

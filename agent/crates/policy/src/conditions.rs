@@ -5,11 +5,13 @@
 
 mod compile;
 mod evaluate;
+mod gate;
 mod show;
 
 use weir_sql::{Confidence, Kind};
 
 pub(crate) use compile::group_names as written_groups;
+pub(crate) use gate::Gate;
 pub use show::Check;
 
 use crate::{

@@ -119,7 +119,10 @@ impl Pack {
             .reading
             .is_none_or(|reading| reading.facts.confidence < Confidence::Opaque)
             || self.defaults.on_opaque == Answer::Allow;
-        for rule in &self.rules {
+        for (rule, gate) in self.rules.iter().zip(&self.gates) {
+            if !gate.passes(view) {
+                continue;
+            }
             match rule.evaluate(view, now) {
                 Truth::No => {}
                 Truth::Yes if rule.effects.allow => {
@@ -132,7 +135,7 @@ impl Pack {
                 // What may not hold grants nothing.
                 Truth::Maybe if rule.effects.allow => {}
                 Truth::Maybe if rule.mode == Mode::Enforce && rule.is_denial() => {
-                    answers.doubts.push(rule)
+                    answers.doubts.push(rule);
                 }
                 Truth::Maybe | Truth::Yes => answers.add(rule),
             }

@@ -7,7 +7,7 @@ use serde_saphyr::Spanned;
 use crate::{
     analysis,
     cases::Cases,
-    conditions::written_groups,
+    conditions::{Gate, written_groups},
     finding::{Finding, PackError, Place, Severity, from_yaml},
     groups::GroupNames,
     rule::Rule,
@@ -19,6 +19,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Pack {
     pub(crate) rules: Vec<Rule>,
+    /// One for each rule, side by side, so that most rules are ruled out without being looked at.
+    pub(crate) gates: Vec<Gate>,
     pub(crate) groups: GroupNames,
     pub(crate) defaults: Resolved,
     classes: Classes,
@@ -114,8 +116,13 @@ impl Pack {
             findings.sort_by(|a, b| a.place.cmp(&b.place));
             return Err(PackError::Refused(findings));
         }
+        let gates = rules
+            .iter()
+            .map(|rule| Gate::new(&rule.matching, rule.stance()))
+            .collect();
         let mut pack = Self {
             rules,
+            gates,
             groups,
             defaults,
             classes,

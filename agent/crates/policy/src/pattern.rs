@@ -7,7 +7,8 @@ use std::fmt;
 pub(crate) struct Pattern {
     text: String,
     separator: Option<u8>,
-    literal: bool,
+    /// Bytes before the first wildcard.
+    literal_bytes: usize,
 }
 
 impl Pattern {
@@ -25,25 +26,36 @@ impl Pattern {
         Self {
             text: text.to_owned(),
             separator,
-            literal: !text.contains(['*', '?']),
+            literal_bytes: text.find(['*', '?']).unwrap_or(text.len()),
         }
     }
 
     pub(crate) fn matches(&self, value: &str) -> bool {
-        if self.literal {
-            self.text == value
-        } else {
-            glob(self.text.as_bytes(), value.as_bytes(), self.separator)
+        if self.is_literal() {
+            return self.text == value;
         }
+        let (literal, rest) = self.text.as_bytes().split_at(self.literal_bytes);
+        value
+            .as_bytes()
+            .strip_prefix(literal)
+            .is_some_and(|value| self.matches_anything(rest) || glob(rest, value, self.separator))
     }
 
     /// Whether everything that `other` matches is certainly matched by this one too.
     pub(crate) fn covers(&self, other: &Self) -> bool {
-        self == other || self.is_any() || (other.literal && self.matches(&other.text))
+        self == other || self.is_any() || (other.is_literal() && self.matches(&other.text))
     }
 
     fn is_any(&self) -> bool {
-        self.text == "**" || (self.separator.is_none() && self.text == "*")
+        self.matches_anything(self.text.as_bytes())
+    }
+
+    fn is_literal(&self) -> bool {
+        self.literal_bytes == self.text.len()
+    }
+
+    fn matches_anything(&self, rest: &[u8]) -> bool {
+        rest == b"**" || (self.separator.is_none() && rest == b"*")
     }
 }
 

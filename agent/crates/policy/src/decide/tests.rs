@@ -276,10 +276,10 @@ fn an_exemption_ends_by_itself() {
     assert!(!at(86_400));
     assert_eq!(
         pack.next_expiry(Duration::ZERO),
-        Some(Duration::from_secs(86_400))
+        Some(Duration::from_hours(24))
     );
-    assert_eq!(pack.next_expiry(Duration::from_secs(86_400)), None);
-    assert_eq!(pack.expired(Duration::from_secs(86_400)).len(), 1);
+    assert_eq!(pack.next_expiry(Duration::from_hours(24)), None);
+    assert_eq!(pack.expired(Duration::from_hours(24)).len(), 1);
 }
 
 #[test]
@@ -455,16 +455,30 @@ fn a_decision_with_a_hundred_rules() {
         facts: &facts,
         now: Duration::ZERO,
     };
-    let started = std::time::Instant::now();
+    let started = on_cpu_ns();
     let rounds = 200_000;
     for _ in 0..rounds {
         assert!(std::hint::black_box(pack.decide(std::hint::black_box(&question))).permits());
     }
-    println!("{:?} a decision with 100 rules", started.elapsed() / rounds);
+    println!(
+        "{} ns a decision with 100 rules",
+        (on_cpu_ns() - started) / rounds
+    );
+}
+
+/// Time that this thread has been running: what others do on the machine is left out.
+fn on_cpu_ns() -> u64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
+    stat.split(' ')
+        .next()
+        .and_then(|ns| ns.parse().ok())
+        .expect("a number")
 }
 
 fn text(defaults: &str, rules: &[&str]) -> String {
-    let rules: String = rules.iter().map(|rule| format!("  - {rule}\n")).collect();
+    let rules = rules
+        .iter()
+        .fold(String::new(), |text, rule| text + "  - " + rule + "\n");
     let rules = if rules.is_empty() {
         " []\n".to_owned()
     } else {
