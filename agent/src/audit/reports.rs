@@ -12,7 +12,7 @@ mod usage;
 
 use std::path::Path;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, types::ValueRef};
 
 use super::store::StoreError;
 
@@ -84,6 +84,25 @@ pub enum Value {
     Number(u64),
     /// Nothing.
     Empty,
+}
+
+impl Value {
+    /// Reads a column of a row.
+    ///
+    /// # Errors
+    ///
+    /// The row has no such column.
+    pub fn read(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Self> {
+        Ok(match row.get_ref(at)? {
+            ValueRef::Null => Self::Empty,
+            ValueRef::Integer(number) => {
+                u64::try_from(number).map_or_else(|_| Self::Text(number.to_string()), Self::Number)
+            }
+            ValueRef::Real(number) => Self::Text(number.to_string()),
+            ValueRef::Text(bytes) => Self::Text(String::from_utf8_lossy(bytes).into_owned()),
+            ValueRef::Blob(bytes) => Self::Text(hex::encode(bytes)),
+        })
+    }
 }
 
 /// Answers `question` for `period` from the store of `state_dir`.
@@ -158,22 +177,9 @@ fn select(
 ) -> rusqlite::Result<Vec<Vec<Value>>> {
     let mut query = store.prepare(sql)?;
     let rows = query.query_map(parameters, |row| {
-        (0..columns.len()).map(|at| value(row, at)).collect()
+        (0..columns.len()).map(|at| Value::read(row, at)).collect()
     })?;
     rows.collect()
-}
-
-fn value(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Value> {
-    use rusqlite::types::ValueRef;
-    Ok(match row.get_ref(at)? {
-        ValueRef::Null => Value::Empty,
-        ValueRef::Integer(number) => {
-            u64::try_from(number).map_or_else(|_| Value::Text(number.to_string()), Value::Number)
-        }
-        ValueRef::Real(number) => Value::Text(number.to_string()),
-        ValueRef::Text(bytes) => Value::Text(String::from_utf8_lossy(bytes).into_owned()),
-        ValueRef::Blob(bytes) => Value::Text(hex::encode(bytes)),
-    })
 }
 
 /// A table as asked for, as SQL's `GLOB` and as the name without schema: a statement may leave the schema out.

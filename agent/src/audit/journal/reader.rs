@@ -299,17 +299,17 @@ pub fn journal_id(dir: &Path) -> Result<Option<[u8; 16]>, ReadError> {
     Ok(Some(header.journal))
 }
 
-/// Where the last segment of the journal in `dir` begins; `None` in an empty journal.
+/// Where the last `count` segments of the journal in `dir` begin; `None` in an empty journal.
 ///
 /// # Errors
 ///
 /// The folder or the segment cannot be read.
-pub fn last_segment(dir: &Path) -> Result<Option<Position>, ReadError> {
+pub fn last_segments(dir: &Path, count: usize) -> Result<Option<Position>, ReadError> {
     let mut reader = Reader::new(dir, Position::START);
     let numbers = segment::list(dir).map_err(|source| reader.io(source))?;
-    let Some(last) = numbers.last() else {
+    let Some(number) = numbers.iter().rev().take(count).next_back() else {
         return Ok(None);
     };
-    reader.enter(*last)?;
+    reader.enter(*number)?;
     Ok(Some(reader.position))
 }
