@@ -1,0 +1,218 @@
+//! `weir audit tail`: the journal's last records, as they come.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::Context;
+use serde_json::{Value, json};
+use weir_policy::Effect;
+
+use super::StateDir;
+use crate::audit::{
+    journal::{
+        FOLDER,
+        reader::{Position, Reader, Record, last_segments},
+    },
+    record::{Entry, SessionOpened, StatementDecided},
+    reports::period::rfc3339,
+};
+
+const POLL: Duration = Duration::from_millis(100);
+
+/// Show the journal's last records; with --follow, new ones as they come.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  weir audit tail -n 50\n  weir audit tail --follow --json | jq 'select(.effect == \"deny\")'"
+)]
+pub(super) struct Args {
+    #[command(flatten)]
+    state_dir: StateDir,
+    /// How many records
+    #[arg(short = 'n', long = "lines", default_value_t = 20, value_name = "N")]
+    lines: usize,
+    /// Go on as records come
+    #[arg(short, long)]
+    follow: bool,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let dir = args.state_dir.find().join(FOLDER);
+    if !dir.is_dir() {
+        anyhow::bail!("there is no journal at {}", dir.display());
+    }
+    // The last segment alone may have just begun.
+    let from = last_segments(&dir, 2).context("cannot read the journal")?;
+    let mut reader = Reader::new(&dir, from.unwrap_or(Position::START));
+    let mut words = Dictionary::default();
+    let mut last = VecDeque::new();
+    while let Some(record) = reader.next()? {
+        words.learn(&record);
+        last.push_back(record);
+        if last.len() > args.lines {
+            last.pop_front();
+        }
+    }
+    let lines: String = last
+        .iter()
+        .map(|record| words.line(record, args.json))
+        .collect();
+    super::print(&lines)?;
+    while args.follow {
+        match reader.next()? {
+            Some(record) => {
+                words.learn(&record);
+                super::print(&words.line(&record, args.json))?;
+            }
+            None => std::thread::sleep(POLL),
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the hot records refer to.
+#[derive(Default)]
+struct Dictionary {
+    sessions: HashMap<u64, Box<SessionOpened>>,
+    statements: HashMap<u64, Box<StatementDecided>>,
+}
+
+impl Dictionary {
+    fn learn(&mut self, record: &Record) {
+        match &record.entry {
+            Entry::SessionOpened(opened) => {
+                self.sessions.insert(opened.session, opened.clone());
+            }
+            Entry::StatementDecided(decided) => {
+                self.statements.insert(decided.id, decided.clone());
+            }
+            _ => {}
+        }
+    }
+
+    fn line(&self, record: &Record, as_json: bool) -> String {
+        let time = rfc3339(record.time_ns);
+        if as_json {
+            let mut object = self.object(&record.entry);
+            object["seq"] = json!(record.seq);
+            object["time"] = json!(time);
+            return format!("{object}\n");
+        }
+        let time = time.replace('T', " ").replace('Z', "");
+        format!("{:>8}  {time}  {}\n", record.seq, self.words(&record.entry))
+    }
+
+    fn words(&self, entry: &Entry) -> String {
+        match entry {
+            Entry::SessionOpened(opened) => {
+                format!(
+                    "session {}  {} → {}",
+                    opened.session,
+                    who(opened),
+                    opened.target.database
+                )
+            }
+            Entry::StatementDecided(decided) => {
+                format!("statement {}  {}", decided.id, decided.facts.normalised)
+            }
+            Entry::Requested(request) => {
+                let session = self.sessions.get(&request.session);
+                let statement = self.statements.get(&request.statement);
+                format!(
+                    "request  {}  {}  {}",
+                    session.map_or_else(
+                        || format!("session {}", request.session),
+                        |opened| who(opened)
+                    ),
+                    statement.map_or("?", |decided| effect(decided)),
+                    statement.map_or("?", |decided| decided.facts.normalised.as_str()),
+                )
+            }
+            Entry::Outcome(outcome) => format!(
+                "outcome of {}  {} {}  {} rows  {} bytes  {:.1?}",
+                outcome.request,
+                json!(outcome.ending).as_str().unwrap_or_default(),
+                String::from_utf8_lossy(&outcome.sqlstate).trim_matches('\0'),
+                outcome.rows,
+                outcome.bytes,
+                Duration::from_nanos(outcome.duration_ns),
+            ),
+            Entry::Event(event) => json!(event).to_string(),
+        }
+    }
+
+    fn object(&self, entry: &Entry) -> Value {
+        match entry {
+            Entry::SessionOpened(opened) => {
+                json!({ "record": "session_opened", "session": opened })
+            }
+            Entry::StatementDecided(decided) => {
+                json!({ "record": "statement_decided", "statement": decided })
+            }
+            Entry::Requested(request) => {
+                let session = self.sessions.get(&request.session);
+                let statement = self.statements.get(&request.statement);
+                json!({
+                    "record": "requested",
+                    "session": request.session,
+                    "principal": session.map(|opened| principal(opened)),
+                    "exe": session.map(|opened| &opened.evidence.exe_path),
+                    "uid": session.map(|opened| opened.evidence.uid),
+                    "database": session.map(|opened| &opened.target.database),
+                    "statement": request.statement,
+                    "kinds": statement.map(|decided| &decided.facts.kinds),
+                    "relations": statement.map(|decided| &decided.facts.relations),
+                    "text": statement.map(|decided| &decided.facts.normalised),
+                    "effect": statement.map(|decided| effect(decided)),
+                    "rules": statement.map(|decided| &decided.decision.rules),
+                    "via": request.via,
+                    "parameters_hash": format!("{:016x}", request.parameters_hash),
+                    "request_bytes": request.request_bytes,
+                })
+            }
+            Entry::Outcome(outcome) => json!({
+                "record": "outcome",
+                "request": outcome.request,
+                "ending": outcome.ending,
+                "rows": outcome.rows,
+                "bytes": outcome.bytes,
+                "duration_ns": outcome.duration_ns,
+                "sqlstate": String::from_utf8_lossy(&outcome.sqlstate).trim_matches('\0'),
+            }),
+            Entry::Event(event) => json!({ "record": "event", "body": event }),
+        }
+    }
+}
+
+fn principal(opened: &SessionOpened) -> &str {
+    opened.identity.as_ref().map_or("unidentified", |identity| {
+        identity.principal.subject.as_str()
+    })
+}
+
+fn who(opened: &SessionOpened) -> String {
+    let actors: String = opened
+        .identity
+        .iter()
+        .flat_map(|identity| &identity.actors)
+        .map(|actor| format!(" via {}", actor.subject))
+        .collect();
+    format!(
+        "{}{actors} uid {} {}",
+        principal(opened),
+        opened.evidence.uid,
+        opened.evidence.exe_path
+    )
+}
+
+fn effect(decided: &StatementDecided) -> &'static str {
+    match decided.decision.effect {
+        Effect::Deny { .. } => "deny",
+        Effect::Allow => "allow",
+    }
+}
