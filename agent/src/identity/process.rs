@@ -90,6 +90,14 @@ impl From<&Origin> for Sighting {
     }
 }
 
+impl Sighting {
+    /// Whether the user and session are those of an earlier sighting.
+    fn is_as_in(&self, evidence: &Evidence) -> bool {
+        (self.uid, self.audit_session, self.loginuid)
+            == (evidence.uid, evidence.audit_session, evidence.loginuid)
+    }
+}
+
 impl Processes {
     /// Reads the boot id.
     ///
@@ -161,7 +169,7 @@ impl Processes {
     /// What there is to know of the process that was seen.
     #[must_use]
     pub fn observe(&self, seen: &Sighting) -> Observation {
-        let Some(folder) = Folder::of(seen) else {
+        let Some((folder, stat)) = Folder::of(seen) else {
             return Observation {
                 evidence: Arc::new(self.captured_only(seen)),
                 present_cgroup: None,
@@ -174,40 +182,27 @@ impl Processes {
             seen.cgroup_id,
         );
         let exe = folder.exe();
-        // A process may have executed another file since it was remembered.
+        // A process may have executed another file or changed its user since it was remembered.
         if let Some(evidence) = self.remembered(&key)
             && exe.as_deref() == Some(evidence.exe_path.as_str())
+            && seen.is_as_in(&evidence)
         {
             return Observation {
                 evidence,
                 present_cgroup,
             };
         }
-        let evidence = Arc::new(self.look(seen, &folder, exe, present_cgroup.as_deref()));
-        if !evidence.gone {
-            self.remember(key, Arc::clone(&evidence));
-        }
+        let evidence = Arc::new(Evidence {
+            comm: stat.comm,
+            exe_path: exe.unwrap_or_default(),
+            parents: parents(stat.parent),
+            ..self.captured(seen, present_cgroup.as_deref())
+        });
+        self.remember(key, Arc::clone(&evidence));
         Observation {
             evidence,
             present_cgroup,
         }
-    }
-
-    fn look(
-        &self,
-        seen: &Sighting,
-        folder: &Folder,
-        exe: Option<String>,
-        present: Option<&str>,
-    ) -> Evidence {
-        let Ok(stat) = folder.stat() else {
-            return self.captured_only(seen);
-        };
-        let mut evidence = self.captured(seen, present);
-        evidence.comm = stat.comm;
-        evidence.exe_path = exe.unwrap_or_default();
-        evidence.parents = parents(stat.parent);
-        evidence
     }
 
     fn captured_only(&self, seen: &Sighting) -> Evidence {
@@ -288,10 +283,10 @@ impl Folder {
     }
 
     /// The folder of the very process that was seen; `None` when it ended.
-    fn of(seen: &Sighting) -> Option<Self> {
+    fn of(seen: &Sighting) -> Option<(Self, Stat)> {
         let folder = Self::open(seen.tgid).ok()?;
         let stat = folder.stat().ok()?;
-        (stat.start_ticks == seen.start_boottime_ns / NS_PER_TICK).then_some(folder)
+        (stat.start_ticks == seen.start_boottime_ns / NS_PER_TICK).then_some((folder, stat))
     }
 
     fn text(&self, name: &std::ffi::CStr) -> io::Result<String> {
@@ -301,10 +296,7 @@ impl Folder {
             OFlag::O_RDONLY | OFlag::O_CLOEXEC,
             Mode::empty(),
         )?;
-        let mut buffer = vec![0_u8; READ_BYTES];
-        let length = File::from(file).read(&mut buffer)?;
-        buffer.truncate(length);
-        Ok(String::from_utf8_lossy(&buffer).into_owned())
+        read_once(File::from(file))
     }
 
     fn stat(&self) -> io::Result<Stat> {
@@ -341,6 +333,13 @@ impl Folder {
     }
 }
 
+/// The kernel gives a file of /proc whole to a reader with room for it.
+fn read_once(mut file: File) -> io::Result<String> {
+    let mut buffer = [0_u8; READ_BYTES];
+    let length = file.read(&mut buffer)?;
+    Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
+}
+
 fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     status
         .lines()
@@ -365,7 +364,8 @@ fn parents(first: u32) -> Vec<String> {
     let mut chain = Vec::new();
     let mut pid = first;
     while pid != 0 && chain.len() < MAX_PARENTS {
-        let Some(stat) = Folder::open(pid).ok().and_then(|folder| folder.stat().ok()) else {
+        let text = File::open(format!("/proc/{pid}/stat")).and_then(read_once);
+        let Some(stat) = text.ok().as_deref().and_then(parse_stat) else {
             break;
         };
         chain.push(format!("{}({pid})", stat.comm));
@@ -382,7 +382,7 @@ fn v2_path(cgroup: &str) -> Option<String> {
 
 /// The innermost unit: `/user.slice/user@1000.service/app.slice/x.scope` is `x.scope`.
 fn systemd_unit(cgroup: &str) -> Option<String> {
-    let is_unit = |part: &&str| part.ends_with(".service") || part.ends_with(".scope");
+    let is_unit = |part: &&str| matches!(part.rsplit_once('.'), Some((_, "service" | "scope")));
     cgroup.rsplit('/').find(is_unit).map(str::to_owned)
 }
 

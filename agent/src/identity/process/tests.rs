@@ -63,8 +63,8 @@ fn another_process_with_the_same_number_is_not_taken_for_it() {
 #[test]
 fn a_known_process_that_executes_another_file_is_looked_at_again() {
     let processes = processes();
-    let mut child = Command::new("sh").args(["-c", "read x; exec sleep 60"]);
-    let mut child = child
+    let mut child = Command::new("sh")
+        .args(["-c", "read x; exec sleep 60"])
         .stdin(std::process::Stdio::piped())
         .spawn()
         .expect("a shell");
