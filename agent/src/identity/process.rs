@@ -3,36 +3,20 @@
 //! A directory handle on `/proc/PID` refers to one process for good: after its end every read through it fails. The
 //! start time read through the handle says whether it is the right one.
 
+mod folder;
+
 use std::{
     collections::HashMap,
-    fs::File,
-    io::{self, Read},
-    os::fd::OwnedFd,
+    io,
     sync::{Arc, Mutex},
 };
 
-use nix::{
-    fcntl::{OFlag, open, openat, readlinkat},
-    sys::stat::Mode,
-};
-
+use self::folder::{Folder, NS_PER_TICK, UNSET, ancestors, field, stat_of, v2_path};
 use super::{cgroups::Cgroups, evidence::Evidence};
 use crate::capture::Origin;
 
-/// `/proc` counts in hundredths of a second on every architecture weir runs on.
-const NS_PER_TICK: u64 = 10_000_000;
-
 /// Processes remembered per generation; two generations are kept.
 const REMEMBERED: usize = 4_096;
-
-/// Ancestors recorded.
-const MAX_PARENTS: usize = 8;
-
-/// The most that is read of a file in /proc.
-const READ_BYTES: usize = 4_096;
-
-/// The kernel's "not set" for session and login ids.
-const UNSET: u32 = u32::MAX;
 
 /// A process as the kernel captured it, or as /proc shows it now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +56,8 @@ pub struct Processes {
 struct Memory {
     young: HashMap<ProcessKey, Arc<Evidence>>,
     old: HashMap<ProcessKey, Arc<Evidence>>,
+    /// By a parent and its start: its own parent and what is above. Children of one shell share it.
+    ancestors: HashMap<(u32, u64), (u32, Vec<String>)>,
 }
 
 /// The cgroup is part of the key because a process may be moved.
@@ -195,7 +181,7 @@ impl Processes {
         let evidence = Arc::new(Evidence {
             comm: stat.comm,
             exe_path: exe.unwrap_or_default(),
-            parents: parents(stat.parent),
+            parents: self.parents(stat.parent),
             ..self.captured(seen, present_cgroup.as_deref())
         });
         self.remember(key, Arc::clone(&evidence));
@@ -237,6 +223,32 @@ impl Processes {
         }
     }
 
+    /// The parent as it is now, and those above as they were when first seen below that parent.
+    fn parents(&self, parent: u32) -> Vec<String> {
+        let Some(stat) = stat_of(parent) else {
+            return Vec::new();
+        };
+        let key = (parent, stat.start_ticks);
+        let known = |memory: &Memory| {
+            memory
+                .ancestors
+                .get(&key)
+                .filter(|known| known.0 == stat.parent)
+                .cloned()
+        };
+        let known = self.memory.lock().ok().and_then(|memory| known(&memory));
+        let above = known.map_or_else(|| ancestors(stat.parent), |known| known.1);
+        if let Ok(mut memory) = self.memory.lock() {
+            if memory.ancestors.len() >= REMEMBERED {
+                memory.ancestors.clear();
+            }
+            memory.ancestors.insert(key, (stat.parent, above.clone()));
+        }
+        std::iter::once(format!("{}({parent})", stat.comm))
+            .chain(above)
+            .collect()
+    }
+
     fn remembered(&self, key: &ProcessKey) -> Option<Arc<Evidence>> {
         let mut memory = self.memory.lock().ok()?;
         if let Some(evidence) = memory.young.get(key) {
@@ -261,123 +273,6 @@ impl Memory {
         }
         self.young.insert(key, evidence);
     }
-}
-
-/// A handle on one process's folder in /proc.
-struct Folder(OwnedFd);
-
-struct Stat {
-    comm: String,
-    parent: u32,
-    start_ticks: u64,
-}
-
-impl Folder {
-    fn open(pid: u32) -> io::Result<Self> {
-        let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_PATH;
-        Ok(Self(open(
-            format!("/proc/{pid}").as_str(),
-            flags,
-            Mode::empty(),
-        )?))
-    }
-
-    /// The folder of the very process that was seen; `None` when it ended.
-    fn of(seen: &Sighting) -> Option<(Self, Stat)> {
-        let folder = Self::open(seen.tgid).ok()?;
-        let stat = folder.stat().ok()?;
-        (stat.start_ticks == seen.start_boottime_ns / NS_PER_TICK).then_some((folder, stat))
-    }
-
-    fn text(&self, name: &std::ffi::CStr) -> io::Result<String> {
-        let file = openat(
-            &self.0,
-            name,
-            OFlag::O_RDONLY | OFlag::O_CLOEXEC,
-            Mode::empty(),
-        )?;
-        read_once(File::from(file))
-    }
-
-    fn stat(&self) -> io::Result<Stat> {
-        let text = self.text(c"stat")?;
-        parse_stat(&text)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unreadable /proc/PID/stat"))
-    }
-
-    fn exe(&self) -> Option<String> {
-        Some(
-            readlinkat(&self.0, c"exe")
-                .ok()?
-                .to_string_lossy()
-                .into_owned(),
-        )
-    }
-
-    fn id(&self, name: &std::ffi::CStr) -> Option<u32> {
-        self.text(name)
-            .ok()?
-            .trim()
-            .parse()
-            .ok()
-            .filter(|id| *id != UNSET)
-    }
-
-    fn effective_uid(&self) -> io::Result<u32> {
-        let status = self.text(c"status")?;
-        field(&status, "Uid:")
-            .and_then(|uids| uids.split_whitespace().nth(1)?.parse().ok())
-            .ok_or_else(|| {
-                io::Error::new(io::ErrorKind::InvalidData, "unreadable /proc/PID/status")
-            })
-    }
-}
-
-/// The kernel gives a file of /proc whole to a reader with room for it.
-fn read_once(mut file: File) -> io::Result<String> {
-    let mut buffer = [0_u8; READ_BYTES];
-    let length = file.read(&mut buffer)?;
-    Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
-}
-
-fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix(name))
-        .map(str::trim)
-}
-
-/// The name stands in parentheses and may itself hold parentheses, blanks and newlines.
-fn parse_stat(text: &str) -> Option<Stat> {
-    let (before, after) = text.rsplit_once(')')?;
-    let (_, comm) = before.split_once('(')?;
-    let mut fields = after.split_ascii_whitespace();
-    Some(Stat {
-        comm: comm.to_owned(),
-        // Fields 4 and 22 of the manual, counted from the third, which follows the name.
-        parent: fields.nth(1)?.parse().ok()?,
-        start_ticks: fields.nth(17)?.parse().ok()?,
-    })
-}
-
-fn parents(first: u32) -> Vec<String> {
-    let mut chain = Vec::new();
-    let mut pid = first;
-    while pid != 0 && chain.len() < MAX_PARENTS {
-        let text = File::open(format!("/proc/{pid}/stat")).and_then(read_once);
-        let Some(stat) = text.ok().as_deref().and_then(parse_stat) else {
-            break;
-        };
-        chain.push(format!("{}({pid})", stat.comm));
-        pid = stat.parent;
-    }
-    chain
-}
-
-/// The line `0::/path`; a folder that was removed is marked at the end.
-fn v2_path(cgroup: &str) -> Option<String> {
-    let path = cgroup.lines().find_map(|line| line.strip_prefix("0::"))?;
-    Some(path.strip_suffix(" (deleted)").unwrap_or(path).to_owned())
 }
 
 /// The innermost unit: `/user.slice/user@1000.service/app.slice/x.scope` is `x.scope`.
