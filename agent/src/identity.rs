@@ -13,6 +13,7 @@ pub mod evidence;
 pub mod fetch;
 pub mod issuers;
 pub mod jwks;
+mod kept;
 pub mod process;
 pub mod settings;
 pub mod token;

@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn times_have_a_unit() {
         assert_eq!(parse_time("90s"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse_time("1h"), Ok(Duration::from_secs(3_600)));
+        assert_eq!(parse_time("1h"), Ok(Duration::from_hours(1)));
         for wrong in [
             "",
             "1",

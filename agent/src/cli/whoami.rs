@@ -14,7 +14,7 @@ use crate::control::{
 };
 
 /// Show who weir takes this process for.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, Copy, clap::Args)]
 #[command(
     after_help = "Examples:\n  weir whoami\n  weir whoami --json | jq .binding.identity.principal"
 )]
@@ -31,15 +31,15 @@ pub struct Args {
 /// When the agent cannot be reached.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let answer = Client::connect(&socket_path())?.ask(&Request::Whoami)?;
-    print(answer, args.json)
+    print(&answer, args.json)
 }
 
 /// Prints an answer to `whoami` or `whois`.
-pub(super) fn print(answer: Value, json: bool) -> anyhow::Result<ExitCode> {
+pub(super) fn print(answer: &Value, json: bool) -> anyhow::Result<ExitCode> {
     let who: Who =
         serde_json::from_value(answer.clone()).context("cannot read the agent's answer")?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&answer)?);
+        println!("{}", serde_json::to_string_pretty(answer)?);
     } else {
         println!("{}", describe(&who));
     }

@@ -6,7 +6,7 @@ use super::whoami;
 use crate::control::{Client, protocol::Request, socket_path};
 
 /// Show who is behind a process, or behind the client's end of a connection.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, Copy, clap::Args)]
 #[command(after_help = "Examples:\n  weir whois 4242\n  weir whois 127.0.0.1:51724 --json")]
 pub struct Args {
     /// A process id, or the client's address and port
@@ -53,7 +53,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         },
     };
     let answer = Client::connect(&socket_path())?.ask(&request)?;
-    whoami::print(answer, args.json)
+    whoami::print(&answer, args.json)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The longest life of an agent's run.
-const LONGEST_RUN: Duration = Duration::from_secs(24 * 3600);
+const LONGEST_RUN: Duration = Duration::from_hours(24);
 
 /// How many agents may act through each other.
 const MAX_ACTORS: usize = 4;

@@ -9,10 +9,12 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
 use weir_policy::Identity;
 
 /// What a binding is attached to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Key {
     /// The kernel's audit session: everything that descends from one login.
     AuditSession {
@@ -130,13 +132,18 @@ impl Bound {
         !self.revoked.swap(true, Ordering::AcqRel)
     }
 
+    /// Whether it was ended itself, whatever it rests on.
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.revoked.load(Ordering::Acquire)
+    }
+
     /// A newer proof of the same identity.
     pub(crate) fn extend(&self, not_after_s: i64) {
         self.not_after_s.store(not_after_s, Ordering::Relaxed);
     }
 
     fn own_state(&self, now: Duration) -> State {
-        if self.revoked.load(Ordering::Acquire) {
+        if self.is_revoked() {
             return State::Revoked;
         }
         let now_s = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);

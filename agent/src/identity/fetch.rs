@@ -220,7 +220,7 @@ mod tests {
     fn cache_control_is_read() {
         assert_eq!(
             freshness("public, max-age=300"),
-            Some(Duration::from_secs(300))
+            Some(Duration::from_mins(5))
         );
         assert_eq!(freshness("Max-Age=\"7\""), Some(Duration::from_secs(7)));
         assert_eq!(freshness("max-age=300, no-store"), Some(Duration::ZERO));

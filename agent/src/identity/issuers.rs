@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::{Arc, RwLock},
     time::{Duration, Instant},
@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 use super::{
     fetch::{self, Answer, FetchError, Fetcher},
     jwks::KeySet,
+    kept::write_private,
     settings::IssuerSettings,
     token::{self, Expected, TokenError, Verified},
 };
@@ -27,13 +28,13 @@ const REFETCH_PAUSE: Duration = Duration::from_secs(30);
 const FIRST_FETCH_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long keys are fresh when the issuer does not say.
-const DEFAULT_FRESH: Duration = Duration::from_secs(15 * 60);
+const DEFAULT_FRESH: Duration = Duration::from_mins(15);
 
 /// Keys are asked for again at least this often.
-const LONGEST_FRESH: Duration = Duration::from_secs(24 * 3600);
+const LONGEST_FRESH: Duration = Duration::from_hours(24);
 
 /// Keys that were kept longer than this without an answer are not believed any more.
-const LONGEST_STALE: Duration = Duration::from_secs(24 * 3600);
+const LONGEST_STALE: Duration = Duration::from_hours(24);
 
 /// Why the issuers cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -120,16 +121,14 @@ impl Issuers {
     ///
     /// [`IssuerError`] when an entry is incomplete, twofold or not to be asked, or the folder cannot be made.
     pub fn open(settings: &[IssuerSettings], folder: &Path) -> Result<Self, IssuerError> {
-        if !settings.is_empty() {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(folder)
-                .map_err(|source| IssuerError::Folder {
-                    path: folder.to_owned(),
-                    source,
-                })?;
-        }
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(|source| IssuerError::Folder {
+                path: folder.to_owned(),
+                source,
+            })?;
         let mut issuers: Vec<Issuer> = Vec::with_capacity(settings.len());
         for entry in settings {
             if issuers
@@ -151,6 +150,14 @@ impl Issuers {
         self.issuers
             .iter()
             .any(|issuer| issuer.settings.development)
+    }
+
+    /// Whether an issuer is configured.
+    #[must_use]
+    pub fn knows(&self, issuer: &str) -> bool {
+        self.issuers
+            .iter()
+            .any(|known| known.settings.issuer == issuer)
     }
 
     /// Verifies a token, asking its issuer for keys where weir has none that fit.
@@ -286,7 +293,7 @@ impl Issuer {
         let answer = self.fetch().await?;
         let keys =
             KeySet::parse(&answer.body).map_err(|error| self.unreadable(&error.to_string()))?;
-        if let Err(error) = keep(&self.kept, &answer.body) {
+        if let Err(error) = write_private(&self.kept, &answer.body) {
             tracing::warn!(path = %self.kept.display(), %error, "cannot keep an issuer's keys for the next start");
         }
         let now = Instant::now();
@@ -384,18 +391,6 @@ fn read_kept(path: &Path) -> Option<Held> {
         fresh_until: now,
         good_until: now + left,
     })
-}
-
-fn keep(path: &Path, document: &[u8]) -> io::Result<()> {
-    let partial = path.with_extension("partial");
-    let _ = fs::remove_file(&partial);
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&partial)?;
-    io::Write::write_all(&mut file, document)?;
-    fs::rename(&partial, path)
 }
 
 #[cfg(test)]

@@ -3,36 +3,20 @@
 //! A directory handle on `/proc/PID` refers to one process for good: after its end every read through it fails. The
 //! start time read through the handle says whether it is the right one.
 
+mod folder;
+
 use std::{
     collections::HashMap,
-    fs::File,
-    io::{self, Read},
-    os::fd::OwnedFd,
+    io,
     sync::{Arc, Mutex},
 };
 
-use nix::{
-    fcntl::{OFlag, open, openat, readlinkat},
-    sys::stat::Mode,
-};
-
+use self::folder::{Folder, NS_PER_TICK, UNSET, ancestors, field, stat_of, v2_path};
 use super::{cgroups::Cgroups, evidence::Evidence};
 use crate::capture::Origin;
 
-/// `/proc` counts in hundredths of a second on every architecture weir runs on.
-const NS_PER_TICK: u64 = 10_000_000;
-
 /// Processes remembered per generation; two generations are kept.
 const REMEMBERED: usize = 4_096;
-
-/// Ancestors recorded.
-const MAX_PARENTS: usize = 8;
-
-/// The most that is read of a file in /proc.
-const READ_BYTES: usize = 4_096;
-
-/// The kernel's "not set" for session and login ids.
-const UNSET: u32 = u32::MAX;
 
 /// A process as the kernel captured it, or as /proc shows it now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +56,8 @@ pub struct Processes {
 struct Memory {
     young: HashMap<ProcessKey, Arc<Evidence>>,
     old: HashMap<ProcessKey, Arc<Evidence>>,
+    /// By a parent and its start: its own parent and what is above. Children of one shell share it.
+    ancestors: HashMap<(u32, u64), (u32, Vec<String>)>,
 }
 
 /// The cgroup is part of the key because a process may be moved.
@@ -87,6 +73,14 @@ impl From<&Origin> for Sighting {
             loginuid: Some(origin.loginuid).filter(|id| *id != UNSET),
             cgroup_id: origin.cgroup_id,
         }
+    }
+}
+
+impl Sighting {
+    /// Whether the user and session are those of an earlier sighting.
+    fn is_as_in(&self, evidence: &Evidence) -> bool {
+        (self.uid, self.audit_session, self.loginuid)
+            == (evidence.uid, evidence.audit_session, evidence.loginuid)
     }
 }
 
@@ -161,7 +155,7 @@ impl Processes {
     /// What there is to know of the process that was seen.
     #[must_use]
     pub fn observe(&self, seen: &Sighting) -> Observation {
-        let Some(folder) = Folder::of(seen) else {
+        let Some((folder, stat)) = Folder::of(seen) else {
             return Observation {
                 evidence: Arc::new(self.captured_only(seen)),
                 present_cgroup: None,
@@ -174,40 +168,27 @@ impl Processes {
             seen.cgroup_id,
         );
         let exe = folder.exe();
-        // A process may have executed another file since it was remembered.
+        // A process may have executed another file or changed its user since it was remembered.
         if let Some(evidence) = self.remembered(&key)
             && exe.as_deref() == Some(evidence.exe_path.as_str())
+            && seen.is_as_in(&evidence)
         {
             return Observation {
                 evidence,
                 present_cgroup,
             };
         }
-        let evidence = Arc::new(self.look(seen, &folder, exe, present_cgroup.as_deref()));
-        if !evidence.gone {
-            self.remember(key, Arc::clone(&evidence));
-        }
+        let evidence = Arc::new(Evidence {
+            comm: stat.comm,
+            exe_path: exe.unwrap_or_default(),
+            parents: self.parents(stat.parent),
+            ..self.captured(seen, present_cgroup.as_deref())
+        });
+        self.remember(key, Arc::clone(&evidence));
         Observation {
             evidence,
             present_cgroup,
         }
-    }
-
-    fn look(
-        &self,
-        seen: &Sighting,
-        folder: &Folder,
-        exe: Option<String>,
-        present: Option<&str>,
-    ) -> Evidence {
-        let Ok(stat) = folder.stat() else {
-            return self.captured_only(seen);
-        };
-        let mut evidence = self.captured(seen, present);
-        evidence.comm = stat.comm;
-        evidence.exe_path = exe.unwrap_or_default();
-        evidence.parents = parents(stat.parent);
-        evidence
     }
 
     fn captured_only(&self, seen: &Sighting) -> Evidence {
@@ -242,6 +223,32 @@ impl Processes {
         }
     }
 
+    /// The parent as it is now, and those above as they were when first seen below that parent.
+    fn parents(&self, parent: u32) -> Vec<String> {
+        let Some(stat) = stat_of(parent) else {
+            return Vec::new();
+        };
+        let key = (parent, stat.start_ticks);
+        let known = |memory: &Memory| {
+            memory
+                .ancestors
+                .get(&key)
+                .filter(|known| known.0 == stat.parent)
+                .cloned()
+        };
+        let known = self.memory.lock().ok().and_then(|memory| known(&memory));
+        let above = known.map_or_else(|| ancestors(stat.parent), |known| known.1);
+        if let Ok(mut memory) = self.memory.lock() {
+            if memory.ancestors.len() >= REMEMBERED {
+                memory.ancestors.clear();
+            }
+            memory.ancestors.insert(key, (stat.parent, above.clone()));
+        }
+        std::iter::once(format!("{}({parent})", stat.comm))
+            .chain(above)
+            .collect()
+    }
+
     fn remembered(&self, key: &ProcessKey) -> Option<Arc<Evidence>> {
         let mut memory = self.memory.lock().ok()?;
         if let Some(evidence) = memory.young.get(key) {
@@ -268,121 +275,9 @@ impl Memory {
     }
 }
 
-/// A handle on one process's folder in /proc.
-struct Folder(OwnedFd);
-
-struct Stat {
-    comm: String,
-    parent: u32,
-    start_ticks: u64,
-}
-
-impl Folder {
-    fn open(pid: u32) -> io::Result<Self> {
-        let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_PATH;
-        Ok(Self(open(
-            format!("/proc/{pid}").as_str(),
-            flags,
-            Mode::empty(),
-        )?))
-    }
-
-    /// The folder of the very process that was seen; `None` when it ended.
-    fn of(seen: &Sighting) -> Option<Self> {
-        let folder = Self::open(seen.tgid).ok()?;
-        let stat = folder.stat().ok()?;
-        (stat.start_ticks == seen.start_boottime_ns / NS_PER_TICK).then_some(folder)
-    }
-
-    fn text(&self, name: &std::ffi::CStr) -> io::Result<String> {
-        let file = openat(
-            &self.0,
-            name,
-            OFlag::O_RDONLY | OFlag::O_CLOEXEC,
-            Mode::empty(),
-        )?;
-        let mut buffer = vec![0_u8; READ_BYTES];
-        let length = File::from(file).read(&mut buffer)?;
-        buffer.truncate(length);
-        Ok(String::from_utf8_lossy(&buffer).into_owned())
-    }
-
-    fn stat(&self) -> io::Result<Stat> {
-        let text = self.text(c"stat")?;
-        parse_stat(&text)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unreadable /proc/PID/stat"))
-    }
-
-    fn exe(&self) -> Option<String> {
-        Some(
-            readlinkat(&self.0, c"exe")
-                .ok()?
-                .to_string_lossy()
-                .into_owned(),
-        )
-    }
-
-    fn id(&self, name: &std::ffi::CStr) -> Option<u32> {
-        self.text(name)
-            .ok()?
-            .trim()
-            .parse()
-            .ok()
-            .filter(|id| *id != UNSET)
-    }
-
-    fn effective_uid(&self) -> io::Result<u32> {
-        let status = self.text(c"status")?;
-        field(&status, "Uid:")
-            .and_then(|uids| uids.split_whitespace().nth(1)?.parse().ok())
-            .ok_or_else(|| {
-                io::Error::new(io::ErrorKind::InvalidData, "unreadable /proc/PID/status")
-            })
-    }
-}
-
-fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix(name))
-        .map(str::trim)
-}
-
-/// The name stands in parentheses and may itself hold parentheses, blanks and newlines.
-fn parse_stat(text: &str) -> Option<Stat> {
-    let (before, after) = text.rsplit_once(')')?;
-    let (_, comm) = before.split_once('(')?;
-    let mut fields = after.split_ascii_whitespace();
-    Some(Stat {
-        comm: comm.to_owned(),
-        // Fields 4 and 22 of the manual, counted from the third, which follows the name.
-        parent: fields.nth(1)?.parse().ok()?,
-        start_ticks: fields.nth(17)?.parse().ok()?,
-    })
-}
-
-fn parents(first: u32) -> Vec<String> {
-    let mut chain = Vec::new();
-    let mut pid = first;
-    while pid != 0 && chain.len() < MAX_PARENTS {
-        let Some(stat) = Folder::open(pid).ok().and_then(|folder| folder.stat().ok()) else {
-            break;
-        };
-        chain.push(format!("{}({pid})", stat.comm));
-        pid = stat.parent;
-    }
-    chain
-}
-
-/// The line `0::/path`; a folder that was removed is marked at the end.
-fn v2_path(cgroup: &str) -> Option<String> {
-    let path = cgroup.lines().find_map(|line| line.strip_prefix("0::"))?;
-    Some(path.strip_suffix(" (deleted)").unwrap_or(path).to_owned())
-}
-
 /// The innermost unit: `/user.slice/user@1000.service/app.slice/x.scope` is `x.scope`.
 fn systemd_unit(cgroup: &str) -> Option<String> {
-    let is_unit = |part: &&str| part.ends_with(".service") || part.ends_with(".scope");
+    let is_unit = |part: &&str| matches!(part.rsplit_once('.'), Some((_, "service" | "scope")));
     cgroup.rsplit('/').find(is_unit).map(str::to_owned)
 }
 

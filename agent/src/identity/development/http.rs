@@ -162,7 +162,7 @@ fn parse(bytes: &[u8]) -> Result<Option<Request>, Problem> {
             "host" => value.clone_into(&mut request.host),
             "content-type" => request.is_json = value.split(';').next() == Some("application/json"),
             "content-length" => {
-                body_bytes = value.parse::<usize>().map_err(|_| Problem::Malformed)?
+                body_bytes = value.parse::<usize>().map_err(|_| Problem::Malformed)?;
             }
             "transfer-encoding" => return Err(Problem::Malformed),
             _ => {}

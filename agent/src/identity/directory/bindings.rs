@@ -1,0 +1,276 @@
+//! Bindings as they begin and end.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering};
+
+use weir_policy::Identity;
+
+use super::{BindError, Bindings, Change, Identities, NewBinding};
+use crate::{
+    clock,
+    identity::{
+        bound::{Bound, Key, State},
+        process::Sighting,
+    },
+};
+
+impl Identities {
+    /// Makes a run, moves the process into it and binds it. `what` is `login` or `exec`; the last actor gets the
+    /// run's id.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`] when the process is in an agent's run already, or the cgroup cannot be made or entered; nothing
+    /// is left behind then.
+    pub fn bind_run(
+        &self,
+        pid: u32,
+        what: &'static str,
+        mut new: NewBinding,
+    ) -> Result<Change, BindError> {
+        let _making = lock(&self.making);
+        self.check_mark(pid, &new)?;
+        let run = self.cgroups.make_run().map_err(BindError::Make)?;
+        if let Some(actor) = new.identity.actors.last_mut() {
+            actor.run_id = Some(run.id.clone());
+        }
+        let key = Key::Cgroup {
+            id: run.cgroup_id,
+            path: run.path.clone(),
+        };
+        let bound = Arc::new(new.bound_to(key));
+        // Bound before it is entered: a process that is in the run is never seen without its mark.
+        if let Ok(mut bindings) = self.bindings.write() {
+            bindings.runs.insert(run.path.clone(), Arc::clone(&bound));
+        }
+        if let Err(error) = self.cgroups.enter(&run, pid) {
+            if let Ok(mut bindings) = self.bindings.write() {
+                bindings.runs.remove(&run.path);
+            }
+            let _ = self.cgroups.remove(&run.path);
+            return Err(BindError::Enter(error));
+        }
+        self.changed();
+        Ok(Change { what, bound })
+    }
+
+    /// Binds the audit session of a process. A binding that it had is replaced, and ended unless it was for the same
+    /// subject.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`] when the process is in an agent's run or has no audit session.
+    pub fn bind_session(&self, pid: u32, new: NewBinding) -> Result<Vec<Change>, BindError> {
+        let _making = lock(&self.making);
+        let id = self
+            .check_mark(pid, &new)?
+            .audit_session
+            .ok_or(BindError::NoSession)?;
+        let key = Key::AuditSession {
+            boot_id: self.boot_id().to_owned(),
+            id,
+        };
+        let bound = Arc::new(new.bound_to(key));
+        let before = self
+            .bindings
+            .write()
+            .ok()
+            .and_then(|mut bindings| bindings.sessions.insert(id, Arc::clone(&bound)))
+            .filter(|before| {
+                !is_same_subject(&before.identity, &bound.identity) && before.revoke()
+            });
+        self.changed();
+        let replaced = before.map(|bound| Change {
+            what: "replaced",
+            bound,
+        });
+        Ok(replaced
+            .into_iter()
+            .chain([Change {
+                what: "login",
+                bound,
+            }])
+            .collect())
+    }
+
+    /// A process in an agent's run may only be bound to what rests on that run: a request that took its time must not
+    /// lead out of a run that began meanwhile.
+    fn check_mark(&self, pid: u32, new: &NewBinding) -> Result<Sighting, BindError> {
+        let seen = self.processes.sighting(pid).map_err(BindError::Gone)?;
+        let resolved = self.resolve_sighting(&seen);
+        let rests_on_it = match (&resolved.identity, &new.parent) {
+            (Some(run), Some(parent)) => Arc::ptr_eq(run, parent),
+            _ => false,
+        };
+        if resolved.in_agent_run && !rests_on_it {
+            Err(BindError::Marked)
+        } else {
+            Ok(seen)
+        }
+    }
+
+    /// Ends a binding and all that rest on it. A run keeps its mark until its last process is gone.
+    #[must_use]
+    pub fn end(&self, bound: &Arc<Bound>, what: &'static str) -> Vec<Change> {
+        let mut changes = Vec::new();
+        if let Ok(mut bindings) = self.bindings.write() {
+            let all: Vec<_> = bindings
+                .runs
+                .values()
+                .chain(bindings.sessions.values())
+                .cloned()
+                .collect();
+            for candidate in all
+                .into_iter()
+                .filter(|candidate| candidate.rests_on(bound))
+            {
+                if candidate.revoke() {
+                    changes.push(Change {
+                        what,
+                        bound: candidate,
+                    });
+                }
+            }
+            bindings
+                .sessions
+                .retain(|_, session| !Arc::ptr_eq(session, bound));
+        }
+        self.changed();
+        changes
+    }
+
+    /// Removes runs without processes and reports what has expired; to be called every second.
+    #[must_use]
+    pub fn sweep(&self) -> Vec<Change> {
+        let mut changes = self.sweep_runs();
+        changes.extend(self.newly_expired());
+        changes
+    }
+
+    /// Drops the bindings of audit sessions that have ended. Looks at every process: to be called every half minute.
+    #[must_use]
+    pub fn sweep_sessions(&self) -> Vec<Change> {
+        if self
+            .bindings
+            .read()
+            .is_ok_and(|bindings| bindings.sessions.is_empty())
+        {
+            return Vec::new();
+        }
+        let before: Vec<Arc<Bound>> = self
+            .bindings
+            .read()
+            .map(|bindings| bindings.sessions.values().cloned().collect())
+            .unwrap_or_default();
+        let live = self.processes.live_sessions();
+        let has_ended = |bound: &&Arc<Bound>| matches!(&bound.key, Key::AuditSession { id, .. } if live.binary_search(id).is_err());
+        before
+            .iter()
+            .filter(has_ended)
+            .flat_map(|bound| self.end(bound, "ended"))
+            .collect()
+    }
+
+    fn sweep_runs(&self) -> Vec<Change> {
+        let _making = lock(&self.making);
+        let mut changes = Vec::new();
+        for path in self.cgroups.runs() {
+            if self.cgroups.is_populated(&path) || self.cgroups.remove(&path).is_err() {
+                continue;
+            }
+            changes.extend(self.forget_run(&path));
+        }
+        changes
+    }
+
+    fn forget_run(&self, path: &str) -> Option<Change> {
+        let mut bindings = self.bindings.write().ok()?;
+        let bound = bindings.runs.remove(path)?;
+        // `weir login -- weir exec -- CMD` leaves the login's cgroup empty while the agent's run still rests on it.
+        let has_heirs = bindings.runs.values().any(|other| other.rests_on(&bound));
+        drop(bindings);
+        self.changed();
+        if has_heirs {
+            return Some(Change {
+                what: "left",
+                bound,
+            });
+        }
+        bound.revoke().then_some(Change {
+            what: "ended",
+            bound,
+        })
+    }
+
+    /// Takes over what an earlier agent of this boot had bound.
+    pub(super) fn restore(&self) {
+        let Ok(mut bindings) = self.bindings.write() else {
+            return;
+        };
+        for bound in self.kept.read(self.boot_id()) {
+            if !self.issuers.knows(&bound.identity.principal.issuer) {
+                // Kept as ended: its processes keep their mark.
+                bound.revoke();
+            }
+            match &bound.key {
+                Key::AuditSession { id, .. } => {
+                    bindings.sessions.insert(*id, Arc::clone(&bound));
+                }
+                Key::Cgroup { id, path } if self.cgroups.id_of(path).ok() == Some(*id) => {
+                    bindings.runs.insert(path.clone(), Arc::clone(&bound));
+                }
+                Key::Cgroup { .. } | Key::Workload { .. } => {}
+            }
+        }
+    }
+
+    /// Tells sessions to look again, and the next agent what there is.
+    pub(super) fn changed(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        let all: Vec<_> = match self.bindings.read() {
+            Ok(bindings) => bindings
+                .runs
+                .values()
+                .chain(bindings.sessions.values())
+                .cloned()
+                .collect(),
+            Err(_) => return,
+        };
+        self.kept.write(self.boot_id(), &all);
+    }
+
+    fn newly_expired(&self) -> Vec<Change> {
+        let now = clock::now();
+        let Ok(mut bindings) = self.bindings.write() else {
+            return Vec::new();
+        };
+        let Bindings {
+            runs,
+            sessions,
+            expired,
+        } = &mut *bindings;
+        let held = || runs.values().chain(sessions.values());
+        expired.retain(|known| held().any(|bound| Arc::ptr_eq(bound, known)));
+        let new: Vec<Arc<Bound>> = held()
+            .filter(|bound| bound.state(now) == State::Expired)
+            .filter(|bound| !expired.iter().any(|known| Arc::ptr_eq(known, bound)))
+            .cloned()
+            .collect();
+        expired.extend(new.iter().cloned());
+        new.into_iter()
+            .map(|bound| Change {
+                what: "expired",
+                bound,
+            })
+            .collect()
+    }
+}
+
+fn is_same_subject(one: &Identity, other: &Identity) -> bool {
+    one.principal.issuer == other.principal.issuer
+        && one.principal.subject == other.principal.subject
+}
+
+/// The lock guards no data, so a panic elsewhere cannot have left it half done.
+fn lock(mutex: &Mutex<()>) -> MutexGuard<'_, ()> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

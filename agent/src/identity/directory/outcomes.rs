@@ -1,0 +1,125 @@
+//! What the directory answers with, and what it is asked to bind.
+
+use std::{io, sync::Arc};
+
+use weir_policy::Identity;
+
+use crate::identity::{
+    bound::{Bound, Key},
+    evidence::Evidence,
+};
+
+/// Why a process cannot be bound.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The mark of an agent's run sticks.
+    #[error("this process is in an agent's run and cannot become anyone else")]
+    Marked,
+    /// Bindings to a session need one.
+    #[error("this process has no audit session")]
+    NoSession,
+    /// The process ended.
+    #[error("the process is gone")]
+    Gone(#[source] io::Error),
+    /// The run's cgroup.
+    #[error("cannot make a cgroup for the run")]
+    Make(#[source] io::Error),
+    /// The move.
+    #[error("cannot move the process into the run's cgroup")]
+    Enter(#[source] io::Error),
+}
+
+/// Why a process that might have had an identity has none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Absence {
+    /// Nothing binds it.
+    Unbound,
+    /// The binding's time is over.
+    Expired,
+    /// The binding was ended.
+    Revoked,
+    /// It is in a run that this agent did not make.
+    ForeignRun,
+    /// More than one workload entry matches.
+    Ambiguous(Vec<String>),
+    /// A workload entry matches and has no valid proof.
+    Unproved(String),
+}
+
+impl std::fmt::Display for Absence {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unbound => write!(out, "nobody is logged in here: run `weir login`"),
+            Self::Expired => write!(out, "the login has expired: run `weir login`"),
+            Self::Revoked => write!(out, "the login was ended: run `weir login`"),
+            Self::ForeignRun => write!(
+                out,
+                "this run was begun under an earlier weir: start it again"
+            ),
+            Self::Ambiguous(names) => write!(
+                out,
+                "several workload entries match this process: {}",
+                names.join(", ")
+            ),
+            Self::Unproved(name) => write!(out, "workload {name} has no valid token"),
+        }
+    }
+}
+
+/// What is known of a process.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// What was observed.
+    pub evidence: Arc<Evidence>,
+    /// Who it is; live when it was resolved. `None` is unidentified.
+    pub identity: Option<Arc<Bound>>,
+    /// Why there is no identity; [`Absence::Unbound`] also where there is one.
+    pub absence: Absence,
+    /// Whether the process is in an agent's run (or one that this agent did not make): it may not bind itself anew.
+    pub in_agent_run: bool,
+}
+
+/// A binding began or ended.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// As recorded: `login`, `exec` and `workload` begin; `logout`, `ended`, `replaced` and `expired` end; `renewed`:
+    /// a workload's groups changed; `left`: the last process of a login went on into an agent's run.
+    pub what: &'static str,
+    /// Which.
+    pub bound: Arc<Bound>,
+}
+
+impl Change {
+    /// Whether the sessions that rest on it must end now. Expiry leaves them to the rules of each statement.
+    #[must_use]
+    pub fn ends_sessions(&self) -> bool {
+        matches!(self.what, "logout" | "ended" | "replaced")
+    }
+}
+
+/// A request to bind a process's tree or session.
+#[derive(Debug)]
+pub struct NewBinding {
+    /// Who.
+    pub identity: Identity,
+    /// SHA-256 of the token, hex.
+    pub fingerprint: String,
+    /// Until when, seconds since the epoch.
+    pub not_after_s: i64,
+    /// Whether a development issuer vouches for it.
+    pub development: bool,
+    /// The user who asks.
+    pub owner_uid: u32,
+    /// What it is derived from.
+    pub parent: Option<Arc<Bound>>,
+}
+
+impl NewBinding {
+    pub(super) fn bound_to(self, key: Key) -> Bound {
+        let mut bound = Bound::new(self.identity, key, self.fingerprint, self.not_after_s);
+        bound.development = self.development;
+        bound.owner_uid = self.owner_uid;
+        bound.parent = self.parent;
+        bound
+    }
+}
