@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let chosen = choose(&all, &args.suites)?;
+    let chosen = choose(all, &args.suites)?;
     setup::prepare(Purpose::Test)?;
     if chosen.iter().any(|suite| suite.needs_agent) {
         step("building weir");
@@ -46,14 +46,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     for suite in chosen {
         step(&format!("suite {}: {}", suite.name, suite.about));
         let begun = Instant::now();
+        let name = suite.name.clone();
         let tally = run_suite(suite);
-        results.push((suite.name.clone(), tally, begun.elapsed()));
+        results.push((name, tally, begun.elapsed()));
     }
     Ok(report(&results))
 }
 
 /// The suites of those names, in the order of the list; all without names.
-fn choose<'a>(all: &'a [Suite], names: &[String]) -> Result<Vec<&'a Suite>> {
+fn choose(all: Vec<Suite>, names: &[String]) -> Result<Vec<Suite>> {
     for name in names {
         if !all.iter().any(|suite| suite.answers_to(name)) {
             let known: Vec<&str> = all.iter().map(|suite| suite.name.as_str()).collect();
@@ -61,18 +62,14 @@ fn choose<'a>(all: &'a [Suite], names: &[String]) -> Result<Vec<&'a Suite>> {
         }
     }
     let is_chosen =
-        |suite: &&Suite| names.is_empty() || names.iter().any(|name| suite.answers_to(name));
-    Ok(all.iter().filter(is_chosen).collect())
+        |suite: &Suite| names.is_empty() || names.iter().any(|name| suite.answers_to(name));
+    Ok(all.into_iter().filter(is_chosen).collect())
 }
 
-fn run_suite(suite: &Suite) -> Tally {
+fn run_suite(suite: Suite) -> Tally {
     let mut sum = Tally::default();
-    for job in &suite.jobs {
-        let tally = job.run();
-        if tally.failed > 0 {
-            eprintln!("xtask: failed: {}", job.title());
-        }
-        sum += tally;
+    for job in suite.jobs {
+        sum += job.run();
     }
     sum
 }
@@ -120,14 +117,13 @@ mod tests {
 
     #[test]
     fn an_unknown_suite_is_an_error_and_e2e_means_several() {
-        let all = [
-            named("unit"),
-            named("denials"),
-            named("hostile"),
-            named("accounting"),
-        ];
-        assert!(choose(&all, &["nothing".into()]).is_err());
-        assert_eq!(choose(&all, &["e2e".into()]).expect("known").len(), 3);
-        assert_eq!(choose(&all, &[]).expect("all").len(), 4);
+        let all = || {
+            ["unit", "denials", "hostile", "accounting"]
+                .map(named)
+                .into()
+        };
+        assert!(choose(all(), &["nothing".into()]).is_err());
+        assert_eq!(choose(all(), &["e2e".into()]).expect("known").len(), 3);
+        assert_eq!(choose(all(), &[]).expect("all").len(), 4);
     }
 }

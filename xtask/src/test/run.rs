@@ -42,7 +42,7 @@ pub(crate) enum Count {
 #[derive(Debug)]
 pub(crate) struct Job {
     title: String,
-    command: std::cell::RefCell<Command>,
+    command: Command,
     count: Count,
 }
 
@@ -50,33 +50,29 @@ impl Job {
     pub(crate) fn new(title: &str, command: Command, count: Count) -> Self {
         Self {
             title: title.to_owned(),
-            command: command.into(),
+            command,
             count,
         }
     }
 
-    pub(crate) fn title(&self) -> &str {
-        &self.title
-    }
-
     /// Runs it to its end, passing its words on. What cannot be run or does not end has failed.
-    pub(crate) fn run(&self) -> Tally {
-        let mut command = self.command.borrow_mut();
+    pub(crate) fn run(mut self) -> Tally {
         // A group of its own, so that all of it can be ended at once.
-        command.stdin(Stdio::null()).process_group(0);
+        self.command.stdin(Stdio::null()).process_group(0);
         if self.count == Count::Tests {
-            command.stdout(Stdio::piped());
+            self.command.stdout(Stdio::piped());
         }
-        match command.spawn() {
+        let tally = match self.command.spawn() {
             Ok(child) => self.watch(child),
             Err(error) => {
                 eprintln!("xtask: cannot run {}: {error}", self.title);
-                Tally {
-                    failed: 1,
-                    ..Tally::default()
-                }
+                self.judge(Tally::default(), false)
             }
+        };
+        if tally.failed > 0 {
+            eprintln!("xtask: failed: {}", self.title);
         }
+        tally
     }
 
     fn watch(&self, mut child: Child) -> Tally {
