@@ -1,7 +1,9 @@
 //! A fake PostgreSQL server, a holder of idle connections and clients for bulk transfer.
 
-use std::io::{self, BufRead};
+use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -26,8 +28,8 @@ enum Tool {
         #[arg(required = true)]
         listen: Vec<SocketAddr>,
     },
-    /// Opens connections that each ran one statement, prints `ready`, and holds them until its
-    /// standard input ends.
+    /// Opens connections that each ran one statement, prints `ready`, and holds them until it is
+    /// ended.
     Idle {
         #[command(flatten)]
         target: Target,
@@ -71,7 +73,7 @@ struct Target {
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().tool {
         Tool::Fake { listen } => fake(listen),
-        Tool::Idle { target, connections } => idle(&target, connections),
+        Tool::Idle { target, connections } => idle(&target, connections).map(|never| match never {}),
         Tool::Drain { target, seconds, statement } => {
             let mut buffer = vec![0; BULK_BUFFER_BYTES];
             let mut client = target.connect(&mut buffer)?;
@@ -111,7 +113,7 @@ fn repeat(seconds: f64, mut once: impl FnMut() -> anyhow::Result<u64>) -> anyhow
     Ok(())
 }
 
-fn idle(target: &Target, connections: usize) -> anyhow::Result<()> {
+fn idle(target: &Target, connections: usize) -> anyhow::Result<Infallible> {
     let mut buffer = vec![0; 8192];
     let mut held = Vec::with_capacity(connections);
     for index in 0..connections {
@@ -120,10 +122,9 @@ fn idle(target: &Target, connections: usize) -> anyhow::Result<()> {
         held.push(client);
     }
     println!("ready");
-    for line in io::stdin().lock().lines() {
-        line?;
+    loop {
+        thread::park();
     }
-    Ok(())
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -1,0 +1,165 @@
+//! What is compared: no proxy, the relay floor, two well-known proxies, weir.
+//!
+//! Every proxy takes its clients on a loopback port of its own and dials [`DIRECT_HOST`], an
+//! address of the server that weir is told to leave alone. Clients of weir dial the server's own
+//! address and are intercepted.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use nix::sys::signal::Signal;
+use nix::unistd::{User, geteuid};
+use tests::service::Ending;
+use tests::{Postgres, Service, place, port};
+
+/// The name of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum PeerName {
+    /// The client talks to the server itself.
+    Direct,
+    /// The floor: a relay that looks at nothing, one thread.
+    Relay,
+    /// haproxy in TCP mode, one thread.
+    Haproxy,
+    /// pgbouncer in session mode.
+    Pgbouncer,
+}
+
+impl PeerName {
+    /// The name on the command line and in the results.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Relay => "relay",
+            Self::Haproxy => "haproxy",
+            Self::Pgbouncer => "pgbouncer",
+        }
+    }
+}
+
+/// A way to the server that is ready for clients.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) name: PeerName,
+    /// Where its clients connect.
+    pub(crate) address: SocketAddr,
+    service: Option<Service>,
+}
+
+/// The second address of the server, which weir leaves alone.
+pub(crate) const DIRECT_HOST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+impl Peer {
+    /// Starts the peer in front of the server that listens on `server_port`; its files go into
+    /// `folder`. `None` when its program is not installed.
+    pub(crate) fn start(name: PeerName, server_port: u16, folder: &Path) -> Result<Option<Self>> {
+        let server = SocketAddr::V4(SocketAddrV4::new(DIRECT_HOST, server_port));
+        if name == PeerName::Direct {
+            return Ok(Some(Self { name, address: server, service: None }));
+        }
+        let port = port::free(&["127.0.0.1"])?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let command = match name {
+            PeerName::Direct => None,
+            PeerName::Relay => Some(relay(address, server)?),
+            PeerName::Haproxy => haproxy(address, server, folder)?,
+            PeerName::Pgbouncer => pgbouncer(address, server, folder)?,
+        };
+        let Some(command) = command else {
+            return Ok(None);
+        };
+        let log = folder.join(format!("{}-{port}.log", name.as_str()));
+        let ending = Ending { signal: Signal::SIGTERM, patience: Duration::from_secs(5) };
+        let service = Service::start(name.as_str(), command, &log, ending)?;
+        service.wait_until(START_LIMIT, || TcpStream::connect(address).is_ok())?;
+        Ok(Some(Self { name, address, service: Some(service) }))
+    }
+
+    /// The process whose cost is measured; none when there is no proxy.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.service.as_ref().map(Service::pid)
+    }
+
+    /// A command that runs `program` as this peer's client.
+    pub(crate) fn client(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        for variable in tests::postgres::CLIENT_VARIABLES {
+            command.env_remove(variable);
+        }
+        command.env("PGSSLMODE", "disable").env("PGGSSENCMODE", "disable");
+        command
+    }
+}
+
+/// One of the project's own load tools.
+pub(crate) fn load_tool(name: &str) -> Result<PathBuf> {
+    Ok(place::programs()?.join(name))
+}
+
+fn relay(address: SocketAddr, server: SocketAddr) -> Result<Command> {
+    let mut command = Command::new(load_tool("relay")?);
+    command.arg(address.to_string()).arg(server.to_string());
+    Ok(command)
+}
+
+fn haproxy(address: SocketAddr, server: SocketAddr, folder: &Path) -> Result<Option<Command>> {
+    let Some(program) = installed("haproxy") else {
+        return Ok(None);
+    };
+    let settings = format!(
+        "global\n  maxconn 6000\n  nbthread 1\n\
+         defaults\n  mode tcp\n  timeout connect 10s\n  timeout client 1h\n  timeout server 1h\n\
+         listen postgres\n  bind {address}\n  server postgres {server}\n"
+    );
+    let file = write(folder, &format!("haproxy-{}.cfg", address.port()), &settings)?;
+    let mut command = Command::new(program);
+    command.arg("-db").arg("-f").arg(file);
+    Ok(Some(command))
+}
+
+fn pgbouncer(address: SocketAddr, server: SocketAddr, folder: &Path) -> Result<Option<Command>> {
+    let Some(program) = installed("pgbouncer") else {
+        return Ok(None);
+    };
+    let (user, database) = (Postgres::USER, Postgres::DATABASE);
+    let settings = format!(
+        "[databases]\n{database} = host={} port={} dbname={database} user={user}\n\
+         [pgbouncer]\nlisten_addr = {}\nlisten_port = {}\nunix_socket_dir =\nauth_type = any\n\
+         pool_mode = session\nmax_client_conn = 6000\ndefault_pool_size = 6000\n\
+         log_connections = 0\nlog_disconnections = 0\nlog_pooler_errors = 1\n\
+         ignore_startup_parameters = extra_float_digits\n",
+        server.ip(),
+        server.port(),
+        address.ip(),
+        address.port(),
+    );
+    let file = write(folder, &format!("pgbouncer-{}.ini", address.port()), &settings)?;
+    let mut command = Command::new(program);
+    command.arg(file);
+    if geteuid().is_root() {
+        // It refuses to run as root.
+        let account = User::from_name("postgres")?.context("there is no account `postgres`")?;
+        command.uid(account.uid.as_raw()).gid(account.gid.as_raw());
+    }
+    Ok(Some(command))
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf> {
+    let file = folder.join(name);
+    fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
+    Ok(file)
+}
+
+/// Debian keeps servers out of an ordinary user's `PATH`.
+fn installed(program: &str) -> Option<PathBuf> {
+    let folders = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"];
+    folders.iter().map(|folder| Path::new(folder).join(program)).find(|path| path.is_file())
+}
+
+const START_LIMIT: Duration = Duration::from_secs(20);
