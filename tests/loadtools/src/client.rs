@@ -62,7 +62,8 @@ impl Client {
     ///
     /// [`ClientError`] when the statement fails or the connection breaks.
     pub fn query(&mut self, statement: &str, buffer: &mut [u8]) -> Result<u64, ClientError> {
-        self.stream.write_all(&message(b'Q', &[statement.as_bytes(), b"\0"]))?;
+        self.stream
+            .write_all(&message(b'Q', &[statement.as_bytes(), b"\0"]))?;
         self.discard(buffer)
     }
 
@@ -79,7 +80,8 @@ impl Client {
         messages: u32,
         buffer: &mut [u8],
     ) -> Result<u64, ClientError> {
-        self.stream.write_all(&message(b'Q', &[statement.as_bytes(), b"\0"]))?;
+        self.stream
+            .write_all(&message(b'Q', &[statement.as_bytes(), b"\0"]))?;
         let data = message(b'd', &[row]);
         let batch = data.repeat(COPY_BATCH_MESSAGES as usize);
         let mut sent = 0;
@@ -153,7 +155,10 @@ mod tests {
 
     #[test]
     fn a_query_carries_its_own_length() {
-        assert_eq!(message(b'Q', &[b"SELECT 1", b"\0"]), b"Q\0\0\0\x0dSELECT 1\0");
+        assert_eq!(
+            message(b'Q', &[b"SELECT 1", b"\0"]),
+            b"Q\0\0\0\x0dSELECT 1\0"
+        );
     }
 
     #[test]

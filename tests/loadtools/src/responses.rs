@@ -64,20 +64,25 @@ impl Responses {
             }
             let [tag, a, b, c, d] = self.header;
             let length = u32::from_be_bytes([a, b, c, d]) as usize;
-            self.body_left =
-                length.checked_sub(LENGTH_BYTES).ok_or(ResponseError::Length { tag, length })?;
+            self.body_left = length
+                .checked_sub(LENGTH_BYTES)
+                .ok_or(ResponseError::Length { tag, length })?;
         }
     }
 
     fn keep_error_text(&mut self, body: &[u8]) {
         if self.header[0] == b'E' {
             let room = ERROR_TEXT_BYTES - self.error_text.len();
-            self.error_text.extend_from_slice(&body[..body.len().min(room)]);
+            self.error_text
+                .extend_from_slice(&body[..body.len().min(room)]);
         }
     }
 
     fn error_message(&self) -> String {
-        let fields = self.error_text.split(|byte| *byte == 0).filter(|field| !field.is_empty());
+        let fields = self
+            .error_text
+            .split(|byte| *byte == 0)
+            .filter(|field| !field.is_empty());
         let texts: Vec<_> = fields.map(|field| String::from_utf8_lossy(field)).collect();
         texts.join(" ")
     }
@@ -95,16 +100,23 @@ const ERROR_TEXT_BYTES: usize = 512;
 mod tests {
     use super::*;
 
-    const ROW_THEN_READY: &[u8] =
-        b"D\0\0\0\x0b\0\x01\0\0\0\x01ZC\0\0\0\x0dSELECT 1\0Z\0\0\0\x05I";
+    const ROW_THEN_READY: &[u8] = b"D\0\0\0\x0b\0\x01\0\0\0\x01ZC\0\0\0\x0dSELECT 1\0Z\0\0\0\x05I";
 
     #[test]
     fn every_split_ends_at_the_same_byte() {
         for at in 0..ROW_THEN_READY.len() {
             let (head, tail) = ROW_THEN_READY.split_at(at);
             let mut responses = Responses::default();
-            assert_eq!(responses.take(head), Ok(ControlFlow::Continue(())), "split at {at}");
-            assert_eq!(responses.take(tail), Ok(ControlFlow::Break(())), "split at {at}");
+            assert_eq!(
+                responses.take(head),
+                Ok(ControlFlow::Continue(())),
+                "split at {at}"
+            );
+            assert_eq!(
+                responses.take(tail),
+                Ok(ControlFlow::Break(())),
+                "split at {at}"
+            );
         }
     }
 
@@ -123,20 +135,37 @@ mod tests {
         let mut bytes = vec![b'E', 0, 0, 0, length];
         bytes.append(&mut body);
         let refused = Responses::default().take(&bytes);
-        assert_eq!(refused, Err(ResponseError::Refused("SERROR C42501 Mno".to_owned())));
+        assert_eq!(
+            refused,
+            Err(ResponseError::Refused("SERROR C42501 Mno".to_owned()))
+        );
     }
 
     #[test]
     fn a_long_error_text_is_cut() {
         let mut responses = Responses::default();
-        assert!(responses.take(b"E\0\x01\0\0").is_ok_and(|flow| flow.is_continue()));
-        assert!(responses.take(&[b'x'; 60_000]).is_ok_and(|flow| flow.is_continue()));
+        assert!(
+            responses
+                .take(b"E\0\x01\0\0")
+                .is_ok_and(|flow| flow.is_continue())
+        );
+        assert!(
+            responses
+                .take(&[b'x'; 60_000])
+                .is_ok_and(|flow| flow.is_continue())
+        );
         assert_eq!(responses.error_text.len(), ERROR_TEXT_BYTES);
     }
 
     #[test]
     fn an_impossible_length_is_an_error() {
         let refused = Responses::default().take(b"D\0\0\0\x03");
-        assert_eq!(refused, Err(ResponseError::Length { tag: b'D', length: 3 }));
+        assert_eq!(
+            refused,
+            Err(ResponseError::Length {
+                tag: b'D',
+                length: 3
+            })
+        );
     }
 }

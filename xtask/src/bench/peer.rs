@@ -5,10 +5,11 @@
 //! address and are intercepted.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -16,7 +17,7 @@ use clap::ValueEnum;
 use nix::sys::signal::Signal;
 use nix::unistd::{User, geteuid};
 use tests::service::Ending;
-use tests::{Postgres, Service, place, port};
+use tests::{Identity, Lab, Postgres, Service, place, port};
 
 /// The name of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -29,6 +30,8 @@ pub(crate) enum PeerName {
     Haproxy,
     /// pgbouncer in session mode.
     Pgbouncer,
+    /// The agent as it is shipped: its own policy pack, an identified client, every record kept.
+    Weir,
 }
 
 impl PeerName {
@@ -39,6 +42,7 @@ impl PeerName {
             Self::Relay => "relay",
             Self::Haproxy => "haproxy",
             Self::Pgbouncer => "pgbouncer",
+            Self::Weir => "weir",
         }
     }
 }
@@ -49,52 +53,113 @@ pub(crate) struct Peer {
     pub(crate) name: PeerName,
     /// Where its clients connect.
     pub(crate) address: SocketAddr,
-    service: Option<Service>,
+    way: Way,
+}
+
+#[derive(Debug)]
+enum Way {
+    Direct,
+    Proxy(Service),
+    Intercepted(Rc<Lab>),
 }
 
 /// The second address of the server, which weir leaves alone.
 pub(crate) const DIRECT_HOST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 impl Peer {
-    /// Starts the peer in front of the server that listens on `server_port`; its files go into
-    /// `folder`. `None` when its program is not installed.
-    pub(crate) fn start(name: PeerName, server_port: u16, folder: &Path) -> Result<Option<Self>> {
-        let server = SocketAddr::V4(SocketAddrV4::new(DIRECT_HOST, server_port));
-        if name == PeerName::Direct {
-            return Ok(Some(Self { name, address: server, service: None }));
+    /// No proxy at all.
+    pub(crate) fn direct(server_port: u16) -> Self {
+        Self {
+            name: PeerName::Direct,
+            address: direct(server_port),
+            way: Way::Direct,
         }
-        let port = port::free(&["127.0.0.1"])?;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let command = match name {
-            PeerName::Direct => None,
-            PeerName::Relay => Some(relay(address, server)?),
-            PeerName::Haproxy => haproxy(address, server, folder)?,
-            PeerName::Pgbouncer => pgbouncer(address, server, folder)?,
+    }
+
+    /// The agent of `lab`, which governs the server on `server_port`.
+    pub(crate) fn weir(lab: Rc<Lab>, server_port: u16) -> Self {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, server_port));
+        Self {
+            name: PeerName::Weir,
+            address,
+            way: Way::Intercepted(lab),
+        }
+    }
+
+    /// Starts a proxy in front of the server on `server_port`; its files go into `folder`.
+    /// `None` when its program is not installed.
+    pub(crate) fn proxy(proxy: Proxy, server_port: u16, folder: &Path) -> Result<Option<Self>> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port::free(&["127.0.0.1"])?));
+        let server = direct(server_port);
+        let (name, command) = match proxy {
+            Proxy::Relay => (PeerName::Relay, Some(relay(address, server)?)),
+            Proxy::Haproxy => (PeerName::Haproxy, haproxy(address, server, folder)?),
+            Proxy::Pgbouncer => (PeerName::Pgbouncer, pgbouncer(address, server, folder)?),
         };
         let Some(command) = command else {
             return Ok(None);
         };
-        let log = folder.join(format!("{}-{port}.log", name.as_str()));
-        let ending = Ending { signal: Signal::SIGTERM, patience: Duration::from_secs(5) };
+        let log = folder.join(format!("{}-{}.log", name.as_str(), address.port()));
+        let ending = Ending {
+            signal: Signal::SIGTERM,
+            patience: Duration::from_secs(5),
+        };
         let service = Service::start(name.as_str(), command, &log, ending)?;
         service.wait_until(START_LIMIT, || TcpStream::connect(address).is_ok())?;
-        Ok(Some(Self { name, address, service: Some(service) }))
+        Ok(Some(Self {
+            name,
+            address,
+            way: Way::Proxy(service),
+        }))
     }
 
-    /// The process whose cost is measured; none when there is no proxy.
+    /// The process whose cost is measured; none when there is no proxy or it has ended.
     pub(crate) fn pid(&self) -> Option<u32> {
-        self.service.as_ref().map(Service::pid)
+        match &self.way {
+            Way::Direct => None,
+            Way::Proxy(service) => Some(service.pid()),
+            Way::Intercepted(lab) => lab.agent().pid(),
+        }
     }
 
     /// A command that runs `program` as this peer's client.
     pub(crate) fn client(&self, program: &Path) -> Command {
-        let mut command = Command::new(program);
+        let mut command = match &self.way {
+            Way::Intercepted(lab) => lab.command(Identity::Alice, program),
+            Way::Direct | Way::Proxy(_) => Command::new(program),
+        };
         for variable in tests::postgres::CLIENT_VARIABLES {
             command.env_remove(variable);
         }
-        command.env("PGSSLMODE", "disable").env("PGGSSENCMODE", "disable");
+        command
+            .env("PGSSLMODE", "disable")
+            .env("PGGSSENCMODE", "disable");
         command
     }
+}
+
+/// A peer that is a program of its own between client and server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Proxy {
+    Relay,
+    Haproxy,
+    Pgbouncer,
+}
+
+impl PeerName {
+    /// The program to start for it, where it is one.
+    pub(crate) fn proxy(self) -> Option<Proxy> {
+        match self {
+            Self::Direct | Self::Weir => None,
+            Self::Relay => Some(Proxy::Relay),
+            Self::Haproxy => Some(Proxy::Haproxy),
+            Self::Pgbouncer => Some(Proxy::Pgbouncer),
+        }
+    }
+}
+
+fn direct(server_port: u16) -> SocketAddr {
+    SocketAddr::from((DIRECT_HOST, server_port))
 }
 
 /// One of the project's own load tools.
@@ -117,7 +182,11 @@ fn haproxy(address: SocketAddr, server: SocketAddr, folder: &Path) -> Result<Opt
          defaults\n  mode tcp\n  timeout connect 10s\n  timeout client 1h\n  timeout server 1h\n\
          listen postgres\n  bind {address}\n  server postgres {server}\n"
     );
-    let file = write(folder, &format!("haproxy-{}.cfg", address.port()), &settings)?;
+    let file = write(
+        folder,
+        &format!("haproxy-{}.cfg", address.port()),
+        &settings,
+    )?;
     let mut command = Command::new(program);
     command.arg("-db").arg("-f").arg(file);
     Ok(Some(command))
@@ -139,7 +208,11 @@ fn pgbouncer(address: SocketAddr, server: SocketAddr, folder: &Path) -> Result<O
         address.ip(),
         address.port(),
     );
-    let file = write(folder, &format!("pgbouncer-{}.ini", address.port()), &settings)?;
+    let file = write(
+        folder,
+        &format!("pgbouncer-{}.ini", address.port()),
+        &settings,
+    )?;
     let mut command = Command::new(program);
     command.arg(file);
     if geteuid().is_root() {
@@ -159,7 +232,10 @@ fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf> {
 /// Debian keeps servers out of an ordinary user's `PATH`.
 fn installed(program: &str) -> Option<PathBuf> {
     let folders = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"];
-    folders.iter().map(|folder| Path::new(folder).join(program)).find(|path| path.is_file())
+    folders
+        .iter()
+        .map(|folder| Path::new(folder).join(program))
+        .find(|path| path.is_file())
 }
 
 const START_LIMIT: Duration = Duration::from_secs(20);

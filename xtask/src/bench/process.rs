@@ -17,7 +17,9 @@ use super::statistics::real;
 pub(crate) fn processor_time(pid: u32) -> Result<Duration> {
     let clock = ClockId::pid_cpu_clock_id(id(pid)?)
         .with_context(|| format!("looking for the clock of process {pid}"))?;
-    let time = clock.now().with_context(|| format!("reading the clock of process {pid}"))?;
+    let time = clock
+        .now()
+        .with_context(|| format!("reading the clock of process {pid}"))?;
     Ok(Duration::from(time))
 }
 
@@ -48,7 +50,16 @@ pub(crate) fn machine_time() -> Result<Duration> {
     let line = stat.lines().next().context("/proc/stat is empty")?;
     let fields = line.split_whitespace().skip(1).take(8);
     let ticks: Vec<u64> = fields.map(str::parse).collect::<Result<_, _>>()?;
-    let [user, nice, system, _idle, _waiting, interrupts, soft_interrupts, stolen] = ticks[..]
+    let [
+        user,
+        nice,
+        system,
+        _idle,
+        _waiting,
+        interrupts,
+        soft_interrupts,
+        stolen,
+    ] = ticks[..]
     else {
         anyhow::bail!("/proc/stat has an unknown form: {line}");
     };
@@ -89,7 +100,9 @@ impl Processors {
 
     /// The last of these: the first one serves most interrupts.
     pub(crate) fn last(self) -> Result<Self> {
-        let used = (0..CpuSet::count()).rev().find(|cpu| self.0.is_set(*cpu).unwrap_or(false));
+        let used = (0..CpuSet::count())
+            .rev()
+            .find(|cpu| self.0.is_set(*cpu).unwrap_or(false));
         let mut only = CpuSet::new();
         only.set(used.context("no processor is usable")?)?;
         Ok(Self(only))
@@ -179,7 +192,9 @@ fn kib(text: &str, name: &str) -> Result<u64> {
 
 fn ticks_to_time(ticks: u64) -> Result<Duration> {
     let per_second = sysconf(SysconfVar::CLK_TCK)?.context("the clock has no ticks")?;
-    Ok(Duration::from_secs_f64(real(ticks) / real(per_second.try_into()?)))
+    Ok(Duration::from_secs_f64(
+        real(ticks) / real(per_second.try_into()?),
+    ))
 }
 
 fn id(pid: u32) -> Result<Pid> {
@@ -194,7 +209,10 @@ mod tests {
     fn a_process_name_may_look_like_fields() {
         let stat = "7 (a) b) S 3 7 7 0 -1 0 0 0 0 0 11 22 33 44 20 0 1 0";
         let times = Times::parse(stat).expect("it has every field");
-        assert_eq!((times.parent, times.own_ticks, times.ended_children_ticks), (3, 33, 77));
+        assert_eq!(
+            (times.parent, times.own_ticks, times.ended_children_ticks),
+            (3, 33, 77)
+        );
     }
 
     #[test]

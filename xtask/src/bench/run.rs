@@ -1,17 +1,14 @@
 //! One run of one workload through one peer.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use nix::sys::signal::Signal;
-use tests::service::Ending;
-use tests::{Postgres, Service};
+use tests::Postgres;
 
+use super::client::{self, Client};
 use super::peer::{Peer, PeerName, load_tool};
 use super::process::{self, Processors};
 use super::statistics::{percentile, real};
@@ -60,20 +57,27 @@ impl Bench<'_> {
     }
 
     fn run_once(&self, workload: &'static Workload, peer: &Peer, round: u32) -> Result<Run> {
-        let processors =
-            if workload.is_pinned { self.processors.last()? } else { self.processors };
+        let processors = if workload.is_pinned {
+            self.processors.last()?
+        } else {
+            self.processors
+        };
         processors.bind_family(self.server.pid())?;
         if let Some(pid) = peer.pid() {
-            processors.bind(pid).with_context(|| format!("binding {}", peer.name.as_str()))?;
+            processors
+                .bind(pid)
+                .with_context(|| format!("binding {}", peer.name.as_str()))?;
         }
-        let client = self.client(workload, peer)?;
+        let load = self.load(workload, peer)?;
+        let mut client = processors.while_bound(|| Client::start(load.command, self.folder))?;
         let before = Clocks::read(self.server, peer)?;
-        let output = processors.while_bound(|| self.finish(client.command))?;
+        client.go()?;
+        let output = client.finish(self.limit())?;
         let used = Clocks::read(self.server, peer)?.since(&before);
         let figures = if workload.is_bulk() {
             Figures::from_bulk(&output)?
         } else {
-            Figures::from_pgbench(&output, client.latencies.as_deref())?
+            Figures::from_pgbench(&output, load.latencies.as_deref())?
         };
         Ok(Run {
             work: workload.name,
@@ -89,76 +93,98 @@ impl Bench<'_> {
         })
     }
 
-    fn client(&self, workload: &Workload, peer: &Peer) -> Result<Client> {
+    fn load(&self, workload: &Workload, peer: &Peer) -> Result<Prepared> {
         match &workload.load {
             Load::Pgbench(arguments) => {
                 let mut command = self.pgbench(peer);
-                command.args(*arguments).args(["-T", &self.seconds.to_string()]);
+                command
+                    .args(*arguments)
+                    .args(["-T", &self.seconds.to_string()]);
                 self.with_latencies(command, workload)
             }
             Load::Script { arguments, text } => {
                 let script = self.folder.join(format!("{}.sql", workload.name));
                 fs::write(&script, text).context("writing the workload's script")?;
                 let mut command = self.pgbench(peer);
-                command.args(*arguments).args(["-T", &self.seconds.to_string(), "-f"]).arg(script);
+                command
+                    .args(*arguments)
+                    .args(["-T", &self.seconds.to_string(), "-f"])
+                    .arg(script);
                 self.with_latencies(command, workload)
             }
             Load::Drain(statement) => {
-                let mut command = bulk_client(peer, "drain", peer.address)?;
-                command.args([&self.seconds.to_string(), *statement]);
-                Ok(Client { command, latencies: None })
+                let mut command = self.bulk_client(peer, "drain")?;
+                command.arg(statement);
+                Ok(Prepared {
+                    command,
+                    latencies: None,
+                })
             }
             Load::Fill(statement) => {
-                let mut command = bulk_client(peer, "fill", peer.address)?;
-                command.args([&self.seconds.to_string(), *statement, FILL_ROW]);
-                command.arg(FILL_ROWS.to_string());
-                Ok(Client { command, latencies: None })
+                let mut command = self.bulk_client(peer, "fill")?;
+                command.args([statement, FILL_ROW, &FILL_ROWS.to_string()]);
+                Ok(Prepared {
+                    command,
+                    latencies: None,
+                })
             }
         }
     }
 
     /// pgbench as this peer's client, its target set.
     pub(crate) fn pgbench(&self, peer: &Peer) -> Command {
-        let mut command = peer.client(&self.server.programs().client("pgbench"));
+        let program = self.server.programs().client("pgbench");
+        let mut command = client::command(peer, &program, self.folder);
+        self.set_target(&mut command, peer);
+        command.arg("-n");
+        command
+    }
+
+    /// Tells libpq where the peer is.
+    pub(crate) fn set_target(&self, command: &mut Command, peer: &Peer) {
         command
             .env("PGHOST", peer.address.ip().to_string())
             .env("PGPORT", peer.address.port().to_string())
             .env("PGUSER", Postgres::USER)
-            .env("PGDATABASE", Postgres::DATABASE)
-            .arg("-n");
-        command
+            .env("PGDATABASE", Postgres::DATABASE);
     }
 
-    fn with_latencies(&self, mut command: Command, workload: &Workload) -> Result<Client> {
+    fn bulk_client(&self, peer: &Peer, tool: &str) -> Result<Command> {
+        let mut command = client::command(peer, &load_tool("pgtool")?, self.folder);
+        command.args([
+            tool,
+            &peer.address.to_string(),
+            Postgres::USER,
+            Postgres::DATABASE,
+        ]);
+        command.arg(self.seconds.to_string());
+        Ok(command)
+    }
+
+    fn limit(&self) -> Duration {
+        Duration::from_secs(u64::from(self.seconds) * 4 + 60)
+    }
+
+    fn with_latencies(&self, mut command: Command, workload: &Workload) -> Result<Prepared> {
         if workload.reconnects() {
-            return Ok(Client { command, latencies: None });
+            return Ok(Prepared {
+                command,
+                latencies: None,
+            });
         }
         let folder = self.folder.join("latencies");
         if folder.exists() {
             fs::remove_dir_all(&folder).context("removing the latencies of the last run")?;
         }
         fs::create_dir(&folder).context("making a folder for latencies")?;
-        command.arg("-l").arg("--log-prefix").arg(folder.join("run"));
-        Ok(Client { command, latencies: Some(folder) })
-    }
-
-    /// Runs a client to its end and returns what it printed.
-    pub(crate) fn finish(&self, command: Command) -> Result<String> {
-        let log = self.folder.join("client.log");
-        if log.exists() {
-            fs::remove_file(&log).context("removing the output of the last client")?;
-        }
-        let name = "the client";
-        let client = Service::start(name, command, &log, QUICK_ENDING)?;
-        let deadline = Instant::now() + Duration::from_secs(u64::from(self.seconds) * 4 + 60);
-        loop {
-            match client.ended() {
-                Some(status) if status.success() => return Ok(client.log()),
-                Some(status) => bail!("{name} failed ({status}): {}", client.log().trim()),
-                None if Instant::now() > deadline => bail!("{name} does not end"),
-                None => thread::sleep(LOOK_INTERVAL),
-            }
-        }
+        command
+            .arg("-l")
+            .arg("--log-prefix")
+            .arg(folder.join("run"));
+        Ok(Prepared {
+            command,
+            latencies: Some(folder),
+        })
     }
 }
 
@@ -182,15 +208,9 @@ impl Run {
     }
 }
 
-struct Client {
+struct Prepared {
     command: Command,
     latencies: Option<PathBuf>,
-}
-
-fn bulk_client(peer: &Peer, tool: &str, address: SocketAddr) -> Result<Command> {
-    let mut command = peer.client(&load_tool("pgtool")?);
-    command.args([tool, &address.to_string(), Postgres::USER, Postgres::DATABASE]);
-    Ok(command)
 }
 
 /// Everything that is read before and after a run.
@@ -219,7 +239,10 @@ impl Clocks {
             machine: self.machine.saturating_sub(before.machine),
             server: self.server.saturating_sub(before.server),
             clients: self.clients.saturating_sub(before.clients),
-            proxy: self.proxy.zip(before.proxy).map(|(now, then)| now.saturating_sub(then)),
+            proxy: self
+                .proxy
+                .zip(before.proxy)
+                .map(|(now, then)| now.saturating_sub(then)),
         }
     }
 }
@@ -258,7 +281,10 @@ impl Figures {
         };
         let failed: u64 = value("number of failed transactions:")?.parse()?;
         ensure!(failed == 0, "{failed} transactions failed: {output}");
-        let mut sorted = latencies.map(read_latencies).transpose()?.unwrap_or_default();
+        let mut sorted = latencies
+            .map(read_latencies)
+            .transpose()?
+            .unwrap_or_default();
         sorted.sort_unstable();
         let processed = value("number of transactions actually processed:")?;
         Ok(Self {
@@ -295,19 +321,15 @@ fn read_latencies(folder: &Path) -> Result<Vec<u32>> {
     for file in fs::read_dir(folder).context("listing pgbench's logs")? {
         let text = fs::read_to_string(file?.path()).context("reading pgbench's log")?;
         for line in text.lines() {
-            let field = line.split(' ').nth(2).context("pgbench's log has an unknown form")?;
+            let field = line
+                .split(' ')
+                .nth(2)
+                .context("pgbench's log has an unknown form")?;
             latencies.push(field.parse()?);
         }
     }
     Ok(latencies)
 }
-
-/// Nobody waits for what a client has to say when the benchmark ends early.
-const QUICK_ENDING: Ending =
-    Ending { signal: Signal::SIGTERM, patience: Duration::from_secs(2) };
-
-/// Seldom enough that looking costs a pinned run nothing.
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {
@@ -329,13 +351,19 @@ mod tests {
         let output = "number of transactions actually processed: 5/9\n\
             number of failed transactions: 4 (44%)\ntps = 1.0 (x)\n";
         let error = Figures::from_pgbench(output, None).expect_err("four failed");
-        assert!(error.to_string().contains("4 transactions failed"), "{error}");
+        assert!(
+            error.to_string().contains("4 transactions failed"),
+            "{error}"
+        );
     }
 
     #[test]
     fn bulk_figures_are_bytes_a_second() {
         let figures = Figures::from_bulk("10 2048 0.5\n").expect("it is complete");
-        assert_eq!((figures.rate, figures.transactions, figures.bytes), (4096.0, 10, Some(2048)));
+        assert_eq!(
+            (figures.rate, figures.transactions, figures.bytes),
+            (4096.0, 10, Some(2048))
+        );
         assert!(Figures::from_bulk("10 2048").is_err());
     }
 

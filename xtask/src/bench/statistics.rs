@@ -28,7 +28,10 @@ impl Spread {
     /// The spread of `values`; `None` for none.
     pub(crate) fn of(values: &[f64]) -> Option<Self> {
         let (first, rest) = values.split_first()?;
-        let start = Self { min: *first, max: *first };
+        let start = Self {
+            min: *first,
+            max: *first,
+        };
         Some(rest.iter().fold(start, |spread, value| Self {
             min: spread.min.min(*value),
             max: spread.max.max(*value),
@@ -84,7 +87,13 @@ mod tests {
     #[test]
     fn ratios_that_wander_are_noisy() {
         let steady = Spread::of(&[0.55, 0.60, 0.69]).expect("there are values");
-        assert_eq!(steady, Spread { min: 0.55, max: 0.69 });
+        assert_eq!(
+            steady,
+            Spread {
+                min: 0.55,
+                max: 0.69
+            }
+        );
         assert!(!steady.is_noisy());
         assert!(Spread::of(&[0.50, 0.66]).is_some_and(Spread::is_noisy));
         assert_eq!(Spread::of(&[]), None);

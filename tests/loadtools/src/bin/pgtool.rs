@@ -73,13 +73,26 @@ struct Target {
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().tool {
         Tool::Fake { listen } => fake(listen),
-        Tool::Idle { target, connections } => idle(&target, connections).map(|never| match never {}),
-        Tool::Drain { target, seconds, statement } => {
+        Tool::Idle {
+            target,
+            connections,
+        } => idle(&target, connections).map(|never| match never {}),
+        Tool::Drain {
+            target,
+            seconds,
+            statement,
+        } => {
             let mut buffer = vec![0; BULK_BUFFER_BYTES];
             let mut client = target.connect(&mut buffer)?;
             repeat(seconds, || Ok(client.query(&statement, &mut buffer)?))
         }
-        Tool::Fill { target, seconds, statement, row, rows } => {
+        Tool::Fill {
+            target,
+            seconds,
+            statement,
+            row,
+            rows,
+        } => {
             let mut buffer = vec![0; BULK_BUFFER_BYTES];
             let mut client = target.connect(&mut buffer)?;
             let row = format!("{row}\n");
@@ -118,7 +131,9 @@ fn idle(target: &Target, connections: usize) -> anyhow::Result<Infallible> {
     let mut held = Vec::with_capacity(connections);
     for index in 0..connections {
         let mut client = target.connect(&mut buffer)?;
-        client.query("SELECT 1", &mut buffer).with_context(|| format!("connection {index}"))?;
+        client
+            .query("SELECT 1", &mut buffer)
+            .with_context(|| format!("connection {index}"))?;
         held.push(client);
     }
     println!("ready");
@@ -131,8 +146,9 @@ fn idle(target: &Target, connections: usize) -> anyhow::Result<Infallible> {
 async fn fake(addresses: Vec<SocketAddr>) -> anyhow::Result<()> {
     let mut servers = tokio::task::JoinSet::new();
     for address in addresses {
-        let listener =
-            TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("listening on {address}"))?;
         servers.spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await?;

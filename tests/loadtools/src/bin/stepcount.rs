@@ -64,7 +64,10 @@ struct Stepper {
 
 impl Stepper {
     fn seize(pid: i32) -> anyhow::Result<Self> {
-        let mut stepper = Self { threads: BTreeSet::new(), instructions: 0 };
+        let mut stepper = Self {
+            threads: BTreeSet::new(),
+            instructions: 0,
+        };
         for thread in threads_of(pid).with_context(|| format!("listing threads of {pid}"))? {
             ptrace::seize(thread, ptrace::Options::PTRACE_O_TRACECLONE)
                 .with_context(|| format!("tracing thread {thread}"))?;
