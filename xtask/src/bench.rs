@@ -21,25 +21,27 @@
 //! every statement decided and recorded, TLS off. Its clients dial the database's own address from
 //! within the watched cgroup. They become somebody before the clocks are read.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{ExitCode, Stdio};
 use std::rc::Rc;
+use std::{fs, io};
 
 use anyhow::{Context, Result, ensure};
-use clap::Args;
 use clap::builder::PossibleValuesParser;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tests::lab::LabOptions;
-use tests::{Lab, Postgres, PostgresOptions, place};
+
+use crate::compile::{self, Talk};
+use crate::elevate;
+use crate::progress::step;
+use crate::setup::{self, Purpose};
 
 use gate::{GOALS, Limit, Verdict};
 use peer::{Peer, PeerName};
 use process::Processors;
 use run::Bench;
+use site::Site;
 use summary::Measurements;
-use workload::{FILL_TABLE, IDLE, INSTRUCTIONS, SYSCALLS, WORKLOADS, Workload};
+use workload::{IDLE, INSTRUCTIONS, SYSCALLS, WORKLOADS, Workload};
 
 mod client;
 mod counts;
@@ -48,14 +50,15 @@ mod idle;
 mod peer;
 mod process;
 mod run;
+mod site;
 mod statistics;
 mod summary;
 mod table;
 mod workload;
 
 /// Compares weir with a direct connection, a bare relay, haproxy and pgbouncer.
-#[derive(Debug, Args)]
-pub(crate) struct Options {
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
     /// Three rounds of a second each of the most telling workloads: under five minutes.
     #[arg(long)]
     quick: bool,
@@ -81,10 +84,17 @@ pub(crate) struct Options {
 
 /// Runs the benchmark and prints its table; fails when a peer fails or, with `--gate`, a goal is
 /// missed.
-pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+pub(crate) fn run(options: &Args) -> Result<ExitCode> {
     let plan = Plan::from(options);
+    if !elevate::is_prepared() {
+        setup::prepare(Purpose::Bench)?;
+        build_load_tools()?;
+    }
+    if plan.peers.contains(&PeerName::Weir) {
+        compile::weir(Talk::Quiet)?;
+        elevate::become_root("loading kernel programs")?;
+    }
     raise_open_file_limit()?;
-    build(&plan.peers)?;
     let measured = plan.measure()?;
     let rows = measured.rows();
     println!("{}", table::of_rows(&rows));
@@ -114,8 +124,8 @@ struct Plan {
     idle_connections: Option<u32>,
 }
 
-impl From<&Options> for Plan {
-    fn from(options: &Options) -> Self {
+impl From<&Args> for Plan {
+    fn from(options: &Args) -> Self {
         let asks_for = |name: &str| {
             options.workloads.is_empty() || options.workloads.iter().any(|asked| asked == name)
         };
@@ -157,7 +167,7 @@ impl Plan {
         let peers = self.start_peers(&site)?;
         let bench = Bench {
             server: site.server(),
-            folder: site.folder.path(),
+            folder: site.folder(),
             seconds: self.seconds,
             processors: Processors::all()?,
         };
@@ -165,10 +175,12 @@ impl Plan {
         for workload in &self.workloads {
             if let Some(direct) = peers.iter().find(|peer| peer.name == PeerName::Direct) {
                 // The first run pays for caches that all later ones find filled.
-                bench.run(workload, direct, 0).with_context(|| failure(workload.name, direct.name))?;
+                bench
+                    .run(workload, direct, 0)
+                    .with_context(|| failure(workload.name, direct.name))?;
             }
             for round in 0..self.rounds {
-                progress(&format!(
+                step(&format!(
                     "{}, round {} of {}",
                     workload.name,
                     round + 1,
@@ -178,7 +190,7 @@ impl Plan {
                     let run = bench.run(workload, peer, round);
                     let run = run.with_context(|| failure(workload.name, peer.name))?;
                     if run.was_disturbed(workload) {
-                        progress(&format!("{} ran on a busy machine", peer.name.as_str()));
+                        step(&format!("{} ran on a busy machine", peer.name.as_str()));
                     }
                     measured.runs.push(run);
                 }
@@ -186,14 +198,14 @@ impl Plan {
         }
         for peer in &peers {
             if self.counts_syscalls {
-                progress(&format!("{SYSCALLS} of {}", peer.name.as_str()));
+                step(&format!("{SYSCALLS} of {}", peer.name.as_str()));
                 let counts = counts::syscalls(&bench, peer);
                 measured
                     .syscalls
                     .extend(counts.with_context(|| failure(SYSCALLS, peer.name))?);
             }
             if let Some(more) = self.instruction_transactions {
-                progress(&format!("{INSTRUCTIONS} of {}", peer.name.as_str()));
+                step(&format!("{INSTRUCTIONS} of {}", peer.name.as_str()));
                 let counts = counts::instructions(&bench, peer, more);
                 let counts = counts.with_context(|| failure(INSTRUCTIONS, peer.name))?;
                 measured.instructions.extend(counts);
@@ -201,7 +213,7 @@ impl Plan {
         }
         if let Some(connections) = self.idle_connections {
             for name in &self.peers {
-                progress(&format!("{IDLE} connections of {}", name.as_str()));
+                step(&format!("{IDLE} connections of {}", name.as_str()));
                 let idle = idle::measure(*name, connections, bench.folder);
                 measured
                     .idle
@@ -215,88 +227,20 @@ impl Plan {
         let port = site.server().port();
         let mut peers = Vec::new();
         for name in &self.peers {
-            let peer = match (name.proxy(), &site.place) {
-                (Some(proxy), _) => Peer::proxy(proxy, port, site.folder.path())?,
-                (None, Place::Lab(lab)) if *name == PeerName::Weir => {
-                    Some(Peer::weir(Rc::clone(lab), port))
-                }
+            let peer = match (name.proxy(), name) {
+                (Some(proxy), _) => Peer::proxy(proxy, port, site.folder())?,
+                (None, PeerName::Weir) => site.lab().map(|lab| Peer::weir(Rc::clone(lab), port)),
                 (None, _) => Some(Peer::direct(port)),
             };
             match peer {
                 Some(peer) => peers.push(peer),
-                None => progress(&format!(
+                None => step(&format!(
                     "{} is not installed and is left out",
                     name.as_str()
                 )),
             }
         }
         Ok(peers)
-    }
-}
-
-/// The server that every peer leads to.
-struct Site {
-    place: Place,
-    folder: tempfile::TempDir,
-}
-
-enum Place {
-    /// The lab's: weir's clients are bound to one of its people.
-    Lab(Rc<Lab>),
-    Alone(Postgres),
-}
-
-impl Site {
-    fn start(with_weir: bool) -> Result<Self> {
-        progress("starting the server");
-        let folder = tempfile::Builder::new().prefix("weir-bench-").tempdir()?;
-        // PostgreSQL and pgbouncer run as another user.
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
-        let settings = SERVER_SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let place = if with_weir {
-            let options = LabOptions {
-                server_settings: settings.to_vec(),
-                ..LabOptions::default()
-            };
-            Place::Lab(Rc::new(Lab::start(&options)?))
-        } else {
-            let options = PostgresOptions {
-                settings: settings.to_vec(),
-                ..PostgresOptions::default()
-            };
-            Place::Alone(Postgres::start(folder.path(), &options)?)
-        };
-        let site = Self { place, folder };
-        site.fill()?;
-        Ok(site)
-    }
-
-    fn server(&self) -> &Postgres {
-        match &self.place {
-            Place::Lab(lab) => lab.postgres(),
-            Place::Alone(server) => server,
-        }
-    }
-
-    fn fill(&self) -> Result<()> {
-        progress("filling the database");
-        let server = self.server();
-        let output = Command::new(server.programs().client("pgbench"))
-            .args(["-i", "-q", "-s", SCALE, "-U", Postgres::USER, "-h"])
-            .arg(server.socket_folder())
-            .args(["-p", &server.port().to_string(), Postgres::DATABASE])
-            .stdin(Stdio::null())
-            .output()
-            .context("running pgbench")?;
-        let words = String::from_utf8_lossy(&output.stderr);
-        ensure!(
-            output.status.success(),
-            "filling the database: {}",
-            words.trim()
-        );
-        server.admin(Postgres::DATABASE, FILL_TABLE)?;
-        server.admin(Postgres::DATABASE, "CHECKPOINT")?;
-        Ok(())
     }
 }
 
@@ -344,22 +288,25 @@ fn count(counter: &mut u32, word: &'static str) -> &'static str {
     word
 }
 
-/// Builds the load tools and, where it is compared, the agent: all as they are shipped.
-fn build(peers: &[PeerName]) -> Result<()> {
-    let mut packages = vec!["loadtools"];
-    if peers.contains(&PeerName::Weir) {
-        packages.push("weir");
-    }
-    for package in packages {
-        progress(&format!("building {package}"));
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let status = Command::new(cargo)
-            .args(["build", "--quiet", "--release", "--package", package])
-            .current_dir(place::project())
-            .status()
-            .context("running cargo")?;
-        ensure!(status.success(), "cannot build {package}");
-    }
+/// Builds the load tools as everything else is built.
+fn build_load_tools() -> Result<()> {
+    let status = compile::cargo()
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "--locked",
+            "--package",
+            "loadtools",
+        ])
+        .stdin(Stdio::null())
+        .stdout(io::stderr())
+        .status()
+        .context("cannot run cargo")?;
+    ensure!(
+        status.success(),
+        "the load tools do not build: cargo's own message is above"
+    );
     Ok(())
 }
 
@@ -378,17 +325,4 @@ fn failure(what: &str, peer: PeerName) -> String {
     format!("measuring {what} through {}", peer.as_str())
 }
 
-fn progress(text: &str) {
-    eprintln!("bench: {text}");
-}
-
-const SCALE: &str = "10";
-
 const IDLE_CONNECTIONS: u32 = 1000;
-
-/// `fsync` is off in every server of the harness.
-const SERVER_SETTINGS: [(&str, &str); 3] = [
-    ("autovacuum", "off"),
-    ("shared_buffers", "256MB"),
-    ("max_wal_size", "4GB"),
-];

@@ -151,7 +151,7 @@ mod tests {
         );
         assert!(
             responses
-                .take(&[b'x'; 60_000])
+                .take(&vec![b'x'; 60_000])
                 .is_ok_and(|flow| flow.is_continue())
         );
         assert_eq!(responses.error_text.len(), ERROR_TEXT_BYTES);

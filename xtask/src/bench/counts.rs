@@ -6,9 +6,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use harness::Service;
+use harness::service::Ending;
 use nix::sys::signal::Signal;
-use tests::Service;
-use tests::service::Ending;
 
 use super::client::{self, Client};
 use super::peer::{Peer, PeerName, load_tool};
@@ -65,7 +65,7 @@ pub(crate) fn instructions(bench: &Bench<'_>, peer: &Peer, more: u64) -> Result<
     processor.bind(pid)?;
     let step = |program: &Path, arguments: &[String]| -> Result<Steps> {
         let mut command = client::command(peer, &load_tool("stepcount")?, bench.folder);
-        bench.set_target(&mut command, peer);
+        peer.set_target(&mut command);
         command.arg(pid.to_string()).arg(program).args(arguments);
         let mut client = processor.while_bound(|| Client::start(command, bench.folder))?;
         client.go()?;
@@ -166,7 +166,7 @@ const SYSCALL_TRANSACTIONS: u64 = 4000;
 /// Connecting, preparing and the first use of every path happen within these.
 const WARM_TRANSACTIONS: u64 = 10;
 
-const COUNT_LIMIT: Duration = Duration::from_secs(180);
+const COUNT_LIMIT: Duration = Duration::from_mins(3);
 
 #[cfg(test)]
 mod tests {

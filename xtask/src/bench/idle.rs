@@ -8,9 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tests::lab::{Engine, LabOptions};
-use tests::service::Ending;
-use tests::{Lab, Postgres, Service, port};
+use harness::lab::{Engine, LabOptions};
+use harness::service::Ending;
+use harness::{Lab, Postgres, Service, port};
 
 use super::client::{self, Client};
 use super::peer::{DIRECT_HOST, Peer, PeerName, load_tool};
@@ -29,7 +29,7 @@ pub(crate) struct Idle {
     /// Growth of `Pss` per connection.
     pub(crate) proportional_kib_per_connection: f64,
     /// Share of one core used while every connection is idle.
-    pub(crate) idle_cores: f64,
+    pub(crate) used_cores: f64,
 }
 
 /// Holds `connections` connections that each ran one statement, through a fresh process of the
@@ -72,7 +72,7 @@ pub(crate) fn measure(name: PeerName, connections: u32, folder: &Path) -> Result
         base_kib: before.resident_kib,
         kib_per_connection: growth(after.resident_kib, before.resident_kib),
         proportional_kib_per_connection: growth(after.proportional_kib, before.proportional_kib),
-        idle_cores: process::cores(used, IDLE_TIME),
+        used_cores: process::cores(used, IDLE_TIME),
     }))
 }
 
@@ -115,7 +115,7 @@ impl FakeServer {
 /// Allocators hand memory back and threads finish their start within this.
 const SETTLE: Duration = Duration::from_secs(1);
 
-const CONNECT_LIMIT: Duration = Duration::from_secs(60);
+const CONNECT_LIMIT: Duration = Duration::from_mins(1);
 
 /// How long the processor time of idle connections is watched.
 const IDLE_TIME: Duration = Duration::from_secs(2);

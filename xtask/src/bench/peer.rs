@@ -14,10 +14,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use harness::service::Ending;
+use harness::{Identity, Lab, Postgres, Service, place, port};
 use nix::sys::signal::Signal;
 use nix::unistd::{User, geteuid};
-use tests::service::Ending;
-use tests::{Identity, Lab, Postgres, Service, place, port};
+
+use crate::elevate::find;
 
 /// The name of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -122,13 +124,22 @@ impl Peer {
         }
     }
 
+    /// Tells libpq where this peer is.
+    pub(crate) fn set_target(&self, command: &mut Command) {
+        command
+            .env("PGHOST", self.address.ip().to_string())
+            .env("PGPORT", self.address.port().to_string())
+            .env("PGUSER", Postgres::USER)
+            .env("PGDATABASE", Postgres::DATABASE);
+    }
+
     /// A command that runs `program` as this peer's client.
     pub(crate) fn client(&self, program: &Path) -> Command {
         let mut command = match &self.way {
             Way::Intercepted(lab) => lab.command(Identity::Alice, program),
             Way::Direct | Way::Proxy(_) => Command::new(program),
         };
-        for variable in tests::postgres::CLIENT_VARIABLES {
+        for variable in harness::postgres::CLIENT_VARIABLES {
             command.env_remove(variable);
         }
         command
@@ -174,7 +185,7 @@ fn relay(address: SocketAddr, server: SocketAddr) -> Result<Command> {
 }
 
 fn haproxy(address: SocketAddr, server: SocketAddr, folder: &Path) -> Result<Option<Command>> {
-    let Some(program) = installed("haproxy") else {
+    let Some(program) = find("haproxy") else {
         return Ok(None);
     };
     let settings = format!(
@@ -193,7 +204,7 @@ fn haproxy(address: SocketAddr, server: SocketAddr, folder: &Path) -> Result<Opt
 }
 
 fn pgbouncer(address: SocketAddr, server: SocketAddr, folder: &Path) -> Result<Option<Command>> {
-    let Some(program) = installed("pgbouncer") else {
+    let Some(program) = find("pgbouncer") else {
         return Ok(None);
     };
     let (user, database) = (Postgres::USER, Postgres::DATABASE);
@@ -227,15 +238,6 @@ fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf> {
     let file = folder.join(name);
     fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
     Ok(file)
-}
-
-/// Debian keeps servers out of an ordinary user's `PATH`.
-fn installed(program: &str) -> Option<PathBuf> {
-    let folders = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"];
-    folders
-        .iter()
-        .map(|folder| Path::new(folder).join(program))
-        .find(|path| path.is_file())
 }
 
 const START_LIMIT: Duration = Duration::from_secs(20);

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use tests::Postgres;
+use harness::Postgres;
 
 use super::client::{self, Client};
 use super::peer::{Peer, PeerName, load_tool};
@@ -135,18 +135,9 @@ impl Bench<'_> {
     pub(crate) fn pgbench(&self, peer: &Peer) -> Command {
         let program = self.server.programs().client("pgbench");
         let mut command = client::command(peer, &program, self.folder);
-        self.set_target(&mut command, peer);
+        peer.set_target(&mut command);
         command.arg("-n");
         command
-    }
-
-    /// Tells libpq where the peer is.
-    pub(crate) fn set_target(&self, command: &mut Command, peer: &Peer) {
-        command
-            .env("PGHOST", peer.address.ip().to_string())
-            .env("PGPORT", peer.address.port().to_string())
-            .env("PGUSER", Postgres::USER)
-            .env("PGDATABASE", Postgres::DATABASE);
     }
 
     fn bulk_client(&self, peer: &Peer, tool: &str) -> Result<Command> {
@@ -343,7 +334,7 @@ mod tests {
             tps = 21605.123456 (without initial connection time)\n";
         let figures = Figures::from_pgbench(output, None).expect("it is complete");
         assert_eq!(figures.transactions, 43_210);
-        assert_eq!(figures.rate, 21_605.123_456);
+        assert!((figures.rate - 21_605.123_456).abs() < 1e-9);
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub(crate) fn of_idle(measurements: &Measurements) -> String {
             base_kib.to_string(),
             format!("{:.2}", idle.kib_per_connection),
             format!("{:.2}", idle.proportional_kib_per_connection),
-            format!("{:.2}", idle.idle_cores * 100.0),
+            format!("{:.2}", idle.used_cores * 100.0),
         ]
     }));
     aligned(&lines)
