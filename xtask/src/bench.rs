@@ -8,7 +8,7 @@
 //! direct, the other half, direct. A peer's ratio is its rate divided by the median of the direct
 //! rates of the same round, so that a machine that slows down for a minute changes both. Figures
 //! are medians over the rounds. Ratios that lie more than 0.15 apart print as noisy and never gate.
-//! A run while the rest of the machine was busy is made once more.
+//! A run while the rest of the machine was busy is made once more (not with `--quick`).
 //!
 //! **What stays put on a noisy machine:** the proxy's own processor time per transaction, read
 //! from its process clock; the `-pin` workloads, where client, proxy and server share one
@@ -116,6 +116,7 @@ pub(crate) fn run(options: &Args) -> Result<ExitCode> {
 struct Plan {
     rounds: u32,
     seconds: u32,
+    repeats_disturbed: bool,
     peers: Vec<PeerName>,
     workloads: Vec<&'static Workload>,
     counts_syscalls: bool,
@@ -148,6 +149,7 @@ impl From<&Args> for Plan {
         Self {
             rounds: options.rounds.unwrap_or(rounds),
             seconds: options.secs.unwrap_or(seconds),
+            repeats_disturbed: !options.quick,
             peers: if options.peers.is_empty() {
                 all.to_vec()
             } else {
@@ -170,8 +172,10 @@ impl Plan {
             folder: site.folder(),
             seconds: self.seconds,
             processors: Processors::all()?,
+            repeats_disturbed: self.repeats_disturbed,
         };
         let mut measured = Measurements::default();
+        let mut disturbed = 0;
         for workload in &self.workloads {
             if let Some(direct) = peers.iter().find(|peer| peer.name == PeerName::Direct) {
                 // The first run pays for caches that all later ones find filled.
@@ -189,12 +193,16 @@ impl Plan {
                 for peer in interleaved(&peers, round) {
                     let run = bench.run(workload, peer, round);
                     let run = run.with_context(|| failure(workload.name, peer.name))?;
-                    if run.was_disturbed(workload) {
-                        step(&format!("{} ran on a busy machine", peer.name.as_str()));
-                    }
+                    disturbed += u32::from(run.was_disturbed(workload));
                     measured.runs.push(run);
                 }
             }
+        }
+        if disturbed > 0 {
+            let runs = measured.runs.len();
+            step(&format!(
+                "{disturbed} of {runs} runs on a machine busy with other things"
+            ));
         }
         for peer in &peers {
             if self.counts_syscalls {

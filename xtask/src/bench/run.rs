@@ -41,14 +41,16 @@ pub(crate) struct Bench<'a> {
     pub(crate) folder: &'a Path,
     pub(crate) seconds: u32,
     pub(crate) processors: Processors,
+    /// Whether a run on a busy machine is made once more.
+    pub(crate) repeats_disturbed: bool,
 }
 
 impl Bench<'_> {
-    /// Runs `workload` once; once more when the rest of the machine was busy meanwhile, and
-    /// keeps the quieter of the two.
+    /// Runs `workload` once; when asked to, once more after one that was disturbed, and keeps the
+    /// quieter of the two.
     pub(crate) fn run(&self, workload: &'static Workload, peer: &Peer, round: u32) -> Result<Run> {
         let first = self.run_once(workload, peer, round)?;
-        if !first.was_disturbed(workload) {
+        if !self.repeats_disturbed || !first.was_disturbed(workload) {
             return Ok(first);
         }
         let second = self.run_once(workload, peer, round)?;
