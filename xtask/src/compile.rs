@@ -23,12 +23,12 @@ pub(crate) enum Talk {
 pub(crate) fn weir(talk: Talk) -> Result<PathBuf> {
     if env::var_os("WEIR_BIN").is_none() && !crate::elevate::is_prepared() {
         let mut command = cargo();
+        // The whole workspace is named so that its crates get the features that the tests build them with.
         command.args([
             "build",
             "--release",
             "--locked",
-            "--package",
-            "weir",
+            "--workspace",
             "--bin",
             "weir",
         ]);

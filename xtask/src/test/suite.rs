@@ -120,14 +120,8 @@ fn policy() -> Result<Suite> {
 /// One test binary, one test at a time: each starts servers and attaches kernel programs.
 fn end_to_end(name: &str) -> Suite {
     let mut command = cargo_test();
-    command.args([
-        "--package",
-        "tests",
-        "--test",
-        name,
-        "--",
-        "--test-threads=1",
-    ]);
+    // Of the whole workspace, so that nothing is built again with other features.
+    command.args(["--workspace", "--test", name, "--", "--test-threads=1"]);
     Suite {
         name: name.to_owned(),
         about: format!("tests/tests/{name}.rs"),
