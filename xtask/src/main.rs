@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 // In a module with unit tests of its own, `tests` would be those.
 extern crate tests as harness;
 
+mod bench;
 mod compile;
 mod demo;
 mod elevate;
@@ -36,6 +37,8 @@ enum Command {
     Test(test::Args),
     /// Runs a command as one of five people between a private database and the agent
     Lab(lab::Args),
+    /// Measures what weir costs beside a direct connection, a bare relay, haproxy and pgbouncer
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Lab(args) => lab::run(&args),
+        Command::Bench(args) => bench::run(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("xtask: {error:#}");

@@ -1,0 +1,203 @@
+//! Costs that a noisy machine cannot change: system calls and instructions per transaction.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use harness::Service;
+use harness::service::Ending;
+use nix::sys::signal::Signal;
+
+use super::client::{self, Client};
+use super::peer::{Peer, PeerName, load_tool};
+use super::run::Bench;
+use super::statistics::real;
+use super::workload::{LAT1_PREP_PIN, LAT1_SIMPLE_PIN, S8_PREP};
+
+/// A count per transaction of the workload it is listed with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Count {
+    pub(crate) work: &'static str,
+    pub(crate) peer: PeerName,
+    pub(crate) per_transaction: f64,
+}
+
+/// Counts the peer's system calls with `strace -c`, at 1 and at 8 clients.
+pub(crate) fn syscalls(bench: &Bench<'_>, peer: &Peer) -> Result<Vec<Count>> {
+    let Some(pid) = peer.pid() else {
+        return Ok(Vec::new());
+    };
+    bench.processors.bind(pid)?;
+    let mut counts = Vec::new();
+    for (work, mode, clients) in [
+        (LAT1_SIMPLE_PIN, "simple", 1),
+        (LAT1_PREP_PIN, "prepared", 1),
+        (S8_PREP, "prepared", 8),
+    ] {
+        let mut command = bench.pgbench(peer);
+        command.args(["-S", "-j1", "-M", mode, "-c", &format!("{clients}")]);
+        command.args(["-t", &format!("{}", SYSCALL_TRANSACTIONS / clients)]);
+        let mut client = Client::start(command, bench.folder)?;
+        let calls = count_calls(pid, bench.folder, || {
+            client.go()?;
+            client.finish(COUNT_LIMIT)
+        })?;
+        let per_transaction = real(calls) / real(SYSCALL_TRANSACTIONS);
+        counts.push(Count {
+            work,
+            peer: peer.name,
+            per_transaction,
+        });
+    }
+    Ok(counts)
+}
+
+/// Counts the peer's user-space instructions by single-stepping it: the difference of a long and
+/// a short run, less what it executes in that time without any client.
+pub(crate) fn instructions(bench: &Bench<'_>, peer: &Peer, more: u64) -> Result<Vec<Count>> {
+    let Some(pid) = peer.pid() else {
+        return Ok(Vec::new());
+    };
+    // Counter and counted take turns: on one processor they need no wake-up across processors.
+    let processor = bench.processors.last()?;
+    processor.bind(pid)?;
+    let step = |program: &Path, arguments: &[String]| -> Result<Steps> {
+        let mut command = client::command(peer, &load_tool("stepcount")?, bench.folder);
+        peer.set_target(&mut command);
+        command.arg(pid.to_string()).arg(program).args(arguments);
+        let mut client = processor.while_bound(|| Client::start(command, bench.folder))?;
+        client.go()?;
+        Steps::parse(&client.finish(COUNT_LIMIT)?)
+    };
+    let idle = step("sleep".as_ref(), &["1".to_owned()])?;
+    let pgbench = bench.server.programs().client("pgbench");
+    let mut counts = Vec::new();
+    for (work, mode) in [(LAT1_SIMPLE_PIN, "simple"), (LAT1_PREP_PIN, "prepared")] {
+        let run = |transactions: u64| {
+            let arguments = format!("-n -S -c1 -M {mode} -t {transactions}");
+            step(
+                &pgbench,
+                &arguments.split(' ').map(str::to_owned).collect::<Vec<_>>(),
+            )
+        };
+        let short = run(WARM_TRANSACTIONS)?;
+        let long = run(WARM_TRANSACTIONS + more)?;
+        let per_transaction = long.beyond(&short, &idle) / real(more);
+        counts.push(Count {
+            work,
+            peer: peer.name,
+            per_transaction,
+        });
+    }
+    bench.processors.bind(pid)?;
+    Ok(counts)
+}
+
+fn count_calls(pid: u32, folder: &Path, action: impl FnOnce() -> Result<String>) -> Result<u64> {
+    let table = folder.join("strace.table");
+    let mut command = Command::new("strace");
+    command
+        .args(["-c", "-f", "-q", "-p", &pid.to_string(), "-o"])
+        .arg(&table);
+    let ending = Ending {
+        signal: Signal::SIGINT,
+        patience: Duration::from_secs(10),
+    };
+    let strace = Service::start("strace", command, &folder.join("strace.log"), ending)?;
+    strace.wait_until(Duration::from_secs(5), || is_traced(pid))?;
+    action()?;
+    strace.stop()?;
+    let text = fs::read_to_string(&table).context("reading what strace counted")?;
+    total_calls(&text).with_context(|| format!("strace printed something else: {text}"))
+}
+
+fn is_traced(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut threads = threads.map(|thread| fs::read_to_string(thread.path().join("status")));
+    threads.all(|status| status.is_ok_and(|text| !text.contains("TracerPid:\t0\n")))
+}
+
+/// The sum of the fourth column. There is a line of totals, but its columns shift when there
+/// were no errors.
+fn total_calls(table: &str) -> Option<u64> {
+    let calls = table.lines().filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let share: f64 = fields.first()?.parse().ok()?;
+        let is_call = share >= 0.0 && fields.last() != Some(&"total");
+        is_call
+            .then(|| fields.get(3)?.parse::<u64>().ok())
+            .flatten()
+    });
+    let total = calls.sum();
+    (total > 0).then_some(total)
+}
+
+#[derive(Debug, PartialEq)]
+struct Steps {
+    instructions: f64,
+    seconds: f64,
+}
+
+impl Steps {
+    fn parse(output: &str) -> Result<Self> {
+        let mut words = output.split_whitespace();
+        let mut next = || words.next().context("the counter printed something else");
+        let instructions: u64 = next()?.parse()?;
+        Ok(Self {
+            instructions: real(instructions),
+            seconds: next()?.parse()?,
+        })
+    }
+
+    /// What was executed beyond `short`, less what `idle` shows for the additional time.
+    fn beyond(&self, short: &Self, idle: &Self) -> f64 {
+        let background = idle.instructions / idle.seconds * (self.seconds - short.seconds);
+        self.instructions - short.instructions - background
+    }
+}
+
+const SYSCALL_TRANSACTIONS: u64 = 4000;
+
+/// Connecting, preparing and the first use of every path happen within these.
+const WARM_TRANSACTIONS: u64 = 10;
+
+const COUNT_LIMIT: Duration = Duration::from_mins(3);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_summed_without_the_line_of_totals() {
+        let table = "% time     seconds  usecs/call     calls    errors syscall\n\
+            ------ ----------- ----------- --------- --------- ----------------\n \
+            52.62    0.030133           3      8005           sendto\n \
+            0.00    0.000000           0        12         4 recvfrom\n\
+            ------ ----------- ----------- --------- --------- ----------------\n\
+            100.00    0.057265           2      8017         4 total\n";
+        assert_eq!(total_calls(table), Some(8017));
+        assert_eq!(
+            total_calls("strace: attach: ptrace(PTRACE_SEIZE): no\n"),
+            None
+        );
+    }
+
+    #[test]
+    fn background_work_is_not_charged_to_transactions() {
+        let idle = Steps::parse("300 2.0\n").expect("two numbers");
+        let short = Steps {
+            instructions: 1000.0,
+            seconds: 1.0,
+        };
+        let long = Steps {
+            instructions: 5300.0,
+            seconds: 3.0,
+        };
+        assert!((long.beyond(&short, &idle) - 4000.0).abs() < 1e-9);
+    }
+}
