@@ -156,7 +156,8 @@ def copy_in_that_fails():
 @case
 def copy_out():
     with psycopg.connect(**CONNECT) as c:
-        text = b"".join(c.cursor().copy("copy (select i, repeat('y', i % 100) from generate_series(1, 20000) i) to stdout").__enter__())
+        with c.cursor().copy("copy (select i, repeat('y', i % 100) from generate_series(1, 20000) i) to stdout") as copy:
+            text = b"".join(bytes(block) for block in copy)
         with c.cursor().copy("copy (select i::int8, 'ü'::text from generate_series(1, 1000) i) to stdout (format binary)") as copy:
             binary = b"".join(bytes(block) for block in copy)
         return [len(text), suite.digest(text), len(binary), suite.digest(binary)]
@@ -297,7 +298,7 @@ def two_phase_commit():
 
 
 @case
-def a_hundred_connections():
+def forty_connections():
     connections = [psycopg.connect(**CONNECT) for _ in range(40)]
     got = [c.execute("select %s::int", (n,)).fetchone()[0] for n, c in enumerate(connections)]
     for c in connections:
