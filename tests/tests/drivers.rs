@@ -1,5 +1,6 @@
 //! Unmodified, unconfigured clients behave through weir as they do without it.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -24,11 +25,12 @@ fn node_postgres_behaves_the_same() -> Result<()> {
 #[test]
 fn psql_behaves_the_same() -> Result<()> {
     let lab = start()?;
+    let psql = lab.postgres().programs().client("psql");
     let script = verdicts::drivers().join("psql_script.sql");
     let arguments = ["--no-psqlrc", "--echo-all", "--file"];
-    let direct = everything_printed(lab.command_direct("psql").args(arguments).arg(&script))?;
+    let direct = everything_printed(lab.command_direct(&psql).args(arguments).arg(&script))?;
     let governed = everything_printed(
-        lab.command(Identity::Alice, "psql")
+        lab.command(Identity::Alice, &psql)
             .args(arguments)
             .arg(&script),
     )?;
@@ -68,7 +70,7 @@ fn comparable(printed: &str) -> String {
 fn pgbench_completes_every_transaction_in_every_mode() -> Result<()> {
     let lab = start()?;
     let set_up = ["--initialize", "--scale=1", "--quiet"];
-    everything_printed(lab.command(Identity::Alice, "pgbench").args(set_up))?;
+    everything_printed(lab.command(Identity::Alice, pgbench(&lab)).args(set_up))?;
     let mut expected = 0;
     for mode in ["simple", "extended", "prepared"] {
         expected += run_pgbench(&lab, &["--protocol", mode, "--transactions=100"])?;
@@ -98,7 +100,7 @@ fn pgbench_pipelines() -> Result<()> {
 /// Runs four clients; returns the number of transactions they completed.
 fn run_pgbench(lab: &Lab, arguments: &[&str]) -> Result<u64> {
     let printed = everything_printed(
-        lab.command(Identity::Alice, "pgbench")
+        lab.command(Identity::Alice, pgbench(lab))
             .args(["--no-vacuum", "--client=4", "--jobs=2"])
             .args(arguments),
     )?;
@@ -112,6 +114,10 @@ fn run_pgbench(lab: &Lab, arguments: &[&str]) -> Result<u64> {
         "pgbench {arguments:?}: {done} of {wanted} transactions: {printed}"
     );
     done.parse().context("no number of transactions")
+}
+
+fn pgbench(lab: &Lab) -> PathBuf {
+    lab.postgres().programs().client("pgbench")
 }
 
 fn same_through_weir(program: &Program) -> Result<()> {
