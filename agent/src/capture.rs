@@ -1,5 +1,46 @@
 //! The kernel's side of weir, seen from user space: programs, maps, and what they know of a socket.
+//!
+//! A client's connection to a governed endpoint arrives at the agent's listener; [`Origins`] tells
+//! where it wanted to go and which process made it. What that means is for others to say.
+//!
+//! ```text
+//! enter(cgroup)                   the listener's cgroup decides which programs see its sockets
+//! listeners(port)                 before anything is redirected to them
+//! Capture::attach(..)             from here on connections come
+//!   beat() every 250 ms           or the kernel takes the agent for dead
+//!   origins().of(accepted)        for each accepted socket; none: refuse
+//!   marker().mark(upstream)       before a connection of the agent's own
+//!   events()                      what went around the agent, and why
+//! stop()
+//! ```
 
+mod attach;
+mod btf;
+mod cgroups;
+mod counters;
+mod error;
+mod events;
+mod listeners;
+mod older;
 pub mod origins;
+mod pins;
+mod probe;
+mod programs;
+mod rules;
+mod settings;
+mod sock_diag;
+mod sys;
 
-pub use origins::Origin;
+pub use attach::{Capture, Takeover, Unattended};
+pub use btf::BtfError;
+pub use cgroups::{cgroup_path, cgroup2_mount, enter};
+pub use counters::Counters;
+pub use error::CaptureError;
+pub use events::{EventSource, Ungoverned, UngovernedConnection};
+pub use listeners::{ListenerPorts, listeners};
+pub use older::{Fate, Older};
+pub use origins::{Marker, Origin, Origins};
+pub use pins::unload;
+pub use probe::{Finding, probe};
+pub use rules::{Cidr, CidrError, EndpointRule};
+pub use settings::{Existing, OnAgentDown, OnStop, OtherNamespaces, Settings};

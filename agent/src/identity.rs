@@ -1,5 +1,25 @@
 //! From a process to a person or service that the identity provider vouches for.
+//!
+//! [`Identities`] is the door: `resolve` turns what the kernel knows of a socket into [`Evidence`] and, where a
+//! login, a workload entry or an agent's run binds the process, a [`Bound`] identity whose state a session re-reads
+//! per statement. Tokens are verified here and nowhere else; they are never kept, logged or recorded, only their
+//! SHA-256 is. Who may ask for a binding is [`crate::control`]'s business.
 
+pub mod bound;
+pub mod cgroups;
+pub mod development;
+pub mod directory;
 pub mod evidence;
+pub mod fetch;
+pub mod issuers;
+pub mod jwks;
+pub mod process;
+pub mod settings;
+pub mod token;
+pub mod workload;
 
+pub use bound::{Bound, Key, State};
+pub use directory::{Absence, BindError, Change, Identities, NewBinding, OpenError, Resolved};
 pub use evidence::Evidence;
+pub use settings::{IssuerSettings, Settings, WorkloadSettings};
+pub use token::{TokenError, Verified};

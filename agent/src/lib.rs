@@ -8,4 +8,5 @@ pub mod audit;
 pub mod capture;
 pub mod cli;
 pub mod clock;
+pub mod control;
 pub mod identity;

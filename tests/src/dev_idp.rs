@@ -17,7 +17,7 @@ use crate::service::{Ending, Service};
 #[derive(Debug)]
 pub struct DevIdp {
     service: Service,
-    port: u16,
+    url: String,
 }
 
 impl DevIdp {
@@ -37,7 +37,8 @@ impl DevIdp {
                 &format!("{ADDRESS}:{port}"),
                 "--ready-file",
             ])
-            .arg(&ready);
+            .arg(&ready)
+            .current_dir(folder);
         let service = Service::start(
             "weir dev-idp",
             command,
@@ -45,13 +46,17 @@ impl DevIdp {
             Ending::default(),
         )?;
         service.wait_until(Duration::from_secs(20), || ready.exists())?;
-        Ok(Self { service, port })
+        let url = fs::read_to_string(&ready).context("cannot read the issuer's URL")?;
+        Ok(Self {
+            service,
+            url: url.trim().to_owned(),
+        })
     }
 
     /// The issuer's URL, which is also the `iss` of its tokens.
     #[must_use]
-    pub fn url(&self) -> String {
-        format!("http://{ADDRESS}:{}", self.port)
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// The process id.
@@ -98,16 +103,18 @@ impl DevIdp {
     }
 
     fn post(&self, path: &str, body: &str) -> Result<String> {
-        let mut stream =
-            TcpStream::connect((ADDRESS, self.port)).context("cannot reach the issuer")?;
+        let host = self
+            .url
+            .strip_prefix("http://")
+            .context("the issuer's URL is not http")?;
+        let mut stream = TcpStream::connect(host).context("cannot reach the issuer")?;
         stream
             .set_read_timeout(Some(Duration::from_secs(5)))
             .context("cannot bound the wait")?;
         write!(
             stream,
-            "POST {path} HTTP/1.1\r\nHost: {ADDRESS}:{}\r\nContent-Type: application/json\r\n\
+            "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n\
              Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            self.port,
             body.len()
         )
         .context("cannot ask the issuer")?;

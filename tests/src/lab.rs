@@ -385,7 +385,7 @@ fn configuration(
         audience = "weir"
         development = true
     };
-    trusted.insert("issuer".into(), issuer.url().into());
+    trusted.insert("issuer".into(), issuer.url().to_owned().into());
     config.insert("issuer".into(), Value::Array(vec![Value::Table(trusted)]));
     config.insert(
         "workload".into(),

@@ -3,12 +3,12 @@
 //! Folder, cgroup and pins of a lab share one name. A living lab holds a lock on a file in its folder; a folder whose
 //! lock is free belongs to nobody.
 
+use std::env;
 use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
-use std::{env, io};
 
 use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, kill};
@@ -89,7 +89,7 @@ pub fn reclaim() {
             continue;
         };
         if let Some(_lock) = abandoned(&entry.path()) {
-            end_postgres(&entry.path().join("postgres/data"));
+            end_services(&entry.path());
             if let Ok(hierarchy) = cgroup::hierarchy() {
                 cgroup::remove(&hierarchy.join(name));
             }
@@ -111,27 +111,43 @@ fn abandoned(folder: &Path) -> Option<File> {
     }
 }
 
-/// Ends the server that runs on this folder, told by its own note and proved by its working directory.
-fn end_postgres(data: &Path) {
-    let Ok(pid) = postmaster(data) else { return };
-    let process = PathBuf::from(format!("/proc/{pid}"));
-    let is_ours = || fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd == data);
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while is_ours() && Instant::now() < deadline {
-        let _ = kill(Pid::from_raw(pid), Signal::SIGQUIT);
-        thread::sleep(Duration::from_millis(50));
+/// Ends the programs that a killed lab had started: they work inside its folder and were told its path.
+fn end_services(folder: &Path) {
+    let services: Vec<i32> = processes().filter(|pid| is_service(*pid, folder)).collect();
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let living = || {
+            services
+                .iter()
+                .copied()
+                .filter(|pid| is_service(*pid, folder))
+        };
+        living().for_each(|pid| {
+            let _ = kill(Pid::from_raw(pid), signal);
+        });
+        while living().next().is_some() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 
-fn postmaster(data: &Path) -> io::Result<i32> {
-    let text = fs::read_to_string(data.join("postmaster.pid"))?;
-    let first = text
-        .lines()
-        .next()
-        .and_then(|line| line.trim().parse().ok());
-    first
-        .filter(|pid| *pid > 1)
-        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+fn processes() -> impl Iterator<Item = i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+fn is_service(pid: i32, folder: &Path) -> bool {
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    let works_inside = fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(folder));
+    let was_told = || fs::read(process.join("cmdline")).is_ok_and(|line| names(&line, folder));
+    works_inside && was_told()
+}
+
+fn names(command_line: &[u8], folder: &Path) -> bool {
+    let path = folder.as_os_str().as_encoded_bytes();
+    command_line
+        .split(|byte| *byte == 0)
+        .any(|argument| argument.starts_with(path))
 }
 
 #[cfg(test)]

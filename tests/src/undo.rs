@@ -66,8 +66,8 @@ fn watch_signals() {
             .build()
             .expect("a runtime needs only an epoll descriptor");
         let number = runtime.block_on(first_signal());
-        undo_all();
-        std::process::exit(128 + number);
+        let _running = undo_all();
+        exit(128 + number);
     });
 }
 
@@ -82,15 +82,23 @@ async fn first_signal() -> i32 {
     }
 }
 
-fn undo_all() {
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a signal ends the process from outside; everything is undone before"
+)]
+fn exit(code: i32) -> ! {
+    std::process::exit(code)
+}
+
+/// Returns the right to run actions: whoever holds it keeps a thread that drops its own `Undo` waiting.
+fn undo_all() -> MutexGuard<'static, ()> {
     let running = running();
     loop {
         let last = pending().pop_last();
         let Some((_, action)) = last else { break };
         action();
     }
-    // Kept for good: a thread that drops its own `Undo` now waits until the process is gone.
-    std::mem::forget(running);
+    running
 }
 
 #[cfg(test)]

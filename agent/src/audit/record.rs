@@ -37,7 +37,7 @@ pub struct StatementDecided {
 }
 
 /// How a request reached the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Via {
@@ -102,6 +102,21 @@ pub struct Outcome {
     pub duration_ns: u64,
     /// The server's, when it failed; five ASCII bytes.
     pub sqlstate: [u8; 5],
+}
+
+/// Any record, as read back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// A session's opening; repeated in each segment that mentions it.
+    SessionOpened(Box<SessionOpened>),
+    /// A statement's dictionary entry; repeated in each segment that mentions it.
+    StatementDecided(Box<StatementDecided>),
+    /// A request.
+    Requested(Requested),
+    /// What came of one.
+    Outcome(Outcome),
+    /// A rare event.
+    Event(Box<Event>),
 }
 
 /// Rare records, written whole as JSON.

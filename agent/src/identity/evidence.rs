@@ -15,7 +15,7 @@ pub struct Evidence {
     pub comm: String,
     /// Its program file; empty when it could not be read.
     pub exe_path: String,
-    /// Its arguments' first word and count are recorded, never the arguments: they may hold secrets.
+    /// Its effective user id at connect time. Its arguments are never recorded: they may hold secrets.
     pub uid: u32,
     /// The audit session id, where one is set.
     pub audit_session: Option<u32>,
@@ -29,4 +29,7 @@ pub struct Evidence {
     pub container_id: Option<String>,
     /// Parent first, each as `comm(pid)`, up to init or eight.
     pub parents: Vec<String>,
+    /// Whether the process had ended (or its id was in use again) when weir looked: only what the kernel captured is known.
+    #[serde(default)]
+    pub gone: bool,
 }

@@ -1,9 +1,33 @@
 //! Principal and facts to a decision.
 //!
-//! Knows no sockets, files of a running agent, or clocks: what it needs arrives as arguments.
+//! A [`Pack`] is a folder of typed rules. Every rule is held against a [`Question`]; their order never matters, and the
+//! strictest answer holds. What is in doubt is refused: a restriction is met by what *may* meet it, a grant only covers
+//! what certainly is covered. Knows no sockets, files of a running agent, or clocks: what it needs arrives as arguments.
 
+mod analysis;
+pub mod cases;
+mod conditions;
+pub mod decide;
 pub mod decision;
+pub mod explain;
+pub mod finding;
+mod groups;
+pub mod pack;
+mod pattern;
 pub mod principal;
+pub mod rule;
+pub mod schema;
+pub mod source;
+mod view;
 
+pub use cases::{CaseResult, Cases};
+pub use conditions::Check;
+pub use decide::Question;
 pub use decision::{Decision, Effect, RuleId};
+pub use explain::{Explanation, RuleTrace};
+pub use finding::{Finding, PackError, Place, Severity};
+pub use pack::Pack;
 pub use principal::{Actor, Identity, Principal, PrincipalKind, Process, Strength, Target};
+pub use rule::Rule;
+pub use schema::{Answer, Classes, Effects, Mode};
+pub use source::Sources;

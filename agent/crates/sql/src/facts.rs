@@ -110,7 +110,9 @@ pub struct Facts {
     pub kinds: Vec<Kind>,
     /// Sorted, without repetition; CTE names are not relations.
     pub relations: Vec<RelationUse>,
-    /// Functions called, `schema.name` where qualified; sorted, without repetition.
+    /// Functions called, `schema.name` where qualified; sorted, without repetition. A `COPY` of the
+    /// server's files or programs adds the predefined role whose power it takes
+    /// (`pg_read_server_files`, `pg_write_server_files`, `pg_execute_server_program`).
     pub functions: Vec<String>,
     /// How many statements the text holds.
     pub statement_count: usize,
@@ -118,7 +120,7 @@ pub struct Facts {
     /// is true for every row (`WHERE 1=1`, `WHERE true`); `Some(true)` when each has a real one;
     /// `None` when there is no such statement.
     pub has_where: Option<bool>,
-    /// The smallest constant `LIMIT` of a top-level `SELECT`.
+    /// The smallest constant `LIMIT` of a top-level `SELECT`; `None` when one of several has none.
     pub limit: Option<u64>,
     /// How sure all this is.
     pub confidence: Confidence,
@@ -132,6 +134,30 @@ pub struct Facts {
     pub normalised: String,
     /// Claimed tags of a sqlcommenter comment (`/*application='x'*/`), never verified.
     pub claimed: Vec<(String, String)>,
+    /// Whether every text of the same [`Shape`](crate::postgres::Shape) has the same facts.
+    #[serde(default)]
+    pub literal_free: bool,
+}
+
+impl Default for Facts {
+    /// The facts of a text without a statement.
+    fn default() -> Self {
+        Self {
+            kinds: Vec::new(),
+            relations: Vec::new(),
+            functions: Vec::new(),
+            statement_count: 0,
+            has_where: None,
+            limit: None,
+            confidence: Confidence::Exact,
+            parse_error: None,
+            changes_session: false,
+            fingerprint: 0,
+            normalised: String::new(),
+            claimed: Vec::new(),
+            literal_free: false,
+        }
+    }
 }
 
 /// The session's modes that change how a text is read.

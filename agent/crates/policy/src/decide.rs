@@ -1,0 +1,289 @@
+//! From a question to a decision: every rule is asked, and the strictest answer holds.
+
+use std::time::Duration;
+
+use weir_sql::{Confidence, Facts};
+
+use crate::{
+    conditions::Truth,
+    decision::{Decision, Effect, RuleId},
+    pack::Pack,
+    principal::{Identity, Process, Target},
+    rule::{DEFAULT, ON_OPAQUE, Rule},
+    schema::{Answer, Mode},
+    view::{Reading, View, actors},
+};
+
+/// One request of somebody, with a program, on a database.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// Who; `None` when nobody vouches for the process.
+    pub identity: Option<&'a Identity>,
+    /// With which program.
+    pub process: &'a Process,
+    /// On which database.
+    pub target: &'a Target,
+    /// What the request does.
+    pub facts: &'a Facts,
+    /// Since the epoch; exemptions end by it.
+    pub now: Duration,
+}
+
+impl Pack {
+    /// Decides one request. For a delegated agent the decision is taken for the principal and for each actor, and the
+    /// strictest one holds.
+    #[must_use]
+    pub fn decide(&self, question: &Question<'_>) -> Decision {
+        let reading = Reading::new(question.facts);
+        let mut answers = Answers::default();
+        for actor in actors(question.identity, &self.groups) {
+            let view = View {
+                actor,
+                process: question.process,
+                target: question.target,
+                reading: Some(&reading),
+            };
+            self.ask(&view, question.now, &mut answers);
+        }
+        answers.settle(self, question.facts)
+    }
+
+    /// Decides whether the connection may begin at all: refused when no statement could be allowed on it.
+    #[must_use]
+    pub fn admit(
+        &self,
+        identity: Option<&Identity>,
+        process: &Process,
+        target: &Target,
+        now: Duration,
+    ) -> Decision {
+        let mut answers = Answers::default();
+        for actor in actors(identity, &self.groups) {
+            let view = View {
+                actor,
+                process,
+                target,
+                reading: None,
+            };
+            let mut possible = self.defaults.effect == Answer::Allow;
+            for rule in &self.rules {
+                match (rule.evaluate(&view, now), rule.mode) {
+                    (Truth::No, _) => {}
+                    (_, Mode::Enforce) if rule.effects.allow => possible = true,
+                    (Truth::Yes, _) if !rule.effects.allow => answers.add(rule),
+                    _ => {}
+                }
+            }
+            answers.uncovered |= !possible;
+        }
+        answers.settle_connection(self)
+    }
+
+    /// Whether no rule could refuse any request on such a connection: then a text that is too long or cannot be
+    /// parsed may go on.
+    #[must_use]
+    pub fn permits_everything(
+        &self,
+        identity: Option<&Identity>,
+        process: &Process,
+        target: &Target,
+        now: Duration,
+    ) -> bool {
+        actors(identity, &self.groups).all(|actor| {
+            let view = View {
+                actor,
+                process,
+                target,
+                reading: None,
+            };
+            let mut truths = self
+                .rules
+                .iter()
+                .filter(|rule| rule.mode == Mode::Enforce)
+                .map(|rule| (rule, rule.evaluate(&view, now)));
+            let mut granted =
+                self.defaults.mode == Mode::Observe || self.defaults.effect == Answer::Allow;
+            let restricted = truths.any(|(rule, truth)| {
+                granted |= rule.effects.allow && truth == Truth::Yes;
+                rule.is_denial() && truth != Truth::No
+            });
+            let opaque =
+                self.defaults.mode == Mode::Observe || self.defaults.on_opaque == Answer::Allow;
+            !restricted && granted && opaque
+        })
+    }
+
+    fn ask<'p>(&'p self, view: &View<'_>, now: Duration, answers: &mut Answers<'p>) {
+        let mut granted = false;
+        let mut seen_through = view
+            .reading
+            .is_none_or(|reading| reading.facts.confidence < Confidence::Opaque)
+            || self.defaults.on_opaque == Answer::Allow;
+        for rule in &self.rules {
+            match rule.evaluate(view, now) {
+                Truth::No => {}
+                Truth::Yes if rule.effects.allow => {
+                    if rule.mode == Mode::Enforce {
+                        granted = true;
+                        seen_through |= rule.names_confidence();
+                        answers.grants.push(rule);
+                    }
+                }
+                // What may not hold grants nothing.
+                Truth::Maybe if rule.effects.allow => {}
+                Truth::Maybe if rule.mode == Mode::Enforce && rule.is_denial() => {
+                    answers.doubts.push(rule)
+                }
+                Truth::Maybe | Truth::Yes => answers.add(rule),
+            }
+        }
+        answers.uncovered |= !granted && self.defaults.effect == Answer::Deny;
+        answers.opaque |= !seen_through;
+    }
+}
+
+/// What the rules say, for all who act.
+#[derive(Default)]
+struct Answers<'p> {
+    denials: Vec<&'p Rule>,
+    /// Would deny if the text says what it may say.
+    doubts: Vec<&'p Rule>,
+    observed: Vec<&'p Rule>,
+    grants: Vec<&'p Rule>,
+    tagging: Vec<&'p Rule>,
+    /// Nothing allows it for one of those who act.
+    uncovered: bool,
+    /// It cannot be seen through, and nothing allows that.
+    opaque: bool,
+}
+
+impl<'p> Answers<'p> {
+    fn add(&mut self, rule: &'p Rule) {
+        match rule.mode {
+            Mode::Observe if rule.is_denial() => self.observed.push(rule),
+            Mode::Observe => {}
+            Mode::Enforce => {
+                if rule.is_denial() {
+                    self.denials.push(rule);
+                }
+                if !rule.effects.tags.is_empty() {
+                    self.tagging.push(rule);
+                }
+            }
+        }
+    }
+
+    fn settle(self, pack: &Pack, facts: &Facts) -> Decision {
+        if !self.denials.is_empty() {
+            return self.deny(reasons(&self.denials), ids(&self.denials));
+        }
+        let enforced = pack.defaults.mode == Mode::Enforce;
+        if self.opaque && enforced {
+            return self.deny(opaque_reason(facts), by_default(ON_OPAQUE));
+        }
+        if !self.doubts.is_empty() {
+            return self.deny(doubt_reason(facts), ids(&self.doubts));
+        }
+        if self.uncovered && enforced {
+            return self.deny("no rule allows this".to_owned(), by_default(DEFAULT));
+        }
+        self.allow()
+    }
+
+    fn settle_connection(self, pack: &Pack) -> Decision {
+        if !self.denials.is_empty() {
+            return self.deny(reasons(&self.denials), ids(&self.denials));
+        }
+        if self.uncovered && pack.defaults.mode == Mode::Enforce {
+            return self.deny(
+                "no rule allows anything on this connection".to_owned(),
+                by_default(DEFAULT),
+            );
+        }
+        self.allow()
+    }
+
+    fn allow(&self) -> Decision {
+        let rules = if self.grants.is_empty() {
+            by_default(DEFAULT)
+        } else {
+            ids(&self.grants)
+        };
+        let mut would = ids(&self.observed);
+        // The defaults only get here when they observe.
+        would.extend(self.opaque.then(|| RuleId(ON_OPAQUE.to_owned())));
+        would.extend(self.uncovered.then(|| RuleId(DEFAULT.to_owned())));
+        Decision {
+            effect: Effect::Allow,
+            rules,
+            would,
+            tags: self.tags(),
+        }
+    }
+
+    fn deny(&self, reason: String, rules: Vec<RuleId>) -> Decision {
+        // What only observes cannot make a refusal stricter.
+        Decision {
+            effect: Effect::Deny { reason },
+            rules,
+            would: Vec::new(),
+            tags: self.tags(),
+        }
+    }
+
+    fn tags(&self) -> Vec<String> {
+        let mut tags: Vec<_> = self
+            .tagging
+            .iter()
+            .flat_map(|rule| rule.effects.tags.iter().cloned())
+            .collect();
+        tags.sort_unstable();
+        tags.dedup();
+        tags
+    }
+}
+
+/// The texts of all rules that deny, in the order of their ids: the order of files must not show.
+fn reasons(denials: &[&Rule]) -> String {
+    let mut sorted = denials.to_vec();
+    sorted.sort_by_key(|rule| &rule.id);
+    let mut texts: Vec<&str> = Vec::new();
+    for rule in sorted {
+        let text = rule
+            .effects
+            .deny
+            .as_deref()
+            .unwrap_or("needs what this version cannot enforce");
+        if !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
+    texts.join("; ")
+}
+
+fn ids(rules: &[&Rule]) -> Vec<RuleId> {
+    let mut ids: Vec<_> = rules.iter().map(|rule| rule.id.clone()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+fn by_default(word: &str) -> Vec<RuleId> {
+    vec![RuleId(word.to_owned())]
+}
+
+fn opaque_reason(facts: &Facts) -> String {
+    match (&facts.confidence, &facts.parse_error) {
+        (Confidence::Unparsed, Some(error)) => format!("the statement cannot be parsed: {error}"),
+        (Confidence::Unparsed, None) => "the statement cannot be parsed".to_owned(),
+        _ => "the statement runs code that its text does not show, and no rule allows that"
+            .to_owned(),
+    }
+}
+
+fn doubt_reason(facts: &Facts) -> String {
+    format!("{}, and a rule could forbid it", opaque_reason(facts))
+}
+
+#[cfg(test)]
+mod tests;

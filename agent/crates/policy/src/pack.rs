@@ -1,0 +1,275 @@
+//! A pack: a folder of rules, compiled whole or refused whole.
+
+use std::{collections::HashMap, path::Path, time::Duration};
+
+use serde_saphyr::Spanned;
+
+use crate::{
+    analysis,
+    cases::Cases,
+    conditions::written_groups,
+    finding::{Finding, PackError, Place, Severity, from_yaml},
+    groups::GroupNames,
+    rule::Rule,
+    schema::{Answer, Classes, Mode, RuleFile, RuleText, VERSION},
+    source::{CASES, CLASSES, Sources},
+};
+
+/// The rules that decide, with what holds where none of them speaks.
+#[derive(Debug)]
+pub struct Pack {
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) groups: GroupNames,
+    pub(crate) defaults: Resolved,
+    classes: Classes,
+    cases: Cases,
+    warnings: Vec<Finding>,
+}
+
+/// The defaults of all files together: where two disagree, the stricter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Resolved {
+    pub(crate) effect: Answer,
+    pub(crate) on_opaque: Answer,
+    pub(crate) on_audit_failure: Answer,
+    pub(crate) mode: Mode,
+}
+
+impl Pack {
+    /// Reads and compiles the folder.
+    ///
+    /// # Errors
+    ///
+    /// [`PackError`] when a file cannot be read, or with all that is wrong with them.
+    pub fn load(folder: &Path) -> Result<Self, PackError> {
+        Self::compile(&Sources::read(folder)?, Mode::Enforce)
+    }
+
+    /// Compiles files that have been read. With [`Mode::Observe`] no rule acts, whatever its own mode.
+    ///
+    /// # Errors
+    ///
+    /// [`PackError::Refused`] with all that is wrong with them.
+    pub fn compile(sources: &Sources, mode: Mode) -> Result<Self, PackError> {
+        let mut findings = Vec::new();
+        let mut files: Vec<(&str, RuleFile)> = Vec::new();
+        for (name, text) in sources.rule_files() {
+            if let Some(file) = parse(name, text, &mut findings) {
+                files.push((name, file));
+            }
+        }
+        let classes: Classes = sources
+            .file(CLASSES)
+            .and_then(|text| parse(CLASSES, text, &mut findings))
+            .unwrap_or(Classes {
+                version: VERSION,
+                ..Classes::default()
+            });
+        if classes.version != VERSION {
+            let place = Place {
+                file: CLASSES.to_owned(),
+                ..Place::default()
+            };
+            findings.push(unknown_version(&place, classes.version));
+        }
+        let cases = sources
+            .file(CASES)
+            .map(|text| Cases::parse(text, &mut findings))
+            .unwrap_or_default();
+        if files.is_empty() && findings.is_empty() {
+            return Err(PackError::Empty {
+                path: sources.path().to_owned(),
+            });
+        }
+        let groups = GroupNames::new(
+            files
+                .iter()
+                .flat_map(|(_, file)| &file.rules)
+                .flat_map(named_groups),
+        );
+        let defaults = Resolved::join(&files, mode);
+        let mut rules = Vec::new();
+        for (name, file) in files {
+            check_version(name, &file.version, &mut findings);
+            let of_file = file.defaults.mode.unwrap_or_default();
+            for text in file.rules {
+                let mode = match mode {
+                    Mode::Enforce => text.value.mode.unwrap_or(of_file),
+                    Mode::Observe => Mode::Observe,
+                };
+                rules.push(Rule::compile(
+                    text.value,
+                    mode,
+                    &groups,
+                    name,
+                    &mut findings,
+                ));
+            }
+        }
+        check_unique(&rules, &mut findings);
+        if findings
+            .iter()
+            .any(|finding| finding.severity == Severity::Error)
+        {
+            findings.sort_by(|a, b| a.place.cmp(&b.place));
+            return Err(PackError::Refused(findings));
+        }
+        let mut pack = Self {
+            rules,
+            groups,
+            defaults,
+            classes,
+            cases,
+            warnings: Vec::new(),
+        };
+        pack.warnings = analysis::warnings(&pack);
+        Ok(pack)
+    }
+
+    /// The rules, in no order that matters.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// What works, but hardly as meant. What depends on the time is in [`Pack::expired`].
+    #[must_use]
+    pub fn warnings(&self) -> &[Finding] {
+        &self.warnings
+    }
+
+    /// Exemptions that have ended; `now` since the epoch.
+    #[must_use]
+    pub fn expired(&self, now: Duration) -> Vec<Finding> {
+        self.exemptions()
+            .filter(|(_, exemption)| exemption.expires <= now)
+            .map(|(rule, exemption)| {
+                exemption.place.warning(
+                    format!(
+                        "an exemption of `{}` has expired ({})",
+                        rule.id.0, exemption.reason
+                    ),
+                    "remove it, or renew it with a new date",
+                )
+            })
+            .collect()
+    }
+
+    /// When the next exemption ends, since the epoch: decisions taken before may differ from then on.
+    #[must_use]
+    pub fn next_expiry(&self, now: Duration) -> Option<Duration> {
+        self.exemptions()
+            .map(|(_, exemption)| exemption.expires)
+            .filter(|expires| *expires > now)
+            .min()
+    }
+
+    /// What the pack says data is; no decision rests on it yet.
+    #[must_use]
+    pub fn classes(&self) -> &Classes {
+        &self.classes
+    }
+
+    /// What the pack promises; empty when it has no `cases.yaml`.
+    #[must_use]
+    pub fn cases(&self) -> &Cases {
+        &self.cases
+    }
+
+    /// What happens to statements that cannot be recorded.
+    #[must_use]
+    pub fn on_audit_failure(&self) -> Answer {
+        self.defaults.on_audit_failure
+    }
+
+    fn exemptions(&self) -> impl Iterator<Item = (&Rule, &crate::rule::Exemption)> {
+        self.rules.iter().flat_map(|rule| {
+            rule.exemptions
+                .iter()
+                .map(move |exemption| (rule, exemption))
+        })
+    }
+}
+
+impl Resolved {
+    fn join(files: &[(&str, RuleFile)], mode: Mode) -> Self {
+        let defaults = || files.iter().map(|(_, file)| &file.defaults);
+        let strictest = |answers: &mut dyn Iterator<Item = Answer>| {
+            let mut answers = answers.peekable();
+            if answers.peek().is_some() && answers.all(|answer| answer == Answer::Allow) {
+                Answer::Allow
+            } else {
+                Answer::Deny
+            }
+        };
+        let mut modes = defaults().filter_map(|d| d.mode).peekable();
+        let observes = modes.peek().is_some() && modes.all(|mode| mode == Mode::Observe);
+        Self {
+            effect: strictest(&mut defaults().filter_map(|d| d.effect)),
+            on_opaque: strictest(&mut defaults().filter_map(|d| d.on_opaque)),
+            on_audit_failure: strictest(&mut defaults().filter_map(|d| d.on_audit_failure)),
+            mode: if observes { Mode::Observe } else { mode },
+        }
+    }
+}
+
+/// Reads one file strictly: unknown fields and duplicate keys are errors.
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(
+    name: &str,
+    text: &str,
+    findings: &mut Vec<Finding>,
+) -> Option<T> {
+    let options = serde_saphyr::options! {
+        strict_booleans: true,
+        with_snippet: false,
+        merge_keys: serde_saphyr::options::MergeKeyPolicy::Error,
+    };
+    match serde_saphyr::from_str_with_options(text, options) {
+        Ok(parsed) => Some(parsed),
+        Err(error) => {
+            findings.push(from_yaml(name, &error));
+            None
+        }
+    }
+}
+
+pub(crate) fn check_version(file: &str, version: &Spanned<u32>, findings: &mut Vec<Finding>) {
+    if version.value != VERSION {
+        findings.push(unknown_version(
+            &Place::new(file, version.referenced),
+            version.value,
+        ));
+    }
+}
+
+fn unknown_version(place: &Place, version: u32) -> Finding {
+    place.error(
+        format!("version {version} of the format is not known"),
+        format!("write `version: {VERSION}`"),
+    )
+}
+
+fn check_unique(rules: &[Rule], findings: &mut Vec<Finding>) {
+    let mut seen: HashMap<&str, &Place> = HashMap::new();
+    for rule in rules {
+        if let Some(first) = seen.insert(&rule.id.0, &rule.place) {
+            findings.push(rule.place.error(
+                format!("rule id `{}` is taken ({first})", rule.id.0),
+                "give each rule an id of its own",
+            ));
+        }
+    }
+}
+
+fn named_groups(rule: &Spanned<RuleText>) -> impl Iterator<Item = String> {
+    let rule = &rule.value;
+    let exempt = rule.exempt.iter().map(|exempt| &exempt.value.matching);
+    std::iter::once(&rule.matching)
+        .chain(&rule.unless)
+        .chain(exempt)
+        .flat_map(|text| written_groups(&text.value))
+        .cloned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,245 @@
+//! A rule, ready to be held against a question.
+
+use std::time::Duration;
+
+use time::{
+    Date, OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description,
+};
+
+use crate::{
+    conditions::{Conditions, Matcher, Stance, Truth},
+    decision::RuleId,
+    finding::{Finding, Place, suggest},
+    groups::GroupNames,
+    schema::{Effects, ExemptText, Mode, RuleText},
+    view::View,
+};
+
+/// One rule of a pack.
+#[derive(Debug)]
+pub struct Rule {
+    /// Unique in its pack.
+    pub id: RuleId,
+    /// Why it is there, for people to read.
+    pub why: Option<String>,
+    /// Where it is written.
+    pub place: Place,
+    /// Whether it acts or observes.
+    pub mode: Mode,
+    /// What it does.
+    pub effects: Effects,
+    pub(crate) matching: Conditions,
+    pub(crate) unless: Option<Conditions>,
+    pub(crate) exemptions: Vec<Exemption>,
+}
+
+/// An exception with a reason and an end.
+#[derive(Debug)]
+pub(crate) struct Exemption {
+    pub(crate) matching: Conditions,
+    pub(crate) reason: String,
+    /// Since the epoch.
+    pub(crate) expires: Duration,
+    pub(crate) place: Place,
+}
+
+impl Rule {
+    /// Compiles one rule; what is wrong with it is added to `findings`.
+    pub(crate) fn compile(
+        text: RuleText,
+        mode: Mode,
+        names: &GroupNames,
+        file: &str,
+        findings: &mut Vec<Finding>,
+    ) -> Self {
+        let place = Place::new(file, text.id.referenced);
+        check_id(&text.id.value, &place, findings);
+        let mut matching = Conditions::compile(&text.matching.value, names, &place, findings);
+        if text.when.is_some() {
+            matching.matchers.push(Matcher::Later("when"));
+        }
+        let unless = text.unless.map(|unless| {
+            let place = Place::new(file, unless.referenced);
+            let conditions = Conditions::compile(&unless.value, names, &place, findings);
+            if conditions.matchers.is_empty() {
+                findings.push(place.error(
+                    "an empty `unless` holds always, so the rule never would",
+                    "name what is excepted, or remove the field",
+                ));
+            }
+            conditions
+        });
+        let exemptions = text
+            .exempt
+            .into_iter()
+            .map(|exempt| {
+                Exemption::compile(
+                    exempt.value,
+                    names,
+                    &Place::new(file, exempt.referenced),
+                    findings,
+                )
+            })
+            .collect();
+        let rule = Self {
+            id: RuleId(text.id.value),
+            why: text.why,
+            place,
+            mode,
+            effects: text.effect.value,
+            matching,
+            unless,
+            exemptions,
+        };
+        rule.check(findings);
+        rule
+    }
+
+    /// A rule that allows works as a grant; every other one restricts.
+    pub(crate) fn stance(&self) -> Stance {
+        if self.effects.allow {
+            Stance::Grant
+        } else {
+            Stance::Restrict
+        }
+    }
+
+    /// Whether it refuses, or does what only a later version can do.
+    pub(crate) fn is_denial(&self) -> bool {
+        self.effects.deny.is_some() || !self.effects.unenforceable().is_empty()
+    }
+
+    pub(crate) fn evaluate(&self, view: &View<'_>, now: Duration) -> Truth {
+        let stance = self.stance();
+        let mut truth = self.matching.evaluate(view, stance);
+        for exception in self.exceptions(now) {
+            if truth == Truth::No {
+                break;
+            }
+            truth = truth.min(exception.evaluate(view, stance.opposite()).not());
+        }
+        truth
+    }
+
+    /// What lifts the rule at this time.
+    pub(crate) fn exceptions(&self, now: Duration) -> impl Iterator<Item = &Conditions> {
+        self.unless.iter().chain(
+            self.exemptions
+                .iter()
+                .filter(move |exemption| now < exemption.expires)
+                .map(|exemption| &exemption.matching),
+        )
+    }
+
+    /// Whether the rule speaks of statements that cannot be seen through, which nothing else can allow.
+    pub(crate) fn names_confidence(&self) -> bool {
+        self.matching
+            .matchers
+            .iter()
+            .any(|matcher| matches!(matcher, Matcher::Confidence { .. }))
+    }
+
+    fn check(&self, findings: &mut Vec<Finding>) {
+        if self.effects.allow && !self.exemptions.is_empty() {
+            findings.push(self.place.error(
+                format!(
+                    "`{}` allows, so there is nothing to be exempt from",
+                    self.id.0
+                ),
+                "use `unless` to leave somebody out, or move the exemption to the rule that denies",
+            ));
+        }
+        if self.mode == Mode::Observe {
+            return;
+        }
+        let conditions = [Some(&self.matching), self.unless.as_ref()];
+        let exemptions = self.exemptions.iter().map(|exemption| &exemption.matching);
+        let later = conditions
+            .into_iter()
+            .flatten()
+            .chain(exemptions)
+            .flat_map(|conditions| &conditions.matchers)
+            .filter_map(|matcher| match matcher {
+                Matcher::Later(field) => Some(*field),
+                _ => None,
+            });
+        for what in self.effects.unenforceable().into_iter().chain(later) {
+            findings.push(self.place.error(
+                format!(
+                    "`{what}` in `{}` is not enforceable by this version",
+                    self.id.0
+                ),
+                "set `mode: observe` on the rule to record what it would have done, or remove it",
+            ));
+        }
+    }
+}
+
+impl Exemption {
+    fn compile(
+        text: ExemptText,
+        names: &GroupNames,
+        place: &Place,
+        findings: &mut Vec<Finding>,
+    ) -> Self {
+        let matching = Conditions::compile(&text.matching.value, names, place, findings);
+        if matching.matchers.is_empty() {
+            findings.push(place.error(
+                "an empty `match` in an exemption holds for everybody",
+                "name who or what is exempt",
+            ));
+        }
+        if text.reason.value.trim().is_empty() {
+            findings.push(place.error("the exemption gives no reason", "say why it is needed"));
+        }
+        let expires = parse_instant(&text.expires.value).unwrap_or_else(|| {
+            findings.push(place.error(
+                format!("`{}` is no date", text.expires.value),
+                "write 2030-01-31, or 2030-01-31T18:00:00Z",
+            ));
+            Duration::ZERO
+        });
+        Self {
+            matching,
+            reason: text.reason.value,
+            expires,
+            place: place.clone(),
+        }
+    }
+}
+
+fn check_id(id: &str, place: &Place, findings: &mut Vec<Finding>) {
+    if id.is_empty()
+        || !id
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+    {
+        findings.push(place.error(
+            format!("`{id}` is no rule id"),
+            "use letters, digits, `-`, `_` and `.`",
+        ));
+    }
+    if RESERVED_IDS.contains(&id) {
+        findings.push(place.error(
+            format!("`{id}` is the name of what holds where no rule speaks"),
+            suggest(&format!("{id}-rule"), &[format!("{id}-rule")]),
+        ));
+    }
+}
+
+/// A day ends an exemption as it begins, in UTC.
+fn parse_instant(text: &str) -> Option<Duration> {
+    let instant = match Date::parse(text, format_description!("[year]-[month]-[day]")) {
+        Ok(date) => date.midnight().assume_utc(),
+        Err(_) => OffsetDateTime::parse(text, &Rfc3339).ok()?,
+    };
+    u64::try_from(instant.unix_timestamp())
+        .ok()
+        .map(Duration::from_secs)
+}
+
+/// What decides where no rule speaks.
+pub(crate) const DEFAULT: &str = "default";
+/// What decides about statements that cannot be seen through.
+pub(crate) const ON_OPAQUE: &str = "on_opaque";
+const RESERVED_IDS: &[&str] = &[DEFAULT, ON_OPAQUE];

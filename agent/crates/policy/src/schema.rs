@@ -1,0 +1,151 @@
+//! A pack's files as they are written: every field known, every value typed.
+
+mod effect;
+mod words;
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+use weir_sql::{Confidence, Kind};
+
+pub use effect::{Approve, Cap, Effects, Mask, OnWrite};
+pub(crate) use words::OneOrMany;
+pub use words::{Action, Mode};
+
+/// A file of rules.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RuleFile {
+    pub(crate) version: Spanned<u32>,
+    #[serde(default)]
+    pub(crate) defaults: Defaults,
+    #[serde(default)]
+    pub(crate) rules: Vec<Spanned<RuleText>>,
+}
+
+/// What holds where no rule speaks. What no file states is the stricter.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Defaults {
+    pub(crate) effect: Option<Answer>,
+    pub(crate) on_opaque: Option<Answer>,
+    pub(crate) on_audit_failure: Option<Answer>,
+    pub(crate) mode: Option<Mode>,
+}
+
+/// Yes or no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answer {
+    /// Goes on.
+    Allow,
+    /// Is refused.
+    Deny,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RuleText {
+    pub(crate) id: Spanned<String>,
+    pub(crate) why: Option<String>,
+    #[serde(rename = "match")]
+    pub(crate) matching: Spanned<MatchText>,
+    pub(crate) unless: Option<Spanned<MatchText>>,
+    #[serde(default)]
+    pub(crate) exempt: Vec<Spanned<ExemptText>>,
+    pub(crate) when: Option<Spanned<String>>,
+    pub(crate) effect: Spanned<Effects>,
+    pub(crate) mode: Option<Mode>,
+}
+
+/// The closed vocabulary of `match`, `unless` and `exempt`: all fields given must hold.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MatchText {
+    #[serde(rename = "actor.kind")]
+    pub(crate) actor_kind: Option<OneOrMany<ActorKind>>,
+    #[serde(rename = "actor.groups")]
+    pub(crate) actor_groups: Option<Spanned<SetText>>,
+    #[serde(rename = "actor.subject")]
+    pub(crate) actor_subject: Option<OneOrMany<String>>,
+    #[serde(rename = "actor.issuer")]
+    pub(crate) actor_issuer: Option<OneOrMany<String>>,
+    #[serde(rename = "actor.identified")]
+    pub(crate) actor_identified: Option<bool>,
+    #[serde(rename = "process.exe")]
+    pub(crate) process_exe: Option<OneOrMany<String>>,
+    #[serde(rename = "process.cgroup")]
+    pub(crate) process_cgroup: Option<OneOrMany<String>>,
+    pub(crate) database: Option<OneOrMany<String>>,
+    pub(crate) database_user: Option<OneOrMany<String>>,
+    pub(crate) endpoint: Option<OneOrMany<String>>,
+    pub(crate) environment: Option<OneOrMany<String>>,
+    pub(crate) purpose: Option<OneOrMany<String>>,
+    pub(crate) kind: Option<OneOrMany<Kind>>,
+    pub(crate) action: Option<OneOrMany<Action>>,
+    pub(crate) relation: Option<OneOrMany<String>>,
+    pub(crate) function: Option<OneOrMany<String>>,
+    pub(crate) has_where: Option<bool>,
+    pub(crate) limit: Option<Spanned<LimitText>>,
+    pub(crate) confidence: Option<OneOrMany<Confidence>>,
+    pub(crate) classes: Option<Spanned<SetText>>,
+    pub(crate) joins: Option<Spanned<SetText>>,
+}
+
+/// Who acts, as rules name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ActorKind {
+    Human,
+    Workload,
+    Agent,
+}
+
+/// `{ any: […], all: […], none: […] }`; what is given must hold together.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SetText {
+    pub(crate) any: Option<Vec<String>>,
+    pub(crate) all: Option<Vec<String>>,
+    pub(crate) none: Option<Vec<String>>,
+}
+
+/// Exactly one of the two.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LimitText {
+    /// A `SELECT` without a constant `LIMIT`, or with a larger one.
+    pub(crate) above: Option<u64>,
+    /// A `SELECT` with a constant `LIMIT` of at most this.
+    pub(crate) at_most: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExemptText {
+    #[serde(rename = "match")]
+    pub(crate) matching: Spanned<MatchText>,
+    pub(crate) reason: Spanned<String>,
+    pub(crate) expires: Spanned<String>,
+}
+
+/// `classes.yaml`: what data is, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Classes {
+    /// The format's version.
+    pub version: u32,
+    /// Glob over `schema.table.column` to class.
+    #[serde(default)]
+    pub columns: BTreeMap<String, String>,
+    /// Glob over `schema.table` to class.
+    #[serde(default)]
+    pub relations: BTreeMap<String, String>,
+    /// What a class is part of, where its dots do not say it.
+    #[serde(default)]
+    pub tree: BTreeMap<String, String>,
+}
+
+/// The one version of the format there is.
+pub(crate) const VERSION: u32 = 1;

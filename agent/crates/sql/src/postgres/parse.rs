@@ -1,0 +1,75 @@
+//! The grammar library, on a stack that is large enough for the text at hand.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
+
+use pg_query::ParserOptions;
+use pg_query::protobuf::RawStmt;
+
+use crate::facts::SessionModes;
+
+/// Why a text has no tree.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ParseError {
+    /// The server's own words.
+    #[error("{0}")]
+    Refused(String),
+    #[error("the parser's result cannot be read")]
+    Result(#[source] pg_query::Error),
+    #[error("the parser failed")]
+    Panicked,
+    #[error("no thread could be started to parse a deeply nested text")]
+    Thread(#[source] std::io::Error),
+}
+
+/// Parses `text` and gives its statements to `read`, all of it where the stack suffices.
+///
+/// `depth` is a bound of how deeply the text nests. Decoding, reading and freeing a tree recurse,
+/// so none of them may happen anywhere else.
+pub(super) fn with_tree<T: Send>(
+    text: &str,
+    modes: SessionModes,
+    depth: usize,
+    read: impl Fn(&[RawStmt]) -> T + Send,
+) -> Result<T, ParseError> {
+    let work = || {
+        // The library asserts what its own parser gave it.
+        catch_unwind(AssertUnwindSafe(|| parse(text, modes, read)))
+            .unwrap_or(Err(ParseError::Panicked))
+    };
+    if depth <= INLINE_DEPTH {
+        return work();
+    }
+    thread::scope(|scope| {
+        thread::Builder::new()
+            .name("weir-parse".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn_scoped(scope, work)
+            .map_err(ParseError::Thread)?
+            .join()
+            .unwrap_or(Err(ParseError::Panicked))
+    })
+}
+
+fn parse<T>(
+    text: &str,
+    modes: SessionModes,
+    read: impl Fn(&[RawStmt]) -> T,
+) -> Result<T, ParseError> {
+    let options = if modes.backslash_in_strings {
+        ParserOptions::DISABLE_STANDARD_CONFORMING_STRINGS
+    } else {
+        ParserOptions::DEFAULT
+    };
+    match pg_query::parse(text, options) {
+        Ok(tree) => Ok(read(&tree.protobuf.stmts)),
+        Err(pg_query::Error::Parse(message)) => Err(ParseError::Refused(message)),
+        Err(error) => Err(ParseError::Result(error)),
+    }
+}
+
+/// Up to this bound a text is parsed on the caller's stack.
+const INLINE_DEPTH: usize = 200;
+
+/// Address space, of which only what is touched becomes memory.
+const STACK_BYTES: usize = 64 << 20;

@@ -1,0 +1,178 @@
+//! One session's conversation after its startup packet: both directions, what is in flight, what may go on.
+//!
+//! The server's own state is the truth: a denied frame is replaced by one that cannot parse, so that the server
+//! itself aborts, skips and reports its state, and only the error's text becomes ours.
+
+mod client;
+mod server;
+
+use super::{
+    Cutter, Ending, Finished, FrameError, Judge, Refusal,
+    expect::{Bound, Expect, Queue, Running},
+    names::Names,
+};
+
+/// Why a conversation cannot go on; both sides are to be closed.
+#[derive(Debug, thiserror::Error)]
+pub enum ConversationError {
+    /// The client's stream cannot be read.
+    #[error("cannot read the client's messages")]
+    Client(#[source] FrameError),
+    /// The server's stream cannot be read.
+    #[error("cannot read the server's messages")]
+    Server(#[source] FrameError),
+    /// A message of the client is not what its tag says.
+    #[error("the client's {message} message is malformed")]
+    Malformed {
+        /// Which.
+        message: &'static str,
+    },
+    /// The client sends more before it is logged in than any log-in needs.
+    #[error("the client sent {bytes} bytes before it was logged in")]
+    EarlyData {
+        /// How many.
+        bytes: usize,
+    },
+    /// A message waits for a decision while its predecessor is still being discarded.
+    #[error("the server answered out of turn with {:?}", char::from(*tag))]
+    OutOfTurn {
+        /// The message's tag.
+        tag: u8,
+    },
+}
+
+impl ConversationError {
+    /// What the client is told before the connection closes.
+    #[must_use]
+    pub fn refusal(&self) -> Refusal {
+        let source = match self {
+            Self::Client(error) | Self::Server(error) => format!(": {error}"),
+            _ => String::new(),
+        };
+        Refusal {
+            sqlstate: "08P01".into(),
+            message: format!("weir: {self}{source}"),
+            detail: None,
+            hint: Some(
+                "the connection is closed; nothing of this message reached the server".into(),
+            ),
+        }
+    }
+}
+
+/// Whether mechanisms that bind a log-in to the TLS channel are offered to the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChannelBinding {
+    /// As the server offers them.
+    Relayed,
+    /// Taken out: the client's leg has no TLS while the server's has.
+    Stripped,
+}
+
+/// The state of one session. Pure: no I/O, no clock.
+pub struct Conversation<J: Judge> {
+    from_client: Cutter,
+    from_server: Cutter,
+    queue: Queue<J::Statement, J::Ticket>,
+    statements: Names<J::Statement>,
+    portals: Names<Bound<J::Statement>>,
+    channel_binding: ChannelBinding,
+    ready: bool,
+    /// The server discards everything up to the next `Sync`.
+    skipping: bool,
+    copy: Copying,
+    /// What becomes of the rest of a client's message that is given in pieces.
+    client_rest: Rest,
+    /// Client bytes that came before the log-in was complete.
+    early: Vec<u8>,
+    transaction: u8,
+}
+
+/// Copy data under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Copying {
+    None,
+    /// From the client, whose end of it was not sent yet.
+    In,
+    /// Replication in both directions: nothing is owed an answer.
+    Both,
+}
+
+/// What becomes of the rest of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    Pass,
+    Drop,
+}
+
+impl<J: Judge> Conversation<J> {
+    /// A conversation whose startup packet was forwarded.
+    #[must_use]
+    pub fn new(channel_binding: ChannelBinding) -> Self {
+        let mut queue = Queue::default();
+        queue.push(Expect::Startup);
+        Self {
+            from_client: Cutter::default(),
+            from_server: Cutter::default(),
+            queue,
+            statements: Names::default(),
+            portals: Names::default(),
+            channel_binding,
+            ready: false,
+            skipping: false,
+            copy: Copying::None,
+            client_rest: Rest::Pass,
+            early: Vec::new(),
+            transaction: b'I',
+        }
+    }
+
+    /// How many answers the server owes: the caller stops reading the client above its limit.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether the log-in is complete.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ready
+    }
+
+    /// Whether a message of ours may be put into the stream to the client now.
+    #[must_use]
+    pub fn may_insert(&self) -> bool {
+        self.from_server.at_boundary()
+    }
+
+    /// The server's transaction status, as last reported: `I`, `T` or `E`.
+    #[must_use]
+    pub fn transaction(&self) -> u8 {
+        self.transaction
+    }
+
+    /// The connection ended: everything in flight gets its outcome.
+    pub fn disconnected(&mut self, judge: &mut J) {
+        while let Some(item) = self.queue.pop() {
+            if let Expect::Execute(running) | Expect::Query(running) | Expect::Function(running) =
+                item
+            {
+                // With an error already answered, the request itself was over.
+                let ending = running.failed.map_or(Ending::Disconnected, Ending::Failed);
+                finish(judge, running, ending);
+            }
+        }
+    }
+}
+
+fn finish<J: Judge>(judge: &mut J, running: Running<J::Ticket>, ending: Ending) {
+    let finished = Finished {
+        ending,
+        rows: running.rows,
+        bytes: running.bytes,
+    };
+    judge.finished(running.ticket, finished);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,339 @@
+//! From the client: what is decided, what goes on, what is replaced.
+
+use super::{Conversation, ConversationError, Copying, Rest};
+use crate::postgres::{
+    Judge, Outbox, Piece, Refusal, Ruling, Via,
+    expect::{Bound, Expect, Running},
+    frontend::{self, tag},
+    judge::Unreadable,
+};
+
+impl<J: Judge> Conversation<J> {
+    /// Takes bytes of the client; what may go to the server is in `out` afterwards (see [`Outbox::finish`]).
+    ///
+    /// # Errors
+    ///
+    /// [`ConversationError`]; what is in `out` by then may still be sent, nothing after it.
+    pub fn client(
+        &mut self,
+        input: &[u8],
+        judge: &mut J,
+        out: &mut Outbox,
+    ) -> Result<(), ConversationError> {
+        let mut cutter = std::mem::take(&mut self.from_client);
+        let mut cursor = 0;
+        let result = loop {
+            match cutter.next(input, &mut cursor, frontend::plan) {
+                Ok(Some(piece)) => {
+                    if let Err(error) = self.client_piece(&piece, input, judge, out) {
+                        break Err(error);
+                    }
+                }
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(ConversationError::Client(error)),
+            }
+        };
+        self.from_client = cutter;
+        result
+    }
+
+    /// Judges what the client sent ahead of the log-in's end, once that is reached; returns what may go to the server.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::client`].
+    pub fn release_early(
+        &mut self,
+        judge: &mut J,
+        out: &mut Outbox,
+    ) -> Result<Option<Vec<u8>>, ConversationError> {
+        if !self.ready || self.early.is_empty() {
+            return Ok(None);
+        }
+        let early = std::mem::take(&mut self.early);
+        // The stream itself may stand in the middle of a later message.
+        let stream = std::mem::take(&mut self.from_client);
+        out.begin();
+        let result = self.client(&early, judge, out);
+        self.from_client = stream;
+        result.map(|()| Some(out.finish(&early).to_vec()))
+    }
+
+    fn client_piece(
+        &mut self,
+        piece: &Piece<'_>,
+        input: &[u8],
+        judge: &mut J,
+        out: &mut Outbox,
+    ) -> Result<(), ConversationError> {
+        if !piece.first {
+            if self.client_rest == Rest::Pass {
+                out.pass(input, piece);
+            }
+            return Ok(());
+        }
+        self.client_rest = Rest::Pass;
+        if !self.ready && !matches!(piece.tag, tag::PASSWORD | tag::TERMINATE) {
+            return self.keep_early(piece);
+        }
+        match piece.tag {
+            tag::QUERY => {
+                self.query(piece, input, judge, out);
+                Ok(())
+            }
+            tag::PARSE => self.parse(piece, input, judge, out),
+            tag::BIND => self.bind(piece, input, judge, out),
+            tag::EXECUTE => self.execute(piece, input, judge, out),
+            tag::FUNCTION_CALL => self.function_call(piece, input, judge, out),
+            tag::DESCRIBE | tag::CLOSE => self.named(piece, input, out),
+            _ => {
+                self.unjudged(piece.tag);
+                out.pass(input, piece);
+                Ok(())
+            }
+        }
+    }
+
+    /// A message that needs no decision.
+    fn unjudged(&mut self, message: u8) {
+        match message {
+            tag::SYNC if self.copy != Copying::Both => {
+                self.skipping = false;
+                self.queue.push(Expect::Sync {
+                    optional: self.copy == Copying::In,
+                });
+            }
+            tag::COPY_DONE | tag::COPY_FAIL if !self.skipping && self.copy != Copying::Both => {
+                self.copy = Copying::None;
+                if !self.queue.is_empty() {
+                    self.queue.push(Expect::CopyEnd);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Clients may send ahead of the log-in's end; what they send is judged once the session's modes are known.
+    fn keep_early(&mut self, piece: &Piece<'_>) -> Result<(), ConversationError> {
+        let bytes = self.early.len() + piece.total;
+        if bytes > MAX_EARLY_BYTES || !piece.last {
+            return Err(ConversationError::EarlyData { bytes });
+        }
+        self.early.extend_from_slice(piece.bytes);
+        Ok(())
+    }
+
+    fn query(&mut self, piece: &Piece<'_>, input: &[u8], judge: &mut J, out: &mut Outbox) {
+        let ruling = if piece.last {
+            match frontend::query_text(piece.body()) {
+                Some(text) => judge.statement(text, Via::Simple),
+                None => judge.unreadable(Unreadable::NotOneString, piece.total, Via::Simple),
+            }
+        } else {
+            judge.unreadable(Unreadable::TooLong, piece.total, Via::Simple)
+        };
+        let refusal = match ruling {
+            Ruling::Permit(statement) => {
+                match judge.request(&statement, Via::Simple, 0, piece.total) {
+                    Ok(ticket) => {
+                        self.owe(Expect::Query(Running::new(ticket)), judge);
+                        out.pass(input, piece);
+                        return;
+                    }
+                    Err(refusal) => refusal,
+                }
+            }
+            Ruling::Refuse(statement, refusal) => {
+                judge.refused(&statement, Via::Simple, piece.total);
+                refusal
+            }
+        };
+        self.poison(refusal, true, input, out);
+    }
+
+    fn parse(
+        &mut self,
+        piece: &Piece<'_>,
+        input: &[u8],
+        judge: &mut J,
+        out: &mut Outbox,
+    ) -> Result<(), ConversationError> {
+        let malformed = ConversationError::Malformed { message: "Parse" };
+        let (name, ruling) = if piece.last {
+            let (name, text) = frontend::parse(piece.body()).ok_or(malformed)?;
+            (name, judge.statement(text, Via::Parse))
+        } else {
+            let (name, _) = frontend::take_string(piece.body()).ok_or(malformed)?;
+            (
+                name,
+                judge.unreadable(Unreadable::TooLong, piece.total, Via::Parse),
+            )
+        };
+        match ruling {
+            Ruling::Permit(statement) => {
+                if !self.skipping {
+                    let undo = self.statements.insert(name, statement);
+                    self.queue.push(Expect::Parse(undo));
+                }
+                out.pass(input, piece);
+            }
+            Ruling::Refuse(statement, refusal) => {
+                judge.refused(&statement, Via::Parse, piece.total);
+                self.poison(refusal, false, input, out);
+            }
+        }
+        Ok(())
+    }
+
+    fn bind(
+        &mut self,
+        piece: &Piece<'_>,
+        input: &[u8],
+        judge: &mut J,
+        out: &mut Outbox,
+    ) -> Result<(), ConversationError> {
+        let (portal, name, values) =
+            frontend::bind(piece.body()).ok_or(ConversationError::Malformed { message: "Bind" })?;
+        if !self.skipping {
+            let statement = match self.statements.get(name) {
+                Some(statement) => statement.clone(),
+                None => judge.made_by_sql(),
+            };
+            let parameters = judge.hash(values);
+            let undo = self.portals.insert(
+                portal,
+                Bound {
+                    statement,
+                    parameters,
+                },
+            );
+            self.queue.push(Expect::Bind(undo));
+        }
+        out.pass(input, piece);
+        Ok(())
+    }
+
+    fn execute(
+        &mut self,
+        piece: &Piece<'_>,
+        input: &[u8],
+        judge: &mut J,
+        out: &mut Outbox,
+    ) -> Result<(), ConversationError> {
+        let portal = frontend::execute(piece.body())
+            .ok_or(ConversationError::Malformed { message: "Execute" })?;
+        let requested = if let Some(bound) = self.portals.get(portal) {
+            judge.request(
+                &bound.statement,
+                Via::Execute,
+                bound.parameters,
+                piece.total,
+            )
+        } else {
+            let statement = judge.made_by_sql();
+            judge.request(&statement, Via::Execute, 0, piece.total)
+        };
+        match requested {
+            Ok(ticket) => {
+                self.owe(Expect::Execute(Running::new(ticket)), judge);
+                out.pass(input, piece);
+            }
+            Err(refusal) => self.poison(refusal, false, input, out),
+        }
+        Ok(())
+    }
+
+    fn function_call(
+        &mut self,
+        piece: &Piece<'_>,
+        input: &[u8],
+        judge: &mut J,
+        out: &mut Outbox,
+    ) -> Result<(), ConversationError> {
+        let oid = frontend::function_oid(piece.body()).ok_or(ConversationError::Malformed {
+            message: "FunctionCall",
+        })?;
+        let refusal = match judge.function(oid) {
+            Ruling::Permit(statement) => {
+                let parameters = judge.hash(piece.body());
+                match judge.request(&statement, Via::FunctionCall, parameters, piece.total) {
+                    Ok(ticket) => {
+                        self.owe(Expect::Function(Running::new(ticket)), judge);
+                        out.pass(input, piece);
+                        return Ok(());
+                    }
+                    Err(refusal) => refusal,
+                }
+            }
+            Ruling::Refuse(statement, refusal) => {
+                judge.refused(&statement, Via::FunctionCall, piece.total);
+                refusal
+            }
+        };
+        // A failing simple query ends as a failing call does: with one error and one `ReadyForQuery`.
+        self.poison(refusal, true, input, out);
+        if !piece.last {
+            self.client_rest = Rest::Drop;
+        }
+        Ok(())
+    }
+
+    /// `Describe` and `Close`.
+    fn named(
+        &mut self,
+        piece: &Piece<'_>,
+        input: &[u8],
+        out: &mut Outbox,
+    ) -> Result<(), ConversationError> {
+        let message = if piece.tag == tag::CLOSE {
+            "Close"
+        } else {
+            "Describe"
+        };
+        let (kind, name) =
+            frontend::target(piece.body()).ok_or(ConversationError::Malformed { message })?;
+        if !self.skipping {
+            let item = match (piece.tag, kind) {
+                (tag::CLOSE, b'S') => Expect::CloseStatement(self.statements.remove(name)),
+                (tag::CLOSE, b'P') => Expect::ClosePortal(self.portals.remove(name)),
+                (tag::DESCRIBE, b'S') => Expect::DescribeStatement,
+                (tag::DESCRIBE, b'P') => Expect::DescribePortal,
+                _ => return Err(ConversationError::Malformed { message }),
+            };
+            self.queue.push(item);
+        }
+        out.pass(input, piece);
+        Ok(())
+    }
+
+    /// Expects an answer, unless the server is skipping and will give none.
+    fn owe(&mut self, item: Expect<J::Statement, J::Ticket>, judge: &mut J) {
+        if !self.skipping {
+            self.queue.push(item);
+            return;
+        }
+        if let Expect::Execute(running) | Expect::Query(running) | Expect::Function(running) = item
+        {
+            super::finish(judge, running, crate::postgres::Ending::Skipped);
+        }
+    }
+
+    /// Sends a frame that cannot parse in place of one that was refused.
+    fn poison(&mut self, refusal: Box<Refusal>, simple: bool, input: &[u8], out: &mut Outbox) {
+        // The rest of a message that came in pieces must not follow its replacement.
+        self.client_rest = Rest::Drop;
+        if self.skipping {
+            return;
+        }
+        let frame = if simple {
+            frontend::poison_query()
+        } else {
+            frontend::poison_parse()
+        };
+        out.push(input, &frame);
+        self.queue.push(Expect::Poison { refusal, simple });
+    }
+}
+
+/// A password and a first query fit many times.
+const MAX_EARLY_BYTES: usize = 64 * 1024;

@@ -1,0 +1,294 @@
+//! Reading a journal, also one that is being written.
+
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    layout::{self, Parsed, RawRecord, RecordKind, SEGMENT_HEADER_BYTES, SegmentHeader},
+    segment,
+};
+use crate::audit::record::Entry;
+
+const WINDOW_BYTES: usize = 256 << 10;
+/// How often a record is read before it is called broken.
+const LOOKS: u32 = 3;
+
+/// A place in a journal: the next record to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// The segment.
+    pub segment: u64,
+    /// Where in the segment; zero for its beginning.
+    pub offset: u64,
+    /// The sequence number that is expected there.
+    pub seq: u64,
+}
+
+impl Position {
+    /// The beginning of a journal.
+    pub const START: Self = Self {
+        segment: 1,
+        offset: 0,
+        seq: 1,
+    };
+}
+
+/// A record as read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its number.
+    pub seq: u64,
+    /// When it was made, nanoseconds since the epoch.
+    pub time_ns: u64,
+    /// What it says.
+    pub entry: Entry,
+}
+
+/// Why a journal cannot be read on.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The operating system refused.
+    #[error("cannot read {}", path.display())]
+    Io {
+        /// The segment.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Something other than the expected record lies there.
+    #[error("journal is broken at record {}: segment {}, byte {}", at.seq, at.segment, at.offset)]
+    Broken {
+        /// The place.
+        at: Position,
+    },
+}
+
+/// Reads records in order; at the end of what is written it can be asked again later.
+#[derive(Debug)]
+pub struct Reader {
+    dir: PathBuf,
+    position: Position,
+    file: Option<File>,
+    window: Vec<u8>,
+    /// Where `window` starts in the segment.
+    window_offset: u64,
+}
+
+impl Reader {
+    /// Reads the journal in `dir` from `position` on. Nothing is touched yet.
+    #[must_use]
+    pub fn new(dir: &Path, position: Position) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            position,
+            file: None,
+            window: Vec::new(),
+            window_offset: 0,
+        }
+    }
+
+    /// The next record's place.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Reads the next record; `None` at the end of what has been written.
+    ///
+    /// # Errors
+    ///
+    /// The journal is unreadable or broken here; [`Reader::skip_segment`] goes on behind the break.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an end here is not final, so this is no iterator"
+    )]
+    pub fn next(&mut self) -> Result<Option<Record>, ReadError> {
+        let at = self.position;
+        let Some(raw) = self.next_raw()? else {
+            return Ok(None);
+        };
+        let entry = decode(&raw).ok_or(ReadError::Broken { at })?;
+        Ok(Some(Record {
+            seq: raw.seq,
+            time_ns: raw.time_ns,
+            entry,
+        }))
+    }
+
+    /// As [`Reader::next`], not decoded.
+    pub(crate) fn next_raw(&mut self) -> Result<Option<RawRecord<'_>>, ReadError> {
+        let Some((start, total)) = self.locate()? else {
+            return Ok(None);
+        };
+        self.position.offset += total as u64;
+        self.position.seq += 1;
+        Ok(layout::view(&self.window[start..start + total]))
+    }
+
+    /// Goes to the start of the next segment there is; `false` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// The folder is unreadable, or the segment's header.
+    pub fn skip_segment(&mut self) -> Result<bool, ReadError> {
+        let numbers = segment::list(&self.dir).map_err(|source| self.io(source))?;
+        let Some(next) = numbers
+            .into_iter()
+            .find(|number| *number > self.position.segment)
+        else {
+            return Ok(false);
+        };
+        self.enter(next)?;
+        Ok(true)
+    }
+
+    /// Finds the next record and makes sure it lies in the window whole.
+    fn locate(&mut self) -> Result<Option<(usize, usize)>, ReadError> {
+        loop {
+            if self.file.is_none() || self.position.offset == 0 {
+                if !segment::path(&self.dir, self.position.segment).exists() {
+                    return self.missing();
+                }
+                self.open()?;
+            }
+            if let Some(found) = self.locate_in_segment()? {
+                return Ok(Some(found));
+            }
+            let next = self.position.segment + 1;
+            if !segment::path(&self.dir, next).exists() {
+                return Ok(None);
+            }
+            // The writer may have added records between the look above and its change of segments.
+            self.window.clear();
+            if let Some(found) = self.locate_in_segment()? {
+                return Ok(Some(found));
+            }
+            let expected = self.position.seq;
+            self.enter(next)?;
+            if self.position.seq != expected {
+                return Err(ReadError::Broken { at: self.position });
+            }
+        }
+    }
+
+    /// A segment that is not there: the end when none follows, a break otherwise.
+    fn missing(&self) -> Result<Option<(usize, usize)>, ReadError> {
+        let numbers = segment::list(&self.dir).map_err(|source| self.io(source))?;
+        if numbers.iter().any(|number| *number > self.position.segment) {
+            return Err(ReadError::Broken { at: self.position });
+        }
+        Ok(None)
+    }
+
+    fn locate_in_segment(&mut self) -> Result<Option<(usize, usize)>, ReadError> {
+        let mut looks = 0;
+        let mut need = WINDOW_BYTES;
+        loop {
+            let inside = self
+                .position
+                .offset
+                .checked_sub(self.window_offset)
+                .and_then(|at| usize::try_from(at).ok())
+                .filter(|at| *at <= self.window.len());
+            let parsed = inside.map(|at| (at, layout::parse(&self.window[at..])));
+            match parsed {
+                Some((at, Parsed::Record(raw, total))) if raw.seq == self.position.seq => {
+                    return Ok(Some((at, total)));
+                }
+                Some((_, Parsed::End)) if looks > 0 => return Ok(None),
+                // A record that is being written while it is read may look broken once.
+                Some(_) if looks >= LOOKS => return Err(ReadError::Broken { at: self.position }),
+                Some((_, Parsed::Short(total))) => need = need.max(total),
+                _ => {}
+            }
+            self.fill(need)?;
+            looks += 1;
+        }
+    }
+
+    fn fill(&mut self, bytes: usize) -> Result<(), ReadError> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        self.window.resize(bytes, 0);
+        self.window_offset = self.position.offset;
+        let mut filled = 0;
+        while filled < bytes {
+            let offset = self.window_offset + filled as u64;
+            match file.read_at(&mut self.window[filled..], offset) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(self.io(source)),
+            }
+        }
+        self.window.truncate(filled);
+        Ok(())
+    }
+
+    fn enter(&mut self, segment: u64) -> Result<(), ReadError> {
+        self.position.segment = segment;
+        self.position.offset = 0;
+        self.open()
+    }
+
+    fn open(&mut self) -> Result<(), ReadError> {
+        let path = segment::path(&self.dir, self.position.segment);
+        let file = File::open(&path).map_err(|source| self.io(source))?;
+        self.window.clear();
+        self.window_offset = 0;
+        if self.position.offset == 0 {
+            let mut bytes = [0; SEGMENT_HEADER_BYTES];
+            file.read_exact_at(&mut bytes, 0)
+                .map_err(|source| self.io(source))?;
+            let header =
+                SegmentHeader::decode(&bytes).ok_or(ReadError::Broken { at: self.position })?;
+            self.position.offset = SEGMENT_HEADER_BYTES as u64;
+            self.position.seq = header.first_seq;
+        }
+        self.file = Some(file);
+        Ok(())
+    }
+
+    fn io(&self, source: io::Error) -> ReadError {
+        ReadError::Io {
+            path: segment::path(&self.dir, self.position.segment),
+            source,
+        }
+    }
+}
+
+/// Reads a record's payload.
+pub(crate) fn decode(raw: &RawRecord<'_>) -> Option<Entry> {
+    Some(match raw.kind {
+        RecordKind::SessionOpened => {
+            Entry::SessionOpened(serde_json::from_slice(raw.payload.get(8..)?).ok()?)
+        }
+        RecordKind::StatementDecided => {
+            Entry::StatementDecided(serde_json::from_slice(raw.payload.get(8..)?).ok()?)
+        }
+        RecordKind::Requested => Entry::Requested(layout::decode_requested(raw.payload)?),
+        RecordKind::Outcome => Entry::Outcome(layout::decode_outcome(raw.payload)?),
+        RecordKind::Event => Entry::Event(serde_json::from_slice(raw.payload).ok()?),
+    })
+}
+
+/// Where the last segment of the journal in `dir` begins; `None` in an empty journal.
+///
+/// # Errors
+///
+/// The folder or the segment cannot be read.
+pub fn last_segment(dir: &Path) -> Result<Option<Position>, ReadError> {
+    let mut reader = Reader::new(dir, Position::START);
+    let numbers = segment::list(dir).map_err(|source| reader.io(source))?;
+    let Some(last) = numbers.last() else {
+        return Ok(None);
+    };
+    reader.enter(*last)?;
+    Ok(Some(reader.position))
+}

@@ -1,0 +1,441 @@
+//! Opening a journal: what the last agent left, repaired where that is honest and reported where it is not.
+
+use std::{fs::File, io, os::unix::fs::FileExt, path::Path, sync::Arc};
+
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+
+use super::{
+    JournalError,
+    committer::ChainState,
+    layout::{self, Parsed, RecordKind, SEGMENT_HEADER_BYTES, SegmentHeader},
+    segment::{self, FIRST_RECORD, Segment},
+    writer::{self, Extent, Writer},
+};
+use crate::audit::chain::{
+    self, Entry, Hash, SegmentChain, block_hash,
+    head::{Head, HeadFile},
+    key::{PublicKey, SigningKey},
+    seal::Seal,
+};
+
+/// What opening a journal found.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Recovery {
+    /// The next record's sequence number.
+    pub next_seq: u64,
+    /// Whether there was a journal.
+    pub resumed: bool,
+    /// Whether it had been closed in good order.
+    pub clean: bool,
+    /// Bytes of a torn end that were cut.
+    pub torn_bytes: u64,
+    /// What cannot be explained by a crash: missing, changed or reordered records.
+    pub alarms: Vec<String>,
+}
+
+/// A journal ready to go on.
+pub(super) struct Recovered {
+    pub(super) report: Recovery,
+    pub(super) writer: Writer,
+    pub(super) chain: ChainState,
+    pub(super) next_id: u64,
+}
+
+/// Reads the end of the journal in `dir` and prepares to go on after it.
+pub(super) fn recover(
+    state_dir: &Path,
+    dir: &Path,
+    segment_bytes: u64,
+    reserve_bytes: u64,
+) -> Result<Recovered, JournalError> {
+    let key = SigningKey::open(state_dir).map_err(|error| JournalError::Key(Arc::new(error)))?;
+    // Made ahead of need by an agent that is gone.
+    let _ = std::fs::remove_file(dir.join("spare"));
+    let numbers = segment::list(dir).map_err(JournalError::io("list", dir))?;
+    let opening = Opening {
+        dir,
+        key,
+        segment_bytes,
+        reserve_bytes,
+    };
+    if numbers.is_empty() {
+        opening.first()
+    } else {
+        opening.resume(&numbers)
+    }
+}
+
+struct Opening<'a> {
+    dir: &'a Path,
+    key: SigningKey,
+    segment_bytes: u64,
+    reserve_bytes: u64,
+}
+
+/// What one pass over a segment's records finds.
+struct Scan {
+    header: SegmentHeader,
+    /// Where the records end.
+    end: usize,
+    next_seq: u64,
+    next_id: u64,
+    /// Non-zero bytes after the end.
+    torn_bytes: u64,
+    /// The highest sequence number of a record that lies beyond the end.
+    beyond: Option<u64>,
+}
+
+/// The state of the chain where one segment ends.
+struct ChainEnd {
+    last_hash: Hash,
+    root: Hash,
+}
+
+impl Opening<'_> {
+    fn first(self) -> Result<Recovered, JournalError> {
+        let mut journal = [0; 16];
+        SystemRandom::new()
+            .fill(&mut journal)
+            .map_err(|_| JournalError::io("name", self.dir)(io::Error::other("no randomness")))?;
+        let mut alarms = Vec::new();
+        if chain::head::path(self.dir).exists() {
+            alarms.push(
+                "the journal's segments are gone: a signed head is left without them".to_owned(),
+            );
+        }
+        let report = Recovery {
+            next_seq: 1,
+            resumed: false,
+            clean: true,
+            torn_bytes: 0,
+            alarms,
+        };
+        let end = ChainEnd {
+            last_hash: chain::genesis(&journal),
+            root: [0; 32],
+        };
+        self.begin(journal, 1, 1, &end, report)
+    }
+
+    fn resume(self, numbers: &[u64]) -> Result<Recovered, JournalError> {
+        let last = numbers.last().copied().unwrap_or(1);
+        let scan = scan(self.dir, last)?;
+        let journal = scan.header.journal;
+        let public = self.key.public();
+        let mut alarms = Vec::new();
+        if numbers.len() as u64 != last {
+            alarms.push(format!(
+                "of the journal's {last} segments {} are missing",
+                last - numbers.len() as u64
+            ));
+        }
+        let head = Head::read(self.dir, &journal, &public).unwrap_or_else(|error| {
+            alarms.push(error.to_string());
+            None
+        });
+        let clean = head.is_some_and(|head| head.closed && head.last_seq == scan.next_seq - 1)
+            && scan.torn_bytes == 0;
+        if head.is_some_and(|head| head.closed) && scan.torn_bytes > 0 {
+            alarms.push(format!(
+                "segment {last} has {} bytes after a clean close",
+                scan.torn_bytes
+            ));
+        }
+        let mut next_seq = scan.next_seq;
+        if let Some(head) = head.filter(|head| head.last_seq >= next_seq) {
+            alarms.push(format!(
+                "records {next_seq} to {} are missing: the signed head names them",
+                head.last_seq
+            ));
+            next_seq = head.last_seq + 1;
+        }
+        if let Some(beyond) = scan.beyond {
+            alarms.push(format!(
+                "segment {last} is broken after record {}: records up to {beyond} follow",
+                scan.next_seq - 1
+            ));
+            next_seq = next_seq.max(beyond + 1);
+        }
+        let unsealed = self.unsealed(numbers, &public, &mut alarms)?;
+        // A segment's chain is begun once the one before is sealed: only the first of these can have entries.
+        let first = unsealed.first().copied().unwrap_or(last);
+        let before = self.end_before(first, &journal)?;
+        let entries = self.entries(first, &journal, &before, &mut alarms)?;
+        let report = Recovery {
+            next_seq,
+            resumed: true,
+            clean,
+            torn_bytes: scan.torn_bytes,
+            alarms,
+        };
+        if report.alarms.is_empty() {
+            self.go_on(&unsealed, &entries, &before, &scan, report)
+        } else {
+            // What is broken stays as it is, as evidence; recording goes on in a segment of its own.
+            let end = ChainEnd {
+                last_hash: entries.last().map_or(before.last_hash, |entry| entry.hash),
+                root: [0; 32],
+            };
+            self.begin(journal, last + 1, scan.next_id, &end, report)
+        }
+    }
+
+    /// Segments without a checkpoint: the last, and those that a crash kept from being sealed.
+    fn unsealed(
+        &self,
+        numbers: &[u64],
+        public: &PublicKey,
+        alarms: &mut Vec<String>,
+    ) -> Result<Vec<u64>, JournalError> {
+        let mut unsealed = Vec::new();
+        for number in numbers.iter().rev() {
+            match Seal::read(self.dir, *number, public) {
+                Ok(None) => unsealed.push(*number),
+                Ok(Some(_)) => break,
+                Err(error) => {
+                    alarms.push(format!("segment {number}: {error}"));
+                    break;
+                }
+            }
+        }
+        unsealed.reverse();
+        if unsealed.is_empty() {
+            alarms.push("the segment that was being written is missing".to_owned());
+        }
+        Ok(unsealed)
+    }
+
+    /// The chain's entries for a segment, the last one checked against the records.
+    fn entries(
+        &self,
+        number: u64,
+        journal: &[u8; 16],
+        before: &ChainEnd,
+        alarms: &mut Vec<String>,
+    ) -> Result<Vec<Entry>, JournalError> {
+        let path = chain::path(self.dir, number);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(JournalError::io("read", &path)(error)),
+        };
+        let public = self.key.public();
+        let mut entries = Vec::new();
+        let mut previous = before.last_hash;
+        let mut before_last = previous;
+        for (block, bytes) in bytes.chunks_exact(chain::ENTRY_BYTES).enumerate() {
+            let Some(entry) = Entry::decode(bytes, journal, number, block as u64, &public) else {
+                alarms.push(format!("segment {number}, block {block}: the chain's entry is not signed by this journal's key"));
+                return Ok(entries);
+            };
+            before_last = std::mem::replace(&mut previous, entry.hash);
+            entries.push(entry);
+        }
+        if let Some(last) = entries.last()
+            && !self.holds(number, last, &before_last)?
+        {
+            alarms.push(format!(
+                "segment {number}, block {}: the records are not those that were chained",
+                entries.len() - 1
+            ));
+        }
+        Ok(entries)
+    }
+
+    fn holds(&self, number: u64, entry: &Entry, previous: &Hash) -> Result<bool, JournalError> {
+        let path = segment::path(self.dir, number);
+        let file = File::open(&path).map_err(JournalError::io("open", &path))?;
+        let mut block = vec![0; usize::try_from(entry.length).unwrap_or(usize::MAX)];
+        Ok(file.read_exact_at(&mut block, entry.offset).is_ok()
+            && block_hash(previous, &block) == entry.hash)
+    }
+
+    /// Goes on in the last segment; full ones before it are left to the committer to chain and seal.
+    fn go_on(
+        self,
+        unsealed: &[u64],
+        entries: &[Entry],
+        before: &ChainEnd,
+        last: &Scan,
+        report: Recovery,
+    ) -> Result<Recovered, JournalError> {
+        let journal = last.header.journal;
+        let first = unsealed.first().copied().unwrap_or(last.header.number);
+        let mut retired = Vec::new();
+        let mut first_seq = last.header.first_seq;
+        for number in unsealed.iter().rev().skip(1).rev() {
+            let scan = scan(self.dir, *number)?;
+            if retired.is_empty() {
+                first_seq = scan.header.first_seq;
+            }
+            retired.push(Extent {
+                segment: Arc::new(reopen(self.dir, *number)?),
+                end: scan.end,
+                next_seq: scan.next_seq,
+            });
+        }
+        let current = reopen(self.dir, last.header.number)?;
+        if last.torn_bytes > 0 {
+            current.clear_from(last.end);
+        }
+        let chain = if entries.is_empty() {
+            SegmentChain::begin(self.dir, journal, first, first_seq, before.last_hash)
+        } else {
+            SegmentChain::resume(self.dir, journal, first, before.last_hash, entries)
+        };
+        let chain = chain.map_err(JournalError::io("open the chain in", self.dir))?;
+        let next_seq = report.next_seq;
+        Ok(Recovered {
+            report,
+            next_id: last.next_id,
+            chain: self.chain_state(journal, chain, first_seq, before.root)?,
+            writer: Writer {
+                dir: self.dir.to_owned(),
+                journal,
+                segment_bytes: self.segment_bytes,
+                reserve_bytes: self.reserve_bytes,
+                segment: Arc::new(current),
+                offset: last.end,
+                next_seq,
+                retired,
+                spare: None,
+                in_flight: 0,
+                committer_asleep: false,
+                closed: false,
+            },
+        })
+    }
+
+    /// Begins a segment: the first, or the one after a broken one.
+    fn begin(
+        self,
+        journal: [u8; 16],
+        number: u64,
+        next_id: u64,
+        before: &ChainEnd,
+        report: Recovery,
+    ) -> Result<Recovered, JournalError> {
+        let spare = writer::make_spare(self.dir, self.segment_bytes, self.reserve_bytes)?;
+        let next_seq = report.next_seq;
+        let segment = writer::activate(spare, self.dir, journal, number, next_seq, next_id)?;
+        let chain = SegmentChain::begin(self.dir, journal, number, next_seq, before.last_hash)
+            .map_err(JournalError::io("begin the chain in", self.dir))?;
+        Ok(Recovered {
+            report,
+            next_id,
+            chain: self.chain_state(journal, chain, next_seq, before.root)?,
+            writer: Writer {
+                dir: self.dir.to_owned(),
+                journal,
+                segment_bytes: self.segment_bytes,
+                reserve_bytes: self.reserve_bytes,
+                segment: Arc::new(segment),
+                offset: FIRST_RECORD,
+                next_seq,
+                retired: Vec::new(),
+                spare: None,
+                in_flight: 0,
+                committer_asleep: false,
+                closed: false,
+            },
+        })
+    }
+
+    fn chain_state(
+        &self,
+        journal: [u8; 16],
+        current: SegmentChain,
+        first_seq: u64,
+        previous_root: Hash,
+    ) -> Result<ChainState, JournalError> {
+        Ok(ChainState {
+            dir: self.dir.to_owned(),
+            journal,
+            key: self.key.clone(),
+            head: HeadFile::open(self.dir, journal)
+                .map_err(JournalError::io("open the head in", self.dir))?,
+            current,
+            synced_to: 0,
+            first_seq,
+            previous_root,
+        })
+    }
+
+    /// Where the chain stood before the segment `number`.
+    fn end_before(&self, number: u64, journal: &[u8; 16]) -> Result<ChainEnd, JournalError> {
+        if number == 1 {
+            return Ok(ChainEnd {
+                last_hash: chain::genesis(journal),
+                root: [0; 32],
+            });
+        }
+        let seal = Seal::read(self.dir, number - 1, &self.key.public()).map_err(|error| {
+            JournalError::io(
+                "read the checkpoint before",
+                &segment::path(self.dir, number),
+            )(io::Error::other(error))
+        })?;
+        Ok(seal.map_or(
+            ChainEnd {
+                last_hash: [0; 32],
+                root: [0; 32],
+            },
+            |seal| ChainEnd {
+                last_hash: seal.last_hash,
+                root: seal.root,
+            },
+        ))
+    }
+}
+
+fn reopen(dir: &Path, number: u64) -> Result<Segment, JournalError> {
+    let path = segment::path(dir, number);
+    Segment::reopen(&path, number).map_err(JournalError::io("map", &path))
+}
+
+fn scan(dir: &Path, number: u64) -> Result<Scan, JournalError> {
+    let path = segment::path(dir, number);
+    let bytes = std::fs::read(&path).map_err(JournalError::io("read", &path))?;
+    let header = SegmentHeader::decode(&bytes)
+        .filter(|header| header.number == number)
+        .ok_or_else(|| {
+            JournalError::io("read the header of", &path)(io::ErrorKind::InvalidData.into())
+        })?;
+    let mut scan = Scan {
+        header,
+        end: SEGMENT_HEADER_BYTES,
+        next_seq: header.first_seq,
+        next_id: header.next_id,
+        torn_bytes: 0,
+        beyond: None,
+    };
+    while let Some(rest) = bytes.get(scan.end..)
+        && let Parsed::Record(record, total) = layout::parse(rest)
+        && record.seq == scan.next_seq
+    {
+        scan.end += total;
+        scan.next_seq += 1;
+        scan.next_id = scan.next_id.max(ids_in(record.kind, record.payload) + 1);
+    }
+    let rest = bytes.get(scan.end..).unwrap_or_default();
+    scan.torn_bytes = rest.iter().filter(|byte| **byte != 0).count() as u64;
+    if scan.torn_bytes > 0 {
+        scan.beyond = (0..rest.len())
+            .step_by(8)
+            .filter_map(|at| match layout::parse(&rest[at..]) {
+                Parsed::Record(record, _) => Some(record.seq),
+                _ => None,
+            })
+            .max();
+    }
+    Ok(scan)
+}
+
+/// The highest session or statement id that a record names; zero when it names none.
+fn ids_in(kind: RecordKind, payload: &[u8]) -> u64 {
+    match kind {
+        RecordKind::SessionOpened | RecordKind::StatementDecided => layout::take(payload, 0),
+        RecordKind::Requested => layout::take(payload, 0).max(layout::take(payload, 8)),
+        RecordKind::Outcome | RecordKind::Event => 0,
+    }
+}

@@ -1,0 +1,49 @@
+//! `weir unload`: removes what an agent left in the kernel.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+use serde::Deserialize;
+
+use crate::capture::{self, Settings};
+
+/// Removes the kernel programs and maps that an agent left; connections are no longer governed.
+#[derive(Debug, Args)]
+pub(crate) struct Unload {
+    /// Where they are pinned.
+    #[arg(long, value_name = "FOLDER")]
+    pin_dir: Option<PathBuf>,
+    /// The agent's configuration, for its `[capture] pin_dir`.
+    #[arg(long, value_name = "FILE", conflicts_with = "pin_dir")]
+    config: Option<PathBuf>,
+}
+
+/// The one section that matters here: a file that is wrong elsewhere must not keep programs loaded.
+#[derive(Debug, Default, Deserialize)]
+struct File {
+    #[serde(default)]
+    capture: Settings,
+}
+
+impl Unload {
+    /// Runs the command.
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let folder = match (self.pin_dir, self.config) {
+            (Some(folder), _) => folder,
+            (None, Some(path)) => {
+                let text = fs::read_to_string(&path)
+                    .with_context(|| format!("cannot read {}", path.display()))?;
+                let file: File = toml::from_str(&text)
+                    .with_context(|| format!("cannot understand {}", path.display()))?;
+                file.capture.pin_dir
+            }
+            (None, None) => Settings::default().pin_dir,
+        };
+        match capture::unload(&folder)? {
+            0 => println!("nothing was loaded below {}", folder.display()),
+            count => println!("{count} kernel programs removed from {}", folder.display()),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,120 @@
+//! `weir whoami`: who weir takes this process for, and why.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use serde_json::Value;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use weir_policy::Strength;
+
+use crate::control::{
+    Client,
+    protocol::{Binding, Request, Who},
+    socket_path,
+};
+
+/// Show who weir takes this process for.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  weir whoami\n  weir whoami --json | jq .binding.identity.principal"
+)]
+pub struct Args {
+    /// Print the whole answer as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints who this process is; exits with 1 when it is unidentified.
+///
+/// # Errors
+///
+/// When the agent cannot be reached.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let answer = Client::connect(&socket_path())?.ask(&Request::Whoami)?;
+    print(answer, args.json)
+}
+
+/// Prints an answer to `whoami` or `whois`.
+pub(super) fn print(answer: Value, json: bool) -> anyhow::Result<ExitCode> {
+    let who: Who =
+        serde_json::from_value(answer.clone()).context("cannot read the agent's answer")?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&answer)?);
+    } else {
+        println!("{}", describe(&who));
+    }
+    Ok(if who.binding.is_some() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// One sentence about a binding.
+pub(super) fn sentence(binding: &Binding) -> String {
+    let identity = &binding.identity;
+    let mut text = identity.principal.display.clone();
+    for actor in &identity.actors {
+        text = format!("{} for {text}", actor.subject);
+    }
+    let weak = if identity.strength == Strength::Weak {
+        ", weakly bound"
+    } else {
+        ""
+    };
+    let issuer = if binding.development {
+        " (development issuer)"
+    } else {
+        ""
+    };
+    format!(
+        "{text} by {}{weak}, until {}{issuer}",
+        identity.method,
+        instant(binding.not_after_s)
+    )
+}
+
+fn describe(who: &Who) -> String {
+    let mut lines = Vec::new();
+    match &who.binding {
+        Some(binding) => {
+            let principal = &binding.identity.principal;
+            lines.push(sentence(binding));
+            lines.push(format!("  issuer   {}", principal.issuer));
+            lines.push(format!("  subject  {}", principal.subject));
+            let cut = if principal.groups_complete {
+                ""
+            } else {
+                " (incomplete: no grant by group holds)"
+            };
+            lines.push(format!("  groups   {}{cut}", principal.groups.join(", ")));
+            lines.push(format!("  bound to {}", binding.key));
+            lines.extend(
+                binding
+                    .identity
+                    .purpose
+                    .as_ref()
+                    .map(|purpose| format!("  purpose  {purpose}")),
+            );
+        }
+        None => lines.push(format!(
+            "unidentified: {}",
+            who.absence.as_deref().unwrap_or("nobody vouches for it")
+        )),
+    }
+    let evidence = &who.evidence;
+    lines.push(format!(
+        "  process  {} ({}), uid {}",
+        evidence.exe_path, evidence.tgid, evidence.uid
+    ));
+    lines.push(format!("  cgroup   {}", evidence.cgroup_path));
+    lines.push(format!("  parents  {}", evidence.parents.join(" < ")));
+    lines.join("\n")
+}
+
+fn instant(seconds: i64) -> String {
+    OffsetDateTime::from_unix_timestamp(seconds)
+        .ok()
+        .and_then(|time| time.format(&Rfc3339).ok())
+        .unwrap_or_else(|| format!("second {seconds}"))
+}

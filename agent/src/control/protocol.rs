@@ -1,0 +1,195 @@
+//! What goes over the control socket.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use weir_policy::Identity;
+
+use crate::identity::{Bound, Evidence, Resolved};
+
+/// The longest line, in either direction.
+pub const LINE_BYTES: usize = 256 * 1024;
+
+/// What a login binds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// The kernel's audit session of the process that asks: everything that descends from one login to the host.
+    Session,
+    /// The process that asks and its children to come, in a cgroup of their own.
+    Tree,
+}
+
+/// A request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// Binds the process that asks to a person or service: by name at the development issuer, or by a token.
+    Login {
+        /// A user of the development issuer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<String>,
+        /// A JWT of a configured issuer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token: Option<String>,
+        /// What to bind.
+        scope: Scope,
+    },
+    /// Ends the binding of the process that asks.
+    Logout,
+    /// Who the process that asks is.
+    Whoami,
+    /// Who another process, or the process behind a socket, is.
+    Whois {
+        /// A process.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pid: Option<u32>,
+        /// The client's end of a governed connection.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        address: Option<SocketAddr>,
+    },
+    /// Binds the process that asks, and its children to come, to an agent that acts for the present identity.
+    Exec {
+        /// The agent's name at its issuer.
+        agent: String,
+        /// What for, as it will be recorded.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        purpose: Option<String>,
+        /// For how long at most.
+        ttl_seconds: u64,
+    },
+    /// The agent's state, for `weir status`.
+    Status,
+    /// Where the agent's files are.
+    State,
+    /// Stops the agent.
+    Stop,
+}
+
+/// The operations of [`Request`]; others are delegated.
+pub(crate) const OPERATIONS: [&str; 8] = [
+    "login", "logout", "whoami", "whois", "exec", "status", "state", "stop",
+];
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reply {
+    /// As asked.
+    Ok(Value),
+    /// Not done.
+    Error(Refusal),
+}
+
+/// Why something was not done, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Why.
+    pub message: String,
+    /// What would help.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl Refusal {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    pub(crate) fn with_hint(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            hint: Some(hint.into()),
+        }
+    }
+}
+
+/// A binding, as `login`, `exec`, `whoami` and `whois` show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    /// Who.
+    pub identity: Identity,
+    /// To what, as text.
+    pub key: String,
+    /// Until when, seconds since the epoch.
+    pub not_after_s: i64,
+    /// SHA-256 of the token, hex.
+    pub token_fingerprint: String,
+    /// Whether a development issuer vouches for it.
+    pub development: bool,
+}
+
+/// The answer to `whoami` and `whois`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Who {
+    /// Who it is; `None` is unidentified.
+    pub binding: Option<Binding>,
+    /// Why it is unidentified.
+    pub absence: Option<String>,
+    /// Whether the process is in an agent's run.
+    pub in_agent_run: bool,
+    /// What was observed.
+    pub evidence: Evidence,
+}
+
+impl From<&Bound> for Binding {
+    fn from(bound: &Bound) -> Self {
+        Self {
+            identity: bound.identity.clone(),
+            key: bound.key.to_string(),
+            not_after_s: bound.not_after_s(),
+            token_fingerprint: bound.token_fingerprint.clone(),
+            development: bound.development,
+        }
+    }
+}
+
+impl From<&Resolved> for Who {
+    fn from(resolved: &Resolved) -> Self {
+        Self {
+            binding: resolved.identity.as_deref().map(Binding::from),
+            absence: resolved
+                .identity
+                .is_none()
+                .then(|| resolved.absence.to_string()),
+            in_agent_run: resolved.in_agent_run,
+            evidence: Evidence::clone(&resolved.evidence),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_have_the_documented_form() {
+        let request: Request =
+            serde_json::from_str(r#"{"op":"login","user":"alice","scope":"tree"}"#)
+                .expect("a request");
+        assert_eq!(
+            request,
+            Request::Login {
+                user: Some("alice".to_owned()),
+                token: None,
+                scope: Scope::Tree
+            }
+        );
+        assert_eq!(
+            serde_json::to_string(&Request::Whoami).expect("JSON"),
+            r#"{"op":"whoami"}"#
+        );
+    }
+
+    #[test]
+    fn unknown_fields_are_errors() {
+        assert!(
+            serde_json::from_str::<Request>(r#"{"op":"login","usr":"alice","scope":"tree"}"#)
+                .is_err()
+        );
+    }
+}

@@ -1,0 +1,364 @@
+//! The rules that a bearer token must keep before weir believes a word of it.
+//!
+//! Signature by `jsonwebtoken`; every claim is checked here, in one place, against a time that is an argument.
+
+use aws_lc_rs::digest;
+use jsonwebtoken::{Algorithm, Validation};
+use serde::Deserialize;
+use weir_policy::{Principal, PrincipalKind};
+
+use super::jwks::{KeySet, Lookup};
+
+/// The longest token that is read.
+pub const TOKEN_BYTES: usize = 16 * 1024;
+
+/// The most groups that a token may carry.
+pub const MAX_GROUPS: usize = 1_000;
+
+/// How far the issuer's clock may be off.
+const SKEW_S: i64 = 60;
+
+/// A list of exactly this length was cut by the provider (Okta and others truncate at 100).
+const TRUNCATED_GROUPS: usize = 100;
+
+/// The longest subject or group name.
+const NAME_BYTES: usize = 512;
+
+/// Instants beyond this (the year 5138) are mistakes, not times.
+const LATEST_S: f64 = 1e11;
+
+/// What [`verify`] holds a token against.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected<'a> {
+    /// The exact issuer.
+    pub issuer: &'a str,
+    /// The audience that must be among the token's.
+    pub audience: &'a str,
+    /// Whether the issuer's `weir_kind` is believed.
+    pub trust_kind: bool,
+    /// Seconds since the epoch.
+    pub now_s: i64,
+}
+
+/// What a verified token says. The token itself is not kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// Who.
+    pub principal: Principal,
+    /// Until when, seconds since the epoch: `exp` and the minute by which clocks may differ.
+    pub not_after_s: i64,
+    /// SHA-256 of the token, hex.
+    pub fingerprint: String,
+    /// Whether a development issuer vouches for it.
+    pub development: bool,
+}
+
+/// What can be read of a token before its signature is known to be good: enough to choose the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unverified {
+    /// The issuer as claimed.
+    pub issuer: String,
+    /// The key as claimed.
+    pub key_id: Option<String>,
+    algorithm: Algorithm,
+}
+
+/// Why a token is refused. No variant carries any part of the token's signature or claims beyond names.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// Longer than [`TOKEN_BYTES`].
+    #[error("the token has {bytes} bytes, more than {TOKEN_BYTES}")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// Not a JWT, or claims of the wrong type.
+    #[error("the token is not a well-formed JWT")]
+    Malformed,
+    /// `alg` is `none`, a shared secret, or unknown.
+    #[error("the token's algorithm is not accepted")]
+    Algorithm,
+    /// The header asks for something weir does not do.
+    #[error("the token's header carries {what}, which weir does not accept")]
+    Header {
+        /// The header field.
+        what: &'static str,
+    },
+    /// `typ` is for another use.
+    #[error("the token is of type {typ:?}, which is not for logging in")]
+    Type {
+        /// The header's `typ`.
+        typ: String,
+    },
+    /// No such issuer is configured.
+    #[error("no issuer {issuer:?} is configured")]
+    UnknownIssuer {
+        /// As claimed.
+        issuer: String,
+    },
+    /// Another issuer than the one whose key was used.
+    #[error("the token is from another issuer")]
+    Issuer,
+    /// The issuer has no such key.
+    #[error("the issuer has no key with that id")]
+    UnknownKey,
+    /// The key is not for that algorithm, or several keys fit a token without `kid`.
+    #[error("the issuer's key does not fit the token's algorithm")]
+    UnfitKey,
+    /// Bad signature.
+    #[error("the token's signature is wrong")]
+    Signature,
+    /// Meant for somebody else.
+    #[error("the token is not meant for {expected:?}")]
+    Audience {
+        /// What it must be for.
+        expected: String,
+    },
+    /// `exp` is missing or no time.
+    #[error("the token has no valid expiry")]
+    NoExpiry,
+    /// It was valid once.
+    #[error("the token expired {seconds} s ago")]
+    Expired {
+        /// How long ago.
+        seconds: i64,
+    },
+    /// Issued or valid in the future.
+    #[error("the token is from the future: check the clocks")]
+    NotYet,
+    /// `sub` is missing, empty, too long or unprintable.
+    #[error("the token names no acceptable subject")]
+    Subject,
+    /// More than [`MAX_GROUPS`], or an unprintable one.
+    #[error("the token's groups are not acceptable (at most {MAX_GROUPS} printable names)")]
+    Groups,
+    /// `weir_kind` is not one of the three.
+    #[error("the token's weir_kind is not human, workload or agent")]
+    Kind,
+    /// The issuer's keys cannot be had.
+    #[error("cannot get the issuer's keys")]
+    Keys(#[source] super::fetch::FetchError),
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    iss: String,
+    sub: Option<String>,
+    aud: Option<OneOrMany>,
+    exp: Option<f64>,
+    nbf: Option<f64>,
+    iat: Option<f64>,
+    groups: Option<Vec<String>>,
+    hasgroups: Option<serde_json::Value>,
+    #[serde(rename = "_claim_names")]
+    claim_names: Option<serde_json::Value>,
+    preferred_username: Option<String>,
+    email: Option<String>,
+    name: Option<String>,
+    auth_time: Option<f64>,
+    acr: Option<String>,
+    weir_kind: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct IssuerClaim {
+    iss: String,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+/// Reads what is needed to choose the issuer and key, and refuses what no key could make good.
+///
+/// # Errors
+///
+/// [`TokenError`] for a token that is too long, malformed, of a refused algorithm or of another type.
+pub fn peek(token: &str) -> Result<Unverified, TokenError> {
+    if token.len() > TOKEN_BYTES {
+        return Err(TokenError::TooLong { bytes: token.len() });
+    }
+    if token.split('.').count() != 3 {
+        return Err(TokenError::Malformed);
+    }
+    // An `alg` that the library does not know (`none` among them) fails here as well.
+    let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Algorithm)?;
+    if matches!(
+        header.alg,
+        Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512
+    ) {
+        return Err(TokenError::Algorithm);
+    }
+    for (what, present) in [
+        ("crit", header.crit.is_some()),
+        ("enc", header.enc.is_some()),
+        ("zip", header.zip.is_some()),
+        ("b64", header.extras.inner().contains_key("b64")),
+    ] {
+        if present {
+            return Err(TokenError::Header { what });
+        }
+    }
+    if let Some(typ) = header.typ.filter(|typ| !is_login_type(typ)) {
+        return Err(TokenError::Type {
+            typ: typ.chars().take(40).collect(),
+        });
+    }
+    let claims: IssuerClaim = jsonwebtoken::dangerous::insecure_decode_claims(token)
+        .map_err(|_| TokenError::Malformed)?;
+    Ok(Unverified {
+        issuer: claims.iss,
+        key_id: header.kid,
+        algorithm: header.alg,
+    })
+}
+
+/// Verifies a token against an issuer's keys. `unverified` is what [`peek`] read of it.
+///
+/// # Errors
+///
+/// [`TokenError`] for every rule that it breaks; [`TokenError::UnknownKey`] is worth one new look at the issuer's keys.
+pub fn verify(
+    token: &str,
+    unverified: &Unverified,
+    keys: &KeySet,
+    expected: Expected<'_>,
+) -> Result<Verified, TokenError> {
+    let key = match keys.find(unverified.key_id.as_deref(), unverified.algorithm) {
+        Lookup::Found(key) => key,
+        Lookup::Unknown => return Err(TokenError::UnknownKey),
+        Lookup::Unfit => return Err(TokenError::UnfitKey),
+    };
+    let data = jsonwebtoken::decode::<Claims>(token, key, &signature_only(unverified.algorithm))
+        .map_err(|error| refusal(&error))?;
+    check(data.claims, expected).map(|(principal, not_after_s)| Verified {
+        principal,
+        not_after_s,
+        fingerprint: fingerprint(token),
+        development: false,
+    })
+}
+
+/// SHA-256, hex: what records and `whoami` show of a token.
+#[must_use]
+pub fn fingerprint(token: &str) -> String {
+    hex::encode(digest::digest(&digest::SHA256, token.as_bytes()))
+}
+
+/// The library checks the signature; [`check`] does the claims.
+fn signature_only(algorithm: Algorithm) -> Validation {
+    let mut validation = Validation::new(algorithm);
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_nbf = false;
+    validation.validate_aud = false;
+    validation
+}
+
+fn refusal(error: &jsonwebtoken::errors::Error) -> TokenError {
+    use jsonwebtoken::errors::ErrorKind;
+    match error.kind() {
+        ErrorKind::InvalidSignature => TokenError::Signature,
+        ErrorKind::InvalidAlgorithm | ErrorKind::InvalidEcdsaKey | ErrorKind::InvalidKeyFormat => {
+            TokenError::UnfitKey
+        }
+        _ => TokenError::Malformed,
+    }
+}
+
+fn check(claims: Claims, expected: Expected<'_>) -> Result<(Principal, i64), TokenError> {
+    if claims.iss != expected.issuer {
+        return Err(TokenError::Issuer);
+    }
+    if !names_audience(claims.aud.as_ref(), expected.audience) {
+        return Err(TokenError::Audience {
+            expected: expected.audience.to_owned(),
+        });
+    }
+    let not_after_s = check_times(&claims, expected.now_s)?;
+    let subject = claims
+        .sub
+        .filter(|subject| is_name(subject))
+        .ok_or(TokenError::Subject)?;
+    let kind = kind(claims.weir_kind.as_deref(), expected.trust_kind)?;
+    let groups = claims.groups.unwrap_or_default();
+    if groups.len() > MAX_GROUPS || !groups.iter().all(|group| is_name(group)) {
+        return Err(TokenError::Groups);
+    }
+    let elsewhere =
+        claims.hasgroups.is_some_and(|value| value != false) || claims.claim_names.is_some();
+    let display = [claims.preferred_username, claims.email, claims.name]
+        .into_iter()
+        .flatten()
+        .find(|name| is_name(name))
+        .unwrap_or_else(|| subject.clone());
+    let principal = Principal {
+        issuer: claims.iss,
+        subject,
+        kind,
+        display,
+        groups_complete: !elsewhere && groups.len() != TRUNCATED_GROUPS,
+        groups,
+        auth_time: claims.auth_time.and_then(instant),
+        acr: claims.acr.filter(|acr| is_name(acr)),
+    };
+    Ok((principal, not_after_s))
+}
+
+fn check_times(claims: &Claims, now_s: i64) -> Result<i64, TokenError> {
+    let expiry_s = claims.exp.and_then(instant).ok_or(TokenError::NoExpiry)?;
+    let not_after_s = expiry_s + SKEW_S;
+    if now_s >= not_after_s {
+        return Err(TokenError::Expired {
+            seconds: now_s - expiry_s,
+        });
+    }
+    for start in [claims.nbf, claims.iat].into_iter().flatten() {
+        if instant(start).is_none_or(|start_s| start_s > now_s + SKEW_S) {
+            return Err(TokenError::NotYet);
+        }
+    }
+    Ok(not_after_s)
+}
+
+fn kind(claimed: Option<&str>, trusted: bool) -> Result<PrincipalKind, TokenError> {
+    match claimed.filter(|_| trusted) {
+        None | Some("human") => Ok(PrincipalKind::Human),
+        Some("workload") => Ok(PrincipalKind::Workload),
+        Some("agent") => Ok(PrincipalKind::Agent),
+        Some(_) => Err(TokenError::Kind),
+    }
+}
+
+fn names_audience(claimed: Option<&OneOrMany>, expected: &str) -> bool {
+    match claimed {
+        None => false,
+        Some(OneOrMany::One(one)) => one == expected,
+        Some(OneOrMany::Many(many)) => many.iter().any(|one| one == expected),
+    }
+}
+
+fn is_login_type(typ: &str) -> bool {
+    ["jwt", "at+jwt", "application/at+jwt"]
+        .iter()
+        .any(|accepted| typ.eq_ignore_ascii_case(accepted))
+}
+
+/// Names reach terminals and reports: nothing empty, endless or unprintable.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.len() <= NAME_BYTES && !text.chars().any(char::is_control)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the range is checked first; fractions of a second do not matter"
+)]
+fn instant(seconds: f64) -> Option<i64> {
+    (0.0..LATEST_S).contains(&seconds).then_some(seconds as i64)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,65 @@
+//! Building the agent.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::{env, io};
+
+use anyhow::{Context, Result, ensure};
+
+/// How much cargo says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Talk {
+    /// Progress.
+    Progress,
+    /// Warnings and errors only.
+    Quiet,
+}
+
+/// Builds `weir` unless `WEIR_BIN` names one, and returns its path.
+///
+/// # Errors
+///
+/// When the build fails.
+pub(crate) fn weir(talk: Talk) -> Result<PathBuf> {
+    if env::var_os("WEIR_BIN").is_none() && !crate::elevate::is_prepared() {
+        let mut command = cargo();
+        command.args([
+            "build",
+            "--release",
+            "--locked",
+            "--package",
+            "weir",
+            "--bin",
+            "weir",
+        ]);
+        if talk == Talk::Quiet {
+            command.arg("--quiet");
+        }
+        let status = command
+            .stdin(Stdio::null())
+            .stdout(io::stderr())
+            .status()
+            .context("cannot run cargo")?;
+        ensure!(
+            status.success(),
+            "weir does not build: its own message is above"
+        );
+    }
+    harness::place::weir()
+}
+
+/// Cargo, in the project's folder.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(harness::place::project());
+    // What this run of xtask was given by its own cargo is not meant for another package.
+    for variable in [
+        "CARGO_MANIFEST_DIR",
+        "CARGO_MANIFEST_PATH",
+        "CARGO_PKG_NAME",
+        "CARGO_PKG_VERSION",
+    ] {
+        command.env_remove(variable);
+    }
+    command
+}
