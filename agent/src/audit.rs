@@ -6,8 +6,11 @@
 pub mod chain;
 #[cfg(test)]
 pub(crate) mod fixtures;
+pub mod index;
 pub mod journal;
 pub mod record;
+pub mod reports;
+pub mod store;
 
 use serde::Deserialize;
 

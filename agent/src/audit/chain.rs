@@ -10,6 +10,7 @@ pub mod head;
 pub mod key;
 pub mod merkle;
 pub mod seal;
+pub mod verify;
 
 use std::{
     fs::{File, OpenOptions},

@@ -19,9 +19,13 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{JoinHandle, Thread},
+    time::{Duration, Instant},
 };
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
+};
 use tokio::sync::watch;
 use weir_policy::{Decision, Identity, Target};
 use weir_sql::Facts;
@@ -381,7 +385,7 @@ impl Journal {
                 return Err(JournalError::Closed);
             }
             self.inner.wake_committer();
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 
@@ -481,19 +485,38 @@ impl Inner {
     }
 }
 
+/// Whether a process is writing the journal in `dir` now.
+pub(crate) fn is_live(dir: &Path) -> bool {
+    std::fs::File::open(lock_path(dir))
+        .is_ok_and(|file| Flock::lock(file, FlockArg::LockSharedNonblock).is_err())
+}
+
 /// One writer per journal: sequence numbers would repeat otherwise.
 fn lock(dir: &Path) -> Result<Flock<std::fs::File>, JournalError> {
-    let path = dir.join("lock");
-    let file = std::fs::OpenOptions::new()
+    let path = lock_path(dir);
+    let mut file = std::fs::OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
         .open(&path)
         .map_err(JournalError::io("open", &path))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-        nix::errno::Errno::EWOULDBLOCK => JournalError::Locked { path },
-        errno => JournalError::io("lock", &path)(errno.into()),
-    })
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((back, Errno::EWOULDBLOCK)) if Instant::now() < deadline => file = back,
+            Err((_, Errno::EWOULDBLOCK)) => return Err(JournalError::Locked { path }),
+            Err((_, errno)) => return Err(JournalError::io("lock", &path)(errno.into())),
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Those who ask whether the journal is live hold the lock for a moment; so does a process that is being killed.
+const LOCK_PATIENCE: Duration = Duration::from_millis(300);
+
+fn lock_path(dir: &Path) -> PathBuf {
+    dir.join("lock")
 }
 
 #[cfg(test)]

@@ -86,6 +86,8 @@ impl Head {
         key: &PublicKey,
     ) -> Result<Option<Self>, HeadError> {
         let bytes = match std::fs::read(path(dir)) {
+            // Made with the journal, written with its first block.
+            Ok(bytes) if bytes.is_empty() => return Ok(None),
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(HeadError::Read(error)),

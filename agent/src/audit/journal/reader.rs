@@ -278,6 +278,27 @@ pub(crate) fn decode(raw: &RawRecord<'_>) -> Option<Entry> {
     })
 }
 
+/// The id of the journal in `dir`; `None` when there is none.
+///
+/// # Errors
+///
+/// The folder or its first segment cannot be read.
+pub fn journal_id(dir: &Path) -> Result<Option<[u8; 16]>, ReadError> {
+    let reader = Reader::new(dir, Position::START);
+    let numbers = segment::list(dir).map_err(|source| reader.io(source))?;
+    let Some(first) = numbers.first() else {
+        return Ok(None);
+    };
+    let mut bytes = [0; SEGMENT_HEADER_BYTES];
+    File::open(segment::path(dir, *first))
+        .and_then(|file| file.read_exact_at(&mut bytes, 0))
+        .map_err(|source| reader.io(source))?;
+    let header = SegmentHeader::decode(&bytes).ok_or(ReadError::Broken {
+        at: Position::START,
+    })?;
+    Ok(Some(header.journal))
+}
+
 /// Where the last segment of the journal in `dir` begins; `None` in an empty journal.
 ///
 /// # Errors

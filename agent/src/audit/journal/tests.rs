@@ -1,6 +1,6 @@
 //! What the journal promises, on real files.
 
-use std::{collections::HashSet, time::Instant};
+use std::collections::HashSet;
 
 use weir_sql::{Kind, Use};
 
@@ -268,5 +268,5 @@ fn a_million_hot_records_a_second_fit() {
 fn cpu_time() -> u128 {
     let time =
         nix::time::clock_gettime(nix::time::ClockId::CLOCK_PROCESS_CPUTIME_ID).expect("a clock");
-    std::time::Duration::from(time).as_nanos()
+    Duration::from(time).as_nanos()
 }

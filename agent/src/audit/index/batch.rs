@@ -1,0 +1,531 @@
+//! One batch of records on its way into the store.
+
+use std::collections::HashMap;
+
+use rusqlite::{OptionalExtension, Transaction, params};
+use weir_policy::{Effect, Identity};
+use weir_sql::Use;
+
+use crate::audit::{
+    chain::sha256,
+    journal::{
+        layout::{self, RawRecord, RecordKind},
+        reader,
+    },
+    record::{Ending, Entry, Event, Outcome, Requested, SessionOpened, StatementDecided, Via},
+};
+
+const HOUR_NS: u64 = 3_600_000_000_000;
+
+/// What a batch has counted so far.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// By session, the store's statement, and hour.
+    counts: HashMap<(u64, i64, u64), Counts>,
+    /// The store's statement and whether it was refused, by the journal's statement id.
+    statements: HashMap<u64, (i64, bool)>,
+    /// Sessions known to be in the store.
+    sessions: HashMap<u64, i64>,
+    /// Requests of this batch without an outcome.
+    open: HashMap<u64, Open>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    session: u64,
+    statement: i64,
+    hour: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    requests: u64,
+    outcomes: u64,
+    statements: u64,
+    denied: u64,
+    failed: u64,
+    rows: u64,
+    bytes: u64,
+    duration_ns: u64,
+    first_ns: u64,
+    last_ns: u64,
+}
+
+impl Batch {
+    /// Takes a record in; `false` when it makes no sense.
+    pub(super) fn add(
+        &mut self,
+        raw: &RawRecord<'_>,
+        transaction: &Transaction<'_>,
+    ) -> rusqlite::Result<bool> {
+        // Dictionary entries repeat in each segment: known ones are not even decoded.
+        let known = match raw.kind {
+            RecordKind::SessionOpened => self
+                .session(layout::take(raw.payload, 0), transaction)?
+                .is_some(),
+            RecordKind::StatementDecided => self
+                .statement(layout::take(raw.payload, 0), transaction)?
+                .is_some(),
+            _ => false,
+        };
+        if known {
+            return Ok(true);
+        }
+        let Some(entry) = reader::decode(raw) else {
+            return Ok(false);
+        };
+        match entry {
+            Entry::SessionOpened(opened) => self.opened(&opened, raw.time_ns, transaction),
+            Entry::StatementDecided(decided) => self.decided(&decided, transaction),
+            Entry::Requested(requested) => self.requested(raw, &requested, transaction),
+            Entry::Outcome(outcome) => self.outcome(raw, &outcome, transaction),
+            Entry::Event(event) => record_event(raw, &event, transaction),
+        }
+    }
+
+    /// Writes what was counted.
+    pub(super) fn store(&self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+        let mut activity = transaction.prepare_cached(
+            "INSERT INTO activity VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+             ON CONFLICT DO UPDATE SET requests = requests + excluded.requests, outcomes = outcomes + excluded.outcomes,
+             statements = statements + excluded.statements, denied = denied + excluded.denied, failed = failed + excluded.failed,
+             rows = rows + excluded.rows, bytes = bytes + excluded.bytes, duration_ns = duration_ns + excluded.duration_ns,
+             first_ns = min(first_ns, excluded.first_ns), last_ns = max(last_ns, excluded.last_ns)",
+        )?;
+        // Several sessions of one program are one line of the roll-up.
+        let mut rolled: HashMap<(i64, i64, u64), Counts> = HashMap::new();
+        for ((session, statement, hour), counts) in &self.counts {
+            activity.execute(params![
+                session,
+                statement,
+                hour,
+                counts.requests,
+                counts.outcomes,
+                counts.statements,
+                counts.denied,
+                counts.failed,
+                capped(counts.rows),
+                capped(counts.bytes),
+                capped(counts.duration_ns),
+                counts.first_ns,
+                counts.last_ns,
+            ])?;
+            let context = self.sessions.get(session).copied().unwrap_or_default();
+            rolled
+                .entry((context, *statement, *hour))
+                .or_default()
+                .add(counts);
+        }
+        for ((context, statement, hour), counts) in &rolled {
+            store_rolled(transaction, *context, *statement, *hour, counts)?;
+        }
+        let mut open = transaction
+            .prepare_cached("INSERT OR REPLACE INTO open_requests VALUES (?1, ?2, ?3, ?4)")?;
+        for (seq, request) in &self.open {
+            open.execute(params![
+                seq,
+                request.session,
+                request.statement,
+                request.hour
+            ])?;
+        }
+        Ok(())
+    }
+
+    fn opened(
+        &mut self,
+        opened: &SessionOpened,
+        time_ns: u64,
+        transaction: &Transaction<'_>,
+    ) -> rusqlite::Result<bool> {
+        let context = context(opened, transaction)?;
+        let identity = opened.identity.as_ref();
+        transaction
+            .prepare_cached(
+                "INSERT INTO session_records (id, context, opened_ns, application_name, destination, pid, cgroup, method, strength, purpose)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            )?
+            .execute(params![
+                opened.session,
+                context,
+                time_ns,
+                opened.application_name,
+                opened.origin.destination.to_string(),
+                opened.origin.tgid,
+                opened.evidence.cgroup_path,
+                identity.map(|identity| identity.method.as_str()),
+                identity.map(|identity| word(&identity.strength)),
+                identity.and_then(|identity| identity.purpose.as_deref()),
+            ])?;
+        self.sessions.insert(opened.session, context);
+        Ok(true)
+    }
+
+    fn decided(
+        &mut self,
+        decided: &StatementDecided,
+        transaction: &Transaction<'_>,
+    ) -> rusqlite::Result<bool> {
+        let statement = statement(decided, transaction)?;
+        transaction
+            .prepare_cached("INSERT INTO statement_ids VALUES (?1, ?2)")?
+            .execute(params![decided.id, statement])?;
+        self.statements
+            .insert(decided.id, (statement, !decided.decision.permits()));
+        Ok(true)
+    }
+
+    fn requested(
+        &mut self,
+        raw: &RawRecord<'_>,
+        requested: &Requested,
+        transaction: &Transaction<'_>,
+    ) -> rusqlite::Result<bool> {
+        let Some((statement, refused)) = self.statement(requested.statement, transaction)? else {
+            return Ok(false);
+        };
+        if self.session(requested.session, transaction)?.is_none() {
+            return Ok(false);
+        }
+        let open = Open {
+            session: requested.session,
+            statement,
+            hour: raw.time_ns / HOUR_NS,
+        };
+        let counts = self.counts(&open, raw.time_ns);
+        counts.requests += 1;
+        // A Parse runs nothing; a refused one is an attempt all the same.
+        counts.statements += u64::from(refused || requested.via != Via::Parse);
+        self.open.insert(raw.seq, open);
+        Ok(true)
+    }
+
+    fn outcome(
+        &mut self,
+        raw: &RawRecord<'_>,
+        outcome: &Outcome,
+        transaction: &Transaction<'_>,
+    ) -> rusqlite::Result<bool> {
+        let open = match self.open.remove(&outcome.request) {
+            Some(open) => open,
+            None => match take_open(outcome.request, transaction)? {
+                Some(open) => open,
+                None => return Ok(false),
+            },
+        };
+        // The roll-up needs the session's context.
+        if self.session(open.session, transaction)?.is_none() {
+            return Ok(false);
+        }
+        let counts = self.counts(&open, raw.time_ns);
+        counts.outcomes += 1;
+        counts.denied += u64::from(outcome.ending == Ending::Denied);
+        counts.failed += u64::from(outcome.ending == Ending::Failed);
+        counts.rows = counts.rows.saturating_add(outcome.rows);
+        counts.bytes = counts.bytes.saturating_add(outcome.bytes);
+        counts.duration_ns = counts.duration_ns.saturating_add(outcome.duration_ns);
+        Ok(true)
+    }
+
+    fn counts(&mut self, open: &Open, time_ns: u64) -> &mut Counts {
+        let counts = self
+            .counts
+            .entry((open.session, open.statement, open.hour))
+            .or_insert(Counts {
+                first_ns: time_ns,
+                ..Counts::default()
+            });
+        counts.first_ns = counts.first_ns.min(time_ns);
+        counts.last_ns = counts.last_ns.max(time_ns);
+        counts
+    }
+
+    /// The context of a session that is in the store.
+    fn session(&mut self, id: u64, transaction: &Transaction<'_>) -> rusqlite::Result<Option<i64>> {
+        if let Some(context) = self.sessions.get(&id) {
+            return Ok(Some(*context));
+        }
+        let found = transaction
+            .prepare_cached("SELECT context FROM session_records WHERE id = ?1")?
+            .query_row([id], |row| row.get(0))
+            .optional()?;
+        self.sessions.extend(found.map(|context| (id, context)));
+        Ok(found)
+    }
+
+    /// A statement that is in the store, and whether it was refused.
+    fn statement(
+        &mut self,
+        id: u64,
+        transaction: &Transaction<'_>,
+    ) -> rusqlite::Result<Option<(i64, bool)>> {
+        if let Some(statement) = self.statements.get(&id) {
+            return Ok(Some(*statement));
+        }
+        let found = transaction
+            .prepare_cached(
+                "SELECT s.id, s.effect <> 'allow' FROM statement_ids i JOIN statement_records s ON s.id = i.statement WHERE i.id = ?1",
+            )?
+            .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        self.statements
+            .extend(found.map(|statement| (id, statement)));
+        Ok(found)
+    }
+}
+
+impl Counts {
+    fn add(&mut self, other: &Self) {
+        let first = if self.first_ns == 0 {
+            other.first_ns
+        } else {
+            self.first_ns.min(other.first_ns)
+        };
+        *self = Self {
+            requests: self.requests + other.requests,
+            outcomes: self.outcomes + other.outcomes,
+            statements: self.statements + other.statements,
+            denied: self.denied + other.denied,
+            failed: self.failed + other.failed,
+            rows: self.rows.saturating_add(other.rows),
+            bytes: self.bytes.saturating_add(other.bytes),
+            duration_ns: self.duration_ns.saturating_add(other.duration_ns),
+            first_ns: first,
+            last_ns: self.last_ns.max(other.last_ns),
+        };
+    }
+}
+
+fn store_rolled(
+    transaction: &Transaction<'_>,
+    context: i64,
+    statement: i64,
+    hour: u64,
+    counts: &Counts,
+) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO totals VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+             ON CONFLICT DO UPDATE SET requests = requests + excluded.requests, outcomes = outcomes + excluded.outcomes,
+             statements = statements + excluded.statements, denied = denied + excluded.denied, failed = failed + excluded.failed,
+             rows = rows + excluded.rows, bytes = bytes + excluded.bytes",
+        )?
+        .execute(params![
+            hour,
+            context,
+            counts.requests,
+            counts.outcomes,
+            counts.statements,
+            counts.denied,
+            counts.failed,
+            capped(counts.rows),
+            capped(counts.bytes),
+        ])?;
+    let kinds: String = transaction
+        .prepare_cached("SELECT kinds FROM statement_records WHERE id = ?1")?
+        .query_row([statement], |row| row.get(0))?;
+    let mut relations: Vec<(String, String)> = transaction
+        .prepare_cached("SELECT relation, action FROM statement_relations WHERE statement = ?1")?
+        .query_map([statement], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    if relations.is_empty() {
+        relations.push((String::new(), String::new()));
+    }
+    let mut usage = transaction.prepare_cached(
+        "INSERT INTO usage VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+         ON CONFLICT DO UPDATE SET statements = statements + excluded.statements, denied = denied + excluded.denied,
+         failed = failed + excluded.failed, rows = rows + excluded.rows, bytes = bytes + excluded.bytes,
+         first_ns = min(first_ns, excluded.first_ns), last_ns = max(last_ns, excluded.last_ns)",
+    )?;
+    for (relation, action) in relations {
+        usage.execute(params![
+            hour,
+            context,
+            relation,
+            action,
+            kinds,
+            counts.statements,
+            counts.denied,
+            counts.failed,
+            capped(counts.rows),
+            capped(counts.bytes),
+            counts.first_ns,
+            counts.last_ns,
+        ])?;
+    }
+    Ok(())
+}
+
+/// Finds or makes the row that says who, with what, on what.
+fn context(opened: &SessionOpened, transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
+    let principal = opened.identity.as_ref().map(|identity| &identity.principal);
+    let kind = opened
+        .identity
+        .as_ref()
+        .map(|identity| word(&identity.acting_kind()));
+    let values = params![
+        principal.map_or("", |principal| principal.issuer.as_str()),
+        principal.map_or("", |principal| principal.subject.as_str()),
+        principal.map_or("", |principal| principal.display.as_str()),
+        kind.unwrap_or_default(),
+        opened.identity.as_ref().map(actors).unwrap_or_default(),
+        opened.evidence.exe_path,
+        opened.evidence.uid,
+        opened.target.endpoint,
+        opened.target.environment,
+        opened.target.engine,
+        opened.target.database,
+        opened.target.database_user,
+    ];
+    transaction
+        .prepare_cached(
+            "INSERT OR IGNORE INTO contexts
+             (issuer, subject, display, kind, actor, exe, uid, endpoint, environment, engine, database, database_user)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        )?
+        .execute(values)?;
+    transaction
+        .prepare_cached(
+            "SELECT id FROM contexts WHERE issuer = ?1 AND subject = ?2 AND display = ?3 AND kind = ?4 AND actor = ?5 AND exe = ?6
+             AND uid = ?7 AND endpoint = ?8 AND environment = ?9 AND engine = ?10 AND database = ?11 AND database_user = ?12",
+        )?
+        .query_row(values, |row| row.get(0))
+}
+
+/// The actors, outermost first.
+fn actors(identity: &Identity) -> String {
+    let names: Vec<_> = identity
+        .actors
+        .iter()
+        .map(|actor| actor.subject.as_str())
+        .collect();
+    names.join(" > ")
+}
+
+/// Finds or makes the row of a statement; equal ones share it whatever their ids.
+fn statement(decided: &StatementDecided, transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
+    let facts = &decided.facts;
+    let decision = &decided.decision;
+    let content = json(&(facts, decision, &decided.policy));
+    let digest = sha256(&[content.as_bytes()]);
+    let found = transaction
+        .prepare_cached("SELECT id FROM statement_records WHERE digest = ?1")?
+        .query_row([&digest[..]], |row| row.get(0))
+        .optional()?;
+    if let Some(id) = found {
+        return Ok(id);
+    }
+    let kinds: Vec<_> = facts.kinds.iter().map(word).collect();
+    let (effect, reason) = match &decision.effect {
+        Effect::Allow => ("allow", None),
+        Effect::Deny { reason } => ("deny", Some(reason)),
+    };
+    transaction
+        .prepare_cached(
+            "INSERT INTO statement_records
+             (digest, fingerprint, text, kinds, confidence, effect, reason, rules, would, tags, policy)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        )?
+        .execute(params![
+            &digest[..],
+            format!("{:016x}", facts.fingerprint),
+            facts.normalised,
+            kinds.join(","),
+            word(&facts.confidence),
+            effect,
+            reason,
+            json(&decision.rules),
+            json(&decision.would),
+            json(&decision.tags),
+            decided.policy,
+        ])?;
+    let id = transaction.last_insert_rowid();
+    let mut relations = transaction
+        .prepare_cached("INSERT OR IGNORE INTO statement_relations VALUES (?1, ?2, ?3)")?;
+    for used in &facts.relations {
+        let name = match &used.relation.schema {
+            Some(schema) => format!("{schema}.{}", used.relation.name),
+            None => used.relation.name.clone(),
+        };
+        let action = match used.usage {
+            Use::Read => "read",
+            Use::Write => "write",
+            Use::Define => "define",
+        };
+        relations.execute(params![id, name, action])?;
+    }
+    Ok(id)
+}
+
+fn take_open(seq: u64, transaction: &Transaction<'_>) -> rusqlite::Result<Option<Open>> {
+    transaction
+        .prepare_cached(
+            "DELETE FROM open_requests WHERE seq = ?1 RETURNING session, statement, hour",
+        )?
+        .query_row([seq], |row| {
+            Ok(Open {
+                session: row.get(0)?,
+                statement: row.get(1)?,
+                hour: row.get(2)?,
+            })
+        })
+        .optional()
+}
+
+fn record_event(
+    raw: &RawRecord<'_>,
+    event: &Event,
+    transaction: &Transaction<'_>,
+) -> rusqlite::Result<bool> {
+    if let Event::SessionClosed {
+        session,
+        reason,
+        requests,
+        client_bytes,
+        server_bytes,
+    } = event
+    {
+        let mut close = transaction.prepare_cached(
+            "UPDATE session_records SET closed_ns = ?2, close_reason = ?3, requests = ?4, client_bytes = ?5, server_bytes = ?6
+             WHERE id = ?1",
+        )?;
+        let closed = close.execute(params![
+            session,
+            raw.time_ns,
+            reason,
+            capped(*requests),
+            capped(*client_bytes),
+            capped(*server_bytes)
+        ])?;
+        return Ok(closed == 1);
+    }
+    let body = json(event);
+    let name = serde_json::from_str::<serde_json::Value>(&body)
+        .ok()
+        .and_then(|body| {
+            body.get("event")
+                .and_then(|name| name.as_str().map(str::to_owned))
+        })
+        .unwrap_or_default();
+    transaction
+        .prepare_cached("INSERT OR IGNORE INTO event_records VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![raw.seq, raw.time_ns, name, body])?;
+    Ok(true)
+}
+
+/// SQLite's integers are signed.
+fn capped(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// The word that a plain enum serialises to.
+fn word(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => String::new(),
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}

@@ -1,0 +1,196 @@
+//! Auditors' questions, answered from the store.
+//!
+//! A [`Report`] is data: a [`Header`] that says how far to trust it, columns, rows. [`render`] makes text of it.
+
+mod access;
+mod completeness;
+mod header;
+pub mod period;
+mod privileged;
+pub mod render;
+mod usage;
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::store::StoreError;
+
+pub use header::Header;
+pub use period::Period;
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// Who used what: principal × actor × program × database × table.
+    Usage {
+        /// Only this table.
+        table: Option<String>,
+    },
+    /// Who touched a table, with which program and as which database user.
+    Access {
+        /// Only this table.
+        table: Option<String>,
+    },
+    /// DDL, grants, refusals, and changes to agent, policy and bindings.
+    Privileged,
+    /// What weir saw, what it did not govern, and every gap.
+    Completeness,
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// `usage`, `access`, …
+    pub name: &'static str,
+    /// How far to trust it.
+    pub header: Header,
+    /// What the rows hold.
+    pub columns: Vec<Column>,
+    /// The rows, in the order of the question.
+    pub rows: Vec<Vec<Value>>,
+    /// Counts over everything in the period, each statement once.
+    pub totals: Vec<(&'static str, u64)>,
+}
+
+/// A column's name and how its values read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Column {
+    /// Its name in every format.
+    pub name: &'static str,
+    /// How its values read.
+    pub shape: Shape,
+}
+
+/// How values read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// As they are.
+    Text,
+    /// A count.
+    Count,
+    /// A size.
+    Bytes,
+    /// Nanoseconds since the epoch.
+    Time,
+}
+
+/// One value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// Words.
+    Text(String),
+    /// A count, a size or a time.
+    Number(u64),
+    /// Nothing.
+    Empty,
+}
+
+/// Answers `question` for `period` from the store of `state_dir`.
+///
+/// # Errors
+///
+/// The store cannot be read.
+pub fn ask(
+    store: &Connection,
+    state_dir: &Path,
+    question: &Question,
+    period: Period,
+) -> Result<Report, StoreError> {
+    let header = header::read(store, state_dir, period)?;
+    let answer = match question {
+        Question::Usage { table } => usage::rows(store, period, table.as_deref()),
+        Question::Access { table } => access::rows(store, period, table.as_deref()),
+        Question::Privileged => privileged::rows(store, period),
+        Question::Completeness => completeness::rows(store, period),
+    };
+    let (columns, rows) = answer.map_err(StoreError::sqlite("ask"))?;
+    Ok(Report {
+        name: match question {
+            Question::Usage { .. } => "usage",
+            Question::Access { .. } => "access",
+            Question::Privileged => "privileged",
+            Question::Completeness => "completeness",
+        },
+        header,
+        columns: columns.to_vec(),
+        rows,
+        totals: totals(store, period).map_err(StoreError::sqlite("ask"))?,
+    })
+}
+
+/// Columns and the rows that fit them.
+type Answer = (&'static [Column], Vec<Vec<Value>>);
+
+const fn column(name: &'static str, shape: Shape) -> Column {
+    Column { name, shape }
+}
+
+fn totals(store: &Connection, period: Period) -> rusqlite::Result<Vec<(&'static str, u64)>> {
+    const NAMES: [&str; 7] = [
+        "requests",
+        "outcomes",
+        "statements",
+        "denied",
+        "failed",
+        "rows",
+        "bytes",
+    ];
+    let sums = NAMES
+        .map(|name| format!("coalesce(sum({name}), 0)"))
+        .join(", ");
+    let sql = format!("SELECT {sums} FROM totals WHERE hour >= ?1 AND hour < ?2");
+    store.query_row(&sql, period.hours(), |row| {
+        NAMES
+            .iter()
+            .enumerate()
+            .map(|(at, name)| Ok((*name, row.get(at)?)))
+            .collect()
+    })
+}
+
+/// Runs a question whose result columns are those of `columns`, in order.
+fn select(
+    store: &Connection,
+    columns: &[Column],
+    sql: &str,
+    parameters: impl rusqlite::Params,
+) -> rusqlite::Result<Vec<Vec<Value>>> {
+    let mut query = store.prepare(sql)?;
+    let rows = query.query_map(parameters, |row| {
+        (0..columns.len()).map(|at| value(row, at)).collect()
+    })?;
+    rows.collect()
+}
+
+fn value(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Value> {
+    use rusqlite::types::ValueRef;
+    Ok(match row.get_ref(at)? {
+        ValueRef::Null => Value::Empty,
+        ValueRef::Integer(number) => {
+            u64::try_from(number).map_or_else(|_| Value::Text(number.to_string()), Value::Number)
+        }
+        ValueRef::Real(number) => Value::Text(number.to_string()),
+        ValueRef::Text(bytes) => Value::Text(String::from_utf8_lossy(bytes).into_owned()),
+        ValueRef::Blob(bytes) => Value::Text(hex::encode(bytes)),
+    })
+}
+
+/// A table as asked for, as SQL's `GLOB` and as the name without schema: a statement may leave the schema out.
+fn table_patterns(table: Option<&str>) -> (String, String) {
+    match table {
+        None => ("*".to_owned(), "*".to_owned()),
+        Some(table) => match table.rsplit_once('.') {
+            Some((_, name)) => (escape(table), escape(name)),
+            None => (format!("*.{}", escape(table)), escape(table)),
+        },
+    }
+}
+
+/// `*` stays a wildcard; what else `GLOB` would take as one is a plain character in a table's name.
+fn escape(table: &str) -> String {
+    table.replace('[', "[[]").replace('?', "[?]")
+}
+
+#[cfg(test)]
+mod tests;

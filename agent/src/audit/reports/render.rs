@@ -1,0 +1,275 @@
+//! Reports and query results as text: a table for people, JSON and CSV for programs.
+
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use serde_json::{Map, json};
+
+use super::{Column, Report, Shape, Value, period::rfc3339};
+
+/// The formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// One object, with the header's fields.
+    Json,
+    /// The rows alone, with a line of column names.
+    Csv,
+}
+
+/// Whether the text goes to a terminal that shows colours, and how wide that is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// A file or a pipe.
+    Plain,
+    /// A terminal of this many columns.
+    Terminal(u16),
+}
+
+/// Renders a report.
+#[must_use]
+pub fn report(report: &Report, format: Format, style: Style) -> String {
+    match format {
+        Format::Table => format!(
+            "{}\n{}\n{}\n",
+            heading(report, style),
+            table(&report.columns, &report.rows, style),
+            footing(report)
+        ),
+        Format::Json => {
+            let document = json!({
+                "report": report.name,
+                "header": report.header,
+                "totals": report.totals.iter().map(|(name, count)| ((*name).to_owned(), json!(count))).collect::<Map<_, _>>(),
+                "rows": objects(&report.columns, &report.rows),
+            });
+            format!("{document:#}\n")
+        }
+        Format::Csv => csv(&report.columns, &report.rows),
+    }
+}
+
+/// Renders rows without a header around them.
+#[must_use]
+pub fn rows(columns: &[&str], rows: &[Vec<Value>], format: Format, style: Style) -> String {
+    match format {
+        Format::Table => format!("{}\n", plain_table(columns, rows, style)),
+        Format::Json => {
+            let objects: Vec<_> = rows
+                .iter()
+                .map(|row| {
+                    columns
+                        .iter()
+                        .zip(row)
+                        .map(|(name, value)| ((*name).to_owned(), raw(value)))
+                        .collect::<Map<_, _>>()
+                })
+                .collect();
+            format!("{:#}\n", json!(objects))
+        }
+        Format::Csv => write_csv(
+            columns.iter().copied(),
+            rows.iter().map(|row| row.iter().map(text).collect()),
+        ),
+    }
+}
+
+fn heading(report: &Report, style: Style) -> String {
+    let header = &report.header;
+    let or = |text: &str, otherwise: &str| {
+        if text.is_empty() {
+            otherwise.to_owned()
+        } else {
+            text.to_owned()
+        }
+    };
+    let mut lines = vec![
+        format!("weir report {} · {}", report.name, header.host),
+        format!(
+            "period   {} to {} (whole hours)",
+            header.since, header.until
+        ),
+        format!("policy   {}", or(&header.policy, "none recorded")),
+        format!(
+            "chain    {} at record {}",
+            or(&header.chain_head, "none yet"),
+            header.chain_seq
+        ),
+        format!("verify   {}", header.verify),
+    ];
+    if header.development_issuer {
+        lines.push(warning(
+            "identities come from a development issuer: they prove nothing",
+            style,
+        ));
+    }
+    lines.extend(header.incomplete.iter().map(|note| warning(note, style)));
+    lines.join("\n")
+}
+
+fn warning(text: &str, style: Style) -> String {
+    match style {
+        Style::Plain => format!("note     {text}"),
+        Style::Terminal(_) => format!("\x1b[33mnote     {text}\x1b[0m"),
+    }
+}
+
+fn footing(report: &Report) -> String {
+    let totals: Vec<_> = report
+        .totals
+        .iter()
+        .map(|(name, count)| format!("{count} {name}"))
+        .collect();
+    format!(
+        "in all {} (each statement once, whatever it touches)",
+        totals.join(", ")
+    )
+}
+
+fn table(columns: &[Column], rows: &[Vec<Value>], style: Style) -> Table {
+    let mut table = new_table(style);
+    table.set_header(columns.iter().map(|column| column.name));
+    for row in rows {
+        table.add_row(columns.iter().zip(row).map(|(column, value)| {
+            let cell = Cell::new(shown(column.shape, value));
+            match column.shape {
+                Shape::Count | Shape::Bytes => cell.set_alignment(CellAlignment::Right),
+                Shape::Text | Shape::Time => cell,
+            }
+        }));
+    }
+    table
+}
+
+fn plain_table(columns: &[&str], rows: &[Vec<Value>], style: Style) -> Table {
+    let mut table = new_table(style);
+    table.set_header(columns.iter().copied());
+    for row in rows {
+        table.add_row(row.iter().map(|value| Cell::new(text(value))));
+    }
+    table
+}
+
+fn new_table(style: Style) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY);
+    if let Style::Terminal(width) = style {
+        table
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(width);
+    }
+    table
+}
+
+fn shown(shape: Shape, value: &Value) -> String {
+    match (shape, value) {
+        (Shape::Time, Value::Number(ns)) => rfc3339(*ns).replace('T', " ").replace('Z', ""),
+        (Shape::Bytes, Value::Number(bytes)) => size(*bytes),
+        (_, Value::Text(words)) if words.is_empty() => "–".to_owned(),
+        (_, Value::Empty) => "–".to_owned(),
+        (_, value) => text(value),
+    }
+}
+
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let (mut whole, mut rest, mut unit) = (bytes, 0, 0);
+    while whole >= 1024 && unit + 1 < UNITS.len() {
+        rest = whole % 1024;
+        whole /= 1024;
+        unit += 1;
+    }
+    if unit == 0 {
+        format!("{whole} B")
+    } else {
+        format!("{whole}.{} {}", rest * 10 / 1024, UNITS[unit])
+    }
+}
+
+fn objects(columns: &[Column], rows: &[Vec<Value>]) -> Vec<Map<String, serde_json::Value>> {
+    rows.iter()
+        .map(|row| {
+            columns
+                .iter()
+                .zip(row)
+                .map(|(column, value)| {
+                    let value = match (column.shape, value) {
+                        (Shape::Time, Value::Number(ns)) => json!(rfc3339(*ns)),
+                        (_, value) => raw(value),
+                    };
+                    (column.name.to_owned(), value)
+                })
+                .collect()
+        })
+        .collect()
+}
+
+fn csv(columns: &[Column], rows: &[Vec<Value>]) -> String {
+    let lines = rows.iter().map(|row| {
+        columns
+            .iter()
+            .zip(row)
+            .map(|(column, value)| match (column.shape, value) {
+                (Shape::Time, Value::Number(ns)) => rfc3339(*ns),
+                (_, value) => text(value),
+            })
+            .collect()
+    });
+    write_csv(columns.iter().map(|column| column.name), lines)
+}
+
+fn write_csv<'a>(
+    names: impl Iterator<Item = &'a str>,
+    lines: impl Iterator<Item = Vec<String>>,
+) -> String {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let written = writer.write_record(names).and_then(|()| {
+        lines
+            .into_iter()
+            .try_for_each(|line| writer.write_record(line))
+    });
+    debug_assert!(written.is_ok(), "writing to memory cannot fail");
+    String::from_utf8(writer.into_inner().unwrap_or_default()).unwrap_or_default()
+}
+
+fn raw(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Text(text) => json!(text),
+        Value::Number(number) => json!(number),
+        Value::Empty => serde_json::Value::Null,
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Text(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        Value::Empty => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_in_the_largest_whole_unit() {
+        assert_eq!(size(0), "0 B");
+        assert_eq!(size(1023), "1023 B");
+        assert_eq!(size(1536), "1.5 KiB");
+        assert_eq!(size(u64::MAX), "16777215.9 TiB");
+    }
+
+    #[test]
+    fn csv_quotes_what_needs_it() {
+        let rows = [vec![
+            Value::Text("a,\"b\"\n".to_owned()),
+            Value::Number(1),
+            Value::Empty,
+        ]];
+        assert_eq!(
+            super::rows(&["x", "y", "z"], &rows, Format::Csv, Style::Plain),
+            "x,y,z\n\"a,\"\"b\"\"\n\",1,\n"
+        );
+    }
+}

@@ -1,0 +1,169 @@
+//! The store: a SQLite digest of the journal that reports and auditors ask. It can be thrown away and rebuilt.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::journal::reader::ReadError;
+
+/// The store's file below the state directory.
+pub const FILE: &str = "audit.db";
+
+/// The schema's version; a store of another one is rebuilt from the journal.
+const VERSION: i64 = 1;
+const SCHEMA: &str = include_str!("../../migrations/0001_usage.sql");
+
+/// Why the store could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is none yet, and this process may not make one.
+    #[error("no audit store at {}", path.display())]
+    Missing {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// It was made by a newer weir.
+    #[error("the audit store at {} has version {found}, this weir knows up to {VERSION}", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+    },
+    /// SQLite refused.
+    #[error("cannot {doing} the audit store")]
+    Sqlite {
+        /// What was attempted.
+        doing: &'static str,
+        /// Why it failed.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The journal behind it cannot be read.
+    #[error("cannot index the journal")]
+    Journal(#[from] ReadError),
+    /// The operating system refused.
+    #[error("cannot {doing} {}", path.display())]
+    Io {
+        /// What was attempted.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl StoreError {
+    pub(crate) fn sqlite(doing: &'static str) -> impl FnOnce(rusqlite::Error) -> Self {
+        move |source| Self::Sqlite { doing, source }
+    }
+}
+
+/// Opens the store of `state_dir` for indexing; makes it when there is none.
+///
+/// # Errors
+///
+/// It cannot be made, or is a newer weir's.
+pub fn open(state_dir: &Path) -> Result<Connection, StoreError> {
+    let path = state_dir.join(FILE);
+    make_private(&path)?;
+    let mut store = Connection::open(&path).map_err(StoreError::sqlite("open"))?;
+    store
+        .busy_timeout(std::time::Duration::from_secs(10))
+        .map_err(StoreError::sqlite("open"))?;
+    // The journal is the truth: a store that lost its last batches in a power failure only indexes them again.
+    store
+        .execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA trusted_schema = OFF;",
+        )
+        .map_err(StoreError::sqlite("open"))?;
+    // Indexing uses more statements than are kept by default.
+    store.set_prepared_statement_cache_capacity(32);
+    migrate(&mut store, &path)?;
+    Ok(store)
+}
+
+/// Opens the store of `state_dir` for questions only.
+///
+/// # Errors
+///
+/// There is none, or it cannot be read.
+pub fn open_read_only(state_dir: &Path) -> Result<Connection, StoreError> {
+    let path = state_dir.join(FILE);
+    if !path.exists() {
+        return Err(StoreError::Missing { path });
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let store = Connection::open_with_flags(&path, flags).map_err(StoreError::sqlite("open"))?;
+    store
+        .busy_timeout(std::time::Duration::from_secs(10))
+        .map_err(StoreError::sqlite("open"))?;
+    store
+        .execute_batch("PRAGMA query_only = ON; PRAGMA trusted_schema = OFF;")
+        .map_err(StoreError::sqlite("open"))?;
+    Ok(store)
+}
+
+/// Empties the store, so that indexing starts from the journal's beginning.
+///
+/// # Errors
+///
+/// SQLite refuses.
+pub fn clear(store: &mut Connection) -> Result<(), StoreError> {
+    let transaction = store
+        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+        .map_err(StoreError::sqlite("clear"))?;
+    let objects: Vec<(String, String)> = transaction
+        .prepare("SELECT type, name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'")
+        .and_then(|mut query| query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
+        .map_err(StoreError::sqlite("clear"))?;
+    for (kind, name) in objects {
+        transaction
+            .execute_batch(&format!("DROP {kind} \"{name}\""))
+            .map_err(StoreError::sqlite("clear"))?;
+    }
+    transaction
+        .execute_batch(SCHEMA)
+        .and_then(|()| transaction.commit())
+        .map_err(StoreError::sqlite("clear"))
+}
+
+fn migrate(store: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let transaction = store
+        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+        .map_err(StoreError::sqlite("make"))?;
+    let found: i64 = transaction
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(StoreError::sqlite("make"))?;
+    match found {
+        VERSION => Ok(()),
+        0 => transaction
+            .execute_batch(SCHEMA)
+            .and_then(|()| transaction.pragma_update(None, "user_version", VERSION))
+            .and_then(|()| transaction.commit())
+            .map_err(StoreError::sqlite("make")),
+        found => Err(StoreError::Newer {
+            path: path.to_owned(),
+            found,
+        }),
+    }
+}
+
+/// SQLite gives the files beside the store the rights of the store itself.
+fn make_private(path: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
+        .map_err(|source| StoreError::Io {
+            doing: "make",
+            path: path.to_owned(),
+            source,
+        })
+}
