@@ -243,7 +243,9 @@ mod tests {
         let direct = [verdict("a", true, "1"), verdict("b", true, "2")];
         assert!(same(&direct, &direct, &[]).is_ok());
         let governed = [verdict("a", true, "1"), verdict("b", true, "3")];
-        let said = same(&governed, &direct).expect_err("b differs").to_string();
+        let said = same(&governed, &direct, &[])
+            .expect_err("b differs")
+            .to_string();
         assert!(said.contains("b:") && !said.contains("a:"), "{said}");
         assert!(same(&governed[..1], &direct, &[]).is_err());
         assert!(same(&governed, &direct, &["b"]).is_ok());
