@@ -78,5 +78,12 @@ set standard_conforming_strings = off;
 select 'back\\slash';
 reset all;
 discard all;
+\echo large objects, by the fast path
+\set QUIET on
+\lo_import '/etc/passwd'
+select length(lo_get(:LASTOID)) > 100 as imported;
+\lo_export :LASTOID '/dev/null'
+\lo_unlink :LASTOID
+\set QUIET off
 \timing off
 \q

@@ -176,7 +176,9 @@ fn the_report_shows_the_gap(lab: &Lab) -> Result<()> {
     let gaps = measure(lab, "times without an agent")?;
     ensure!(gaps == 1, "{gaps} gaps are reported");
     let usage = lab.agent().json(&["report", "usage", "--format", "json"])?;
-    let incomplete = usage["incomplete"].as_array().context("no header")?;
+    let incomplete = usage["header"]["incomplete"]
+        .as_array()
+        .context("no header")?;
     ensure!(
         !incomplete.is_empty(),
         "the usage report hides the gap: {usage}"
