@@ -17,6 +17,7 @@ pub mod port;
 pub mod postgres;
 pub mod service;
 pub mod undo;
+pub mod verdicts;
 
 pub use agent::{Agent, AgentOptions};
 pub use authority::Authority;
