@@ -1,6 +1,18 @@
 //! The command line: one file per command.
 
-pub mod policy;
+mod audit;
+mod dev_idp;
+mod doctor;
+mod exec;
+mod login;
+mod logout;
+mod policy;
+mod report;
+mod run;
+mod status;
+mod unload;
+mod whoami;
+mod whois;
 
 use std::process::ExitCode;
 
@@ -16,15 +28,38 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Args),
+    Doctor(doctor::Args),
+    Status(status::Args),
+    Login(login::Args),
+    Logout(logout::Args),
+    Whoami(whoami::Args),
+    Whois(whois::Args),
+    Exec(exec::Args),
     Policy(policy::Args),
+    Audit(audit::Args),
+    Report(report::Args),
+    Unload(unload::Args),
+    DevIdp(dev_idp::Args),
 }
 
 /// Parses the arguments, runs the command, reports an error with its whole chain.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let outcome = match cli.command {
+    let outcome = match Cli::parse().command {
+        Command::Run(args) => run::run(args),
+        Command::Doctor(args) => doctor::run(args),
+        Command::Status(args) => status::run(args),
+        Command::Login(args) => login::run(args),
+        Command::Logout(args) => logout::run(args),
+        Command::Whoami(args) => whoami::run(args),
+        Command::Whois(args) => whois::run(args),
+        Command::Exec(args) => exec::run(args),
         Command::Policy(args) => policy::run(args),
+        Command::Audit(args) => audit::run(args),
+        Command::Report(args) => report::run(args),
+        Command::Unload(args) => unload::run(args),
+        Command::DevIdp(args) => dev_idp::run(args),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("weir: {error:#}");

@@ -4,10 +4,18 @@
 //! `cli` → `app` → `config` → `control` · `proxy` → `guard` · `sessions` → `policy` · `identity` · `audit` · `capture` · `tls`.
 //! `telemetry`, `shutdown` and `clock` are open to all.
 
+pub mod app;
 pub mod audit;
 pub mod capture;
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod control;
+pub mod guard;
 pub mod identity;
+pub mod net;
 pub mod policy;
+pub mod proxy;
+pub mod sessions;
+pub mod telemetry;
+pub mod tls;

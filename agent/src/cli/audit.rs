@@ -23,7 +23,7 @@ const DEFAULT_STATE_DIR: &str = "/var/lib/weir";
 
 /// Check the audit journal, follow it, ask the audit store.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
 }
@@ -53,7 +53,7 @@ struct ReindexArgs {
 }
 
 /// Runs one of the sub-commands.
-pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Verify(args) => verify::run(&args),
         Command::Tail(args) => tail::run(&args),

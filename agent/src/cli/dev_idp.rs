@@ -14,7 +14,7 @@ Example:
 
 Its people, when --users names no others: alice (human, group dba), bob (human, group analyst),
 svc-billing (workload, group billing), churn-bot (AI agent).")]
-pub struct Args {
+pub(super) struct Args {
     /// Where to listen; loopback only. Port 0 takes a free one
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
@@ -31,7 +31,7 @@ pub struct Args {
 /// # Errors
 ///
 /// When it cannot listen, or the users' file cannot be read.
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -18,7 +18,7 @@ use crate::control::{
 #[command(after_help = "\
 Example:
   weir exec --agent churn-bot --purpose 'weekly report' --ttl 30m -- python3 report.py")]
-pub struct Args {
+pub(super) struct Args {
     /// The agent's name at its issuer
     #[arg(long, value_name = "NAME")]
     agent: String,
@@ -41,7 +41,7 @@ pub struct Args {
 /// # Errors
 ///
 /// When the agent refuses, or the command cannot be started.
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     // Before the request: the mark would mean little if a set-user-id program could be used to leave it.
     nix::sys::prctl::set_no_new_privs()
         .context("cannot give up gaining privileges (no_new_privs)")?;

@@ -24,7 +24,7 @@ Examples:
   weir login                          everything that descends from this login to the host
   weir login --as bob -- psql shop    one command and its children
   weir login --token-file - <jwt      with a token of a configured issuer")]
-pub struct Args {
+pub(super) struct Args {
     /// The user at the development issuer; your account's name when not given
     #[arg(long = "as", value_name = "USER", conflicts_with = "token_file")]
     user: Option<String>,
@@ -44,7 +44,7 @@ pub struct Args {
 /// # Errors
 ///
 /// When the agent refuses, or the command cannot be started.
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let scope = args.scope.unwrap_or(if args.command.is_empty() {
         Scope::Session
     } else {

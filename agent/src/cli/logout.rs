@@ -13,14 +13,14 @@ use crate::control::{
 /// End this session's login, and with it its connections and the agents that act for it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  weir logout")]
-pub struct Args {}
+pub(super) struct Args {}
 
 /// Logs out.
 ///
 /// # Errors
 ///
 /// When nobody is logged in here, or the agent cannot be reached.
-pub fn run(_args: Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(_args: Args) -> anyhow::Result<ExitCode> {
     let answer = Client::connect(&socket_path())?.ask(&Request::Logout)?;
     let binding: Binding =
         serde_json::from_value(answer).context("cannot read the agent's answer")?;

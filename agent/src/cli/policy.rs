@@ -19,7 +19,7 @@ use crate::{
 /// Validates a policy pack, runs its cases, explains a decision.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
+pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
 }
@@ -102,7 +102,7 @@ enum AsKind {
 /// # Errors
 ///
 /// None so far; what is wrong with a pack is printed.
-pub fn run(args: Args) -> Result<ExitCode> {
+pub(super) fn run(args: Args) -> Result<ExitCode> {
     match args.command {
         Command::Check(args) => check(args),
         Command::Test(args) => test(args),

@@ -19,7 +19,7 @@ Examples:
   weir report access --table orders --since 2026-01-01 --format csv
   weir report privileged --since 7d
   weir report completeness --since 30d --format json")]
-pub(crate) struct Args {
+pub(super) struct Args {
     #[command(subcommand)]
     report: Kind,
 }
@@ -61,7 +61,7 @@ struct Common {
 }
 
 /// Prints one report.
-pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (question, common) = match args.report {
         Kind::Usage(args) => (Question::Usage { table: args.table }, args.common),
         Kind::Access(args) => (Question::Access { table: args.table }, args.common),

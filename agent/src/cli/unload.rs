@@ -1,16 +1,15 @@
 //! `weir unload`: removes what an agent left in the kernel.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
-use clap::Args;
 use serde::Deserialize;
 
 use crate::capture::{self, Settings};
 
 /// Removes the kernel programs and maps that an agent left; connections are no longer governed.
-#[derive(Debug, Args)]
-pub(crate) struct Unload {
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
     /// Where they are pinned.
     #[arg(long, value_name = "FOLDER")]
     pin_dir: Option<PathBuf>,
@@ -26,24 +25,22 @@ struct File {
     capture: Settings,
 }
 
-impl Unload {
-    /// Runs the command.
-    pub(crate) fn run(self) -> anyhow::Result<()> {
-        let folder = match (self.pin_dir, self.config) {
-            (Some(folder), _) => folder,
-            (None, Some(path)) => {
-                let text = fs::read_to_string(&path)
-                    .with_context(|| format!("cannot read {}", path.display()))?;
-                let file: File = toml::from_str(&text)
-                    .with_context(|| format!("cannot understand {}", path.display()))?;
-                file.capture.pin_dir
-            }
-            (None, None) => Settings::default().pin_dir,
-        };
-        match capture::unload(&folder)? {
-            0 => println!("nothing was loaded below {}", folder.display()),
-            count => println!("{count} kernel programs removed from {}", folder.display()),
+/// Runs the command.
+pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let folder = match (args.pin_dir, args.config) {
+        (Some(folder), _) => folder,
+        (None, Some(path)) => {
+            let text = fs::read_to_string(&path)
+                .with_context(|| format!("cannot read {}", path.display()))?;
+            let file: File = toml::from_str(&text)
+                .with_context(|| format!("cannot understand {}", path.display()))?;
+            file.capture.pin_dir
         }
-        Ok(())
+        (None, None) => Settings::default().pin_dir,
+    };
+    match capture::unload(&folder)? {
+        0 => println!("nothing was loaded below {}", folder.display()),
+        count => println!("{count} kernel programs removed from {}", folder.display()),
     }
+    Ok(ExitCode::SUCCESS)
 }

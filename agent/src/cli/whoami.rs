@@ -18,7 +18,7 @@ use crate::control::{
 #[command(
     after_help = "Examples:\n  weir whoami\n  weir whoami --json | jq .binding.identity.principal"
 )]
-pub struct Args {
+pub(super) struct Args {
     /// Print the whole answer as JSON
     #[arg(long)]
     json: bool,
@@ -29,7 +29,7 @@ pub struct Args {
 /// # Errors
 ///
 /// When the agent cannot be reached.
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let answer = Client::connect(&socket_path())?.ask(&Request::Whoami)?;
     print(&answer, args.json)
 }

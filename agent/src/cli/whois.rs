@@ -8,7 +8,7 @@ use crate::control::{Client, protocol::Request, socket_path};
 /// Show who is behind a process, or behind the client's end of a connection.
 #[derive(Debug, Clone, Copy, clap::Args)]
 #[command(after_help = "Examples:\n  weir whois 4242\n  weir whois 127.0.0.1:51724 --json")]
-pub struct Args {
+pub(super) struct Args {
     /// A process id, or the client's address and port
     #[arg(value_name = "PID|ADDR:PORT")]
     subject: Subject,
@@ -41,7 +41,7 @@ impl FromStr for Subject {
 /// # Errors
 ///
 /// When the agent refuses: others' processes are for root.
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let request = match args.subject {
         Subject::Process(pid) => Request::Whois {
             pid: Some(pid),

@@ -101,8 +101,14 @@ pub trait Judge {
         parameters: u64,
         bytes: usize,
     ) -> Result<Self::Ticket, Box<Refusal>>;
-    /// Records a request that was refused.
-    fn refused(&mut self, statement: &Self::Statement, via: Via, bytes: usize);
+    /// Records a request that was refused; may add the record's id to what the client is told.
+    fn refused(
+        &mut self,
+        statement: &Self::Statement,
+        refusal: &mut Refusal,
+        via: Via,
+        bytes: usize,
+    );
     /// Records how a request ended.
     fn finished(&mut self, ticket: Self::Ticket, finished: Finished);
     /// A keyed hash of bound values.

@@ -143,8 +143,8 @@ impl<J: Judge> Conversation<J> {
                     Err(refusal) => refusal,
                 }
             }
-            Ruling::Refuse(statement, refusal) => {
-                judge.refused(&statement, Via::Simple, piece.total);
+            Ruling::Refuse(statement, mut refusal) => {
+                judge.refused(&statement, &mut refusal, Via::Simple, piece.total);
                 refusal
             }
         };
@@ -177,8 +177,8 @@ impl<J: Judge> Conversation<J> {
                 }
                 out.pass(input, piece);
             }
-            Ruling::Refuse(statement, refusal) => {
-                judge.refused(&statement, Via::Parse, piece.total);
+            Ruling::Refuse(statement, mut refusal) => {
+                judge.refused(&statement, &mut refusal, Via::Parse, piece.total);
                 self.poison(refusal, false, input, out);
             }
         }
@@ -265,8 +265,8 @@ impl<J: Judge> Conversation<J> {
                     Err(refusal) => refusal,
                 }
             }
-            Ruling::Refuse(statement, refusal) => {
-                judge.refused(&statement, Via::FunctionCall, piece.total);
+            Ruling::Refuse(statement, mut refusal) => {
+                judge.refused(&statement, &mut refusal, Via::FunctionCall, piece.total);
                 refusal
             }
         };

@@ -53,7 +53,7 @@ impl Judge for Recorder {
         self.next += 1;
         Ok(self.next)
     }
-    fn refused(&mut self, statement: &String, _: Via, _: usize) {
+    fn refused(&mut self, statement: &String, _: &mut Refusal, _: Via, _: usize) {
         self.refused.push(statement.clone());
     }
     fn finished(&mut self, ticket: usize, finished: Finished) {

@@ -1,0 +1,159 @@
+//! The running agent, as the control socket sees it.
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use serde_json::{Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use tokio::sync::Notify;
+
+use crate::{
+    audit::record::Event,
+    capture::{Capture, Origin},
+    control,
+    identity::Bound,
+    policy::Policy,
+    proxy::Proxy,
+};
+
+/// Everything that runs.
+pub(super) struct Running {
+    pub(super) proxy: Arc<Proxy>,
+    pub(super) policy: Arc<Policy>,
+    /// Why the folder's present content is not in force.
+    policy_problem: Mutex<Option<String>>,
+    /// Gone once the agent stops capturing.
+    capture: Mutex<Option<Capture>>,
+    state_dir: PathBuf,
+    pub(super) port: u16,
+    since: OffsetDateTime,
+    pub(super) stop_asked: Notify,
+}
+
+impl Running {
+    pub(super) fn new(
+        proxy: &Arc<Proxy>,
+        policy: Arc<Policy>,
+        capture: Capture,
+        state_dir: PathBuf,
+        port: u16,
+    ) -> Self {
+        Self {
+            proxy: Arc::clone(proxy),
+            policy,
+            policy_problem: Mutex::default(),
+            capture: Mutex::new(Some(capture)),
+            state_dir,
+            port,
+            since: OffsetDateTime::now_utc(),
+            stop_asked: Notify::new(),
+        }
+    }
+
+    /// Asks the kernel's side; `None` once it was given up.
+    pub(super) fn with_capture<T>(&self, ask: impl FnOnce(&Capture) -> T) -> Option<T> {
+        let capture = self.capture.lock().unwrap_or_else(PoisonError::into_inner);
+        capture.as_ref().map(ask)
+    }
+
+    /// Says why the policy's folder is not in force as it is; `None` when it is.
+    pub(super) fn set_policy_problem(&self, problem: Option<String>) {
+        *self
+            .policy_problem
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = problem;
+    }
+
+    fn policy_problem(&self) -> Option<String> {
+        self.policy_problem
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Ends capturing as the settings say: no connection comes from then on.
+    pub(super) fn stop_capturing(&self) {
+        let capture = self
+            .capture
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(Err(error)) = capture.map(Capture::stop) {
+            tracing::error!(%error, "the kernel programs are not left as configured");
+        }
+    }
+}
+
+impl control::Parts for Running {
+    fn status(&self) -> Value {
+        let snapshot = self.policy.current();
+        let hooks = self
+            .with_capture(|capture| capture.self_check())
+            .unwrap_or_default();
+        let kernel = self
+            .with_capture(|capture| {
+                capture
+                    .counters()
+                    .ok()
+                    .map(|counters| (counters, capture.leftovers().ok()))
+            })
+            .flatten();
+        let mut sessions = self.proxy.sessions.list();
+        // The whole answer has to fit into one line of the control socket.
+        sessions.truncate(LISTED_SESSIONS);
+        json!({
+            "ready": !hooks.is_empty() && hooks.iter().all(|hook| hook.ok),
+            "version": env!("CARGO_PKG_VERSION"),
+            "pid": std::process::id(),
+            "since": self.since.format(&Rfc3339).unwrap_or_default(),
+            "state_dir": self.state_dir,
+            "development_issuer": self.proxy.identities.development(),
+            "identity_problems": self.proxy.identities.problems(),
+            "policy": {
+                "path": snapshot.path,
+                "digest": snapshot.digest,
+                "rules": snapshot.pack.rules().len(),
+                "problem": self.policy_problem(),
+            },
+            "listener": {"port": self.port},
+            "hooks": hooks,
+            "kernel": kernel.as_ref().map(|(counters, _)| counters),
+            "flows_in_transit": kernel.as_ref().and_then(|(_, leftovers)| *leftovers),
+            "journal": self.proxy.journal.health(),
+            "totals": self.proxy.sessions.totals(),
+            "sessions": sessions,
+        })
+    }
+
+    fn state_dir(&self) -> PathBuf {
+        self.state_dir.clone()
+    }
+
+    fn socket_origin(&self, client: SocketAddr) -> Option<Origin> {
+        let live = self.proxy.sessions.of_client(client)?;
+        Some(live.session.opened.origin.clone())
+    }
+
+    fn stop(&self) {
+        self.stop_asked.notify_one();
+    }
+
+    fn record(&self, event: Event) {
+        if let Err(error) = self.proxy.journal.event(&event) {
+            tracing::error!(%error, "cannot record an event");
+        }
+    }
+
+    fn end_sessions(&self, bound: &Bound) {
+        let rests = |of: &Option<Arc<Bound>>| of.as_ref().is_some_and(|of| of.rests_on(bound));
+        let ended = self.proxy.sessions.end_where(|live| rests(&live.bound));
+        if ended > 0 {
+            tracing::info!(ended, "sessions ended with their log-in");
+        }
+    }
+}
+
+const LISTED_SESSIONS: usize = 200;

@@ -1,0 +1,83 @@
+//! `weir status`: hooks, listeners, sessions.
+
+use std::process::ExitCode;
+
+use comfy_table::Table;
+use serde_json::Value;
+
+use crate::control::{Client, protocol::Request, socket_path};
+
+/// Shows what the running agent does: hooks, counts, sessions, journal.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 it runs and governs, 1 it does not.\n\nExample:\n  weir status --json"
+)]
+pub(super) struct Args {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let status = Client::connect(&socket_path())?.ask(&Request::Status)?;
+    let ready = status["ready"] == true;
+    if args.json {
+        println!("{status:#}");
+    } else {
+        print(&status);
+    }
+    Ok(if ready {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn print(status: &Value) {
+    let text = |value: &Value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    };
+    println!(
+        "weir {}, since {}",
+        text(&status["version"]),
+        text(&status["since"])
+    );
+    if status["development_issuer"] == true {
+        println!(
+            "a development issuer is trusted: identities are not verified by a company's provider"
+        );
+    }
+    for section in ["policy", "listener", "totals", "kernel", "journal"] {
+        println!("\n{section}");
+        for (key, value) in status[section].as_object().into_iter().flatten() {
+            println!("  {:<24}{}", key.replace('_', " "), text(value));
+        }
+    }
+    println!("\nhooks");
+    for hook in status["hooks"].as_array().into_iter().flatten() {
+        let state = if hook["ok"] == true { "ok" } else { "BROKEN" };
+        println!(
+            "  {:<24}{state:<8}{}",
+            text(&hook["name"]),
+            text(&hook["detail"])
+        );
+    }
+    let sessions = status["sessions"].as_array().map_or(&[][..], Vec::as_slice);
+    if sessions.is_empty() {
+        println!("\nno sessions");
+        return;
+    }
+    let mut table = Table::new();
+    table.set_header([
+        "session", "identity", "process", "pid", "database", "requests", "denied",
+    ]);
+    for session in sessions {
+        let columns = [
+            "session", "identity", "process", "pid", "database", "requests", "denied",
+        ];
+        table.add_row(columns.map(|column| text(&session[column])));
+    }
+    println!("\n{table}");
+}

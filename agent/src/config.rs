@@ -1,0 +1,383 @@
+//! What the operator writes, read once at start into what each part declares; a bad file stops the start.
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    net::{IpAddr, ToSocketAddrs},
+    path::{Path, PathBuf},
+    sync::{Arc, RwLock},
+};
+
+use serde::Deserialize;
+
+use crate::{
+    audit,
+    capture::{self, Cidr, EndpointRule, OnAgentDown, OnStop},
+    identity::{self, IssuerSettings, WorkloadSettings},
+    policy,
+    proxy::{Endpoint, Engine, endpoint::ClientTls},
+    tls::{ServerTls, ServerTlsError, Verification},
+};
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It is not what it should be; the source says where and why.
+    #[error("{} is not a configuration of weir", path.display())]
+    Parse {
+        /// Which.
+        path: PathBuf,
+        /// Where and why.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// Without rules a file that governs would refuse nothing: that is said, not assumed.
+    #[error("no [policy] section: add one with dir = \"…\" (policies/permit-all refuses nothing)")]
+    NoPolicy,
+    /// An endpoint governs nothing.
+    #[error("endpoint {name:?} names no port: add ports = [5432]")]
+    NoPorts {
+        /// Which.
+        name: String,
+    },
+    /// Two endpoints share a name, which records and rules could not tell apart.
+    #[error("two endpoints are named {name:?}")]
+    SameName {
+        /// The name.
+        name: String,
+    },
+    /// An endpoint's TLS cannot be set up.
+    #[error("endpoint {name:?}")]
+    Tls {
+        /// Which.
+        name: String,
+        /// Why.
+        #[source]
+        source: ServerTlsError,
+    },
+}
+
+/// The whole configuration.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// `[agent]`.
+    pub agent: AgentSettings,
+    /// `[capture]`.
+    pub capture: capture::Settings,
+    /// `[[endpoint]]`.
+    pub endpoint: Vec<EndpointSettings>,
+    /// `[policy]`; a file must have it.
+    pub policy: Option<policy::Settings>,
+    /// `[[issuer]]`.
+    pub issuer: Vec<IssuerSettings>,
+    /// `[[workload]]`.
+    pub workload: Vec<WorkloadSettings>,
+    /// `[audit]`.
+    pub audit: audit::Settings,
+}
+
+/// The `[agent]` section.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AgentSettings {
+    /// Journal, store and keys.
+    pub state_dir: PathBuf,
+    /// The control socket.
+    pub socket: PathBuf,
+    /// Threads that serve connections; 0 is one per core.
+    pub workers: usize,
+    /// How long sessions may go on after a stop was asked for, seconds.
+    pub drain_seconds: u64,
+}
+
+impl Default for AgentSettings {
+    fn default() -> Self {
+        Self {
+            state_dir: "/var/lib/weir".into(),
+            socket: "/run/weir/weir.sock".into(),
+            workers: 0,
+            drain_seconds: 5,
+        }
+    }
+}
+
+/// One `[[endpoint]]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EndpointSettings {
+    /// For rules and records.
+    pub name: String,
+    /// What it speaks.
+    pub engine: Engine,
+    /// `production`, `staging`, …
+    pub environment: String,
+    /// Where it listens.
+    pub ports: Vec<u16>,
+    /// Its addresses; with no `hosts` either, any address.
+    pub cidrs: Vec<Cidr>,
+    /// Its names, resolved again and again.
+    pub hosts: Vec<String>,
+    /// Addresses that are left alone.
+    pub exclude: Vec<Cidr>,
+    /// The server leg.
+    pub tls: Verification,
+    /// Whom the server leg trusts.
+    pub tls_ca: Option<PathBuf>,
+    /// The client leg.
+    pub client_tls: ClientTls,
+}
+
+impl Config {
+    /// Reads a file. Relative paths in it count from its folder.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], with line and column where the text is wrong.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        let mut config: Self = toml::from_str(&text).map_err(|source| ConfigError::Parse {
+            path: path.to_owned(),
+            source: Box::new(source),
+        })?;
+        config.anchor(path.parent().unwrap_or(Path::new("")));
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Without a file: watch PostgreSQL's and MySQL's usual ports, refuse nothing, leave nothing behind.
+    #[must_use]
+    pub fn observing() -> Self {
+        let endpoint = |name: &str, engine, port| EndpointSettings {
+            name: name.to_owned(),
+            engine,
+            environment: "observed".to_owned(),
+            ports: vec![port],
+            ..EndpointSettings::default()
+        };
+        Self {
+            capture: capture::Settings {
+                on_agent_down: OnAgentDown::Open,
+                on_stop: OnStop::Detach,
+                ..capture::Settings::default()
+            },
+            endpoint: vec![
+                endpoint("postgres", Engine::Postgres, 5432),
+                endpoint("mysql", Engine::Mysql, 3306),
+            ],
+            ..Self::default()
+        }
+    }
+
+    /// The identity part's settings.
+    #[must_use]
+    pub fn identity(&self) -> identity::Settings {
+        identity::Settings {
+            issuers: self.issuer.clone(),
+            workloads: self.workload.clone(),
+        }
+    }
+
+    /// The endpoints as the proxy needs them, by the ids that [`Config::rules`] gives them.
+    ///
+    /// # Errors
+    ///
+    /// An endpoint's TLS cannot be set up.
+    pub fn endpoints(&self) -> Result<HashMap<u32, Arc<Endpoint>>, ConfigError> {
+        self.numbered()
+            .map(|(id, settings)| {
+                let server_tls = ServerTls::prepare(settings.tls, settings.tls_ca.as_ref())
+                    .map_err(|source| ConfigError::Tls {
+                        name: settings.name.clone(),
+                        source,
+                    })?;
+                let endpoint = Endpoint {
+                    name: settings.name.clone(),
+                    engine: settings.engine,
+                    environment: settings.environment.clone(),
+                    server_tls,
+                    client_tls: settings.client_tls,
+                    names: RwLock::default(),
+                };
+                Ok((id, Arc::new(endpoint)))
+            })
+            .collect()
+    }
+
+    /// What the kernel is to govern; host names are resolved now (this blocks), and noted for certificates.
+    ///
+    /// An endpoint whose names do not resolve is left out until they do: without addresses it would govern all.
+    #[must_use]
+    pub fn rules(&self, endpoints: &HashMap<u32, Arc<Endpoint>>) -> Vec<EndpointRule> {
+        self.numbered()
+            .filter_map(|(id, settings)| {
+                let names = settings.resolve();
+                let mut cidrs = settings.cidrs.clone();
+                cidrs.extend(names.keys().copied().map(Cidr::from));
+                if cidrs.is_empty() && !settings.hosts.is_empty() {
+                    tracing::warn!(
+                        endpoint = settings.name,
+                        "none of its names resolves: it is not governed yet"
+                    );
+                    return None;
+                }
+                if let Some(endpoint) = endpoints.get(&id)
+                    && !names.is_empty()
+                {
+                    *endpoint
+                        .names
+                        .write()
+                        .unwrap_or_else(std::sync::PoisonError::into_inner) = names;
+                }
+                Some(EndpointRule {
+                    id,
+                    ports: settings.ports.clone(),
+                    cidrs,
+                    exclude: settings.exclude.clone(),
+                })
+            })
+            .collect()
+    }
+
+    /// Whether any endpoint has names, which may resolve to something else later.
+    #[must_use]
+    pub fn has_names(&self) -> bool {
+        self.endpoint
+            .iter()
+            .any(|endpoint| !endpoint.hosts.is_empty())
+    }
+
+    fn numbered(&self) -> impl Iterator<Item = (u32, &EndpointSettings)> {
+        (1..).zip(&self.endpoint)
+    }
+
+    fn anchor(&mut self, folder: &Path) {
+        let anchor = |path: &mut PathBuf| *path = folder.join(&*path);
+        anchor(&mut self.agent.state_dir);
+        anchor(&mut self.agent.socket);
+        self.policy
+            .iter_mut()
+            .for_each(|policy| anchor(&mut policy.dir));
+        self.endpoint
+            .iter_mut()
+            .filter_map(|endpoint| endpoint.tls_ca.as_mut())
+            .for_each(anchor);
+        self.workload
+            .iter_mut()
+            .for_each(|workload| anchor(&mut workload.token_file));
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        if self.policy.is_none() {
+            return Err(ConfigError::NoPolicy);
+        }
+        for (index, endpoint) in self.endpoint.iter().enumerate() {
+            let name = endpoint.name.clone();
+            if endpoint.ports.is_empty() {
+                return Err(ConfigError::NoPorts { name });
+            }
+            if self
+                .endpoint
+                .iter()
+                .skip(index + 1)
+                .any(|other| other.name == name)
+            {
+                return Err(ConfigError::SameName { name });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl EndpointSettings {
+    fn resolve(&self) -> HashMap<IpAddr, String> {
+        let mut names = HashMap::new();
+        for host in &self.hosts {
+            match (host.as_str(), 0).to_socket_addrs() {
+                Ok(addresses) => names
+                    .extend(addresses.map(|address| (address.ip().to_canonical(), host.clone()))),
+                Err(error) => {
+                    tracing::warn!(host, %error, "cannot resolve the name of an endpoint")
+                }
+            }
+        }
+        names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        let text = format!("{text}\n[policy]\ndir = \"rules\"\n");
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("weir.toml");
+        fs::write(&path, text).expect("written");
+        Config::load(&path)
+    }
+
+    #[test]
+    fn an_endpoint_is_read_whole() {
+        let config = load(
+            r#"
+            [[endpoint]]
+            name = "shop"
+            environment = "production"
+            ports = [5432]
+            cidrs = ["10.0.0.0/8"]
+            exclude = ["10.1.0.0/16"]
+            tls = "off"
+            "#,
+        )
+        .expect("valid");
+        let endpoints = config.endpoints().expect("valid");
+        let rules = config.rules(&endpoints);
+        assert_eq!(rules.len(), 1);
+        assert_eq!((rules[0].id, rules[0].ports.as_slice()), (1, &[5432][..]));
+        assert_eq!(endpoints[&1].environment, "production");
+    }
+
+    #[test]
+    fn a_misspelt_key_is_refused_with_its_place() {
+        let error = load("[capture]\non_agent_dwon = \"open\"\n").expect_err("refused");
+        let source = std::error::Error::source(&error)
+            .expect("a place")
+            .to_string();
+        assert!(
+            source.contains("on_agent_dwon") && source.contains("line 2"),
+            "{source}"
+        );
+    }
+
+    #[test]
+    fn endpoints_without_ports_or_with_one_name_are_refused() {
+        assert!(matches!(
+            load("[[endpoint]]\nname = \"a\"\n"),
+            Err(ConfigError::NoPorts { .. })
+        ));
+        let twice = "[[endpoint]]\nname = \"a\"\nports = [1]\n".repeat(2);
+        assert!(matches!(load(&twice), Err(ConfigError::SameName { .. })));
+    }
+
+    #[test]
+    fn a_name_that_does_not_resolve_governs_nothing() {
+        let config =
+            load("[[endpoint]]\nname = \"a\"\nports = [1]\nhosts = [\"nowhere.invalid\"]\n")
+                .expect("valid");
+        let endpoints = config.endpoints().expect("valid");
+        assert!(config.rules(&endpoints).is_empty());
+    }
+}

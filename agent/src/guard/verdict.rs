@@ -1,0 +1,98 @@
+//! What was decided about one text, and the words a client gets.
+
+use std::sync::Arc;
+
+use weir_policy::{Decision, Effect};
+use weir_sql::{Confidence, Facts};
+use weir_wire::postgres::Refusal;
+
+use crate::audit;
+
+/// What was decided about one text.
+#[derive(Debug)]
+pub struct Verdict {
+    /// The journal's entry for it.
+    pub statement: Arc<audit::Statement>,
+    /// What the client is told when it may not run.
+    pub refusal: Option<Refusal>,
+    /// Whether it may change how later texts are read.
+    pub changes_session: bool,
+    /// Whether its record must be on disk before it leaves.
+    pub strict: bool,
+    pub(super) epoch: u64,
+    pub(super) text: Box<[u8]>,
+}
+
+impl Verdict {
+    /// The text that was decided, to be decided again under another policy; empty when it was none.
+    #[must_use]
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+}
+
+pub(super) fn refusal(decision: &Decision, facts: &Facts) -> Option<Refusal> {
+    let Effect::Deny { reason } = &decision.effect else {
+        return None;
+    };
+    if facts.confidence == Confidence::Unparsed
+        && let Some(error) = facts
+            .parse_error
+            .as_deref()
+            .filter(|text| is_syntax_error(text))
+    {
+        // A typo is a typo: the developer sees the parser's own words.
+        return Some(Refusal {
+            sqlstate: "42601".into(),
+            message: error.to_owned(),
+            detail: Some(
+                "weir could not read the statement, so it was not sent to the server".into(),
+            ),
+            hint: None,
+        });
+    }
+    let unread = facts
+        .parse_error
+        .as_ref()
+        .map_or_else(String::new, |error| format!(" ({error})"));
+    Some(Refusal {
+        sqlstate: "42501".into(),
+        message: format!("weir: {reason}{unread}"),
+        detail: Some(rules(decision)),
+        hint: Some(HINT.into()),
+    })
+}
+
+/// What a client is told when its connection is refused.
+#[must_use]
+pub fn admission_refusal(decision: &Decision, identified: bool) -> Refusal {
+    let reason = match &decision.effect {
+        Effect::Deny { reason } => reason.as_str(),
+        Effect::Allow => "",
+    };
+    let hint = if identified {
+        HINT.to_owned()
+    } else {
+        "nobody vouches for this process: run \"weir login\", or ask for a workload entry"
+            .to_owned()
+    };
+    Refusal {
+        sqlstate: "28000".into(),
+        message: format!("weir: {reason}"),
+        detail: Some(rules(decision)),
+        hint: Some(hint),
+    }
+}
+
+fn rules(decision: &Decision) -> String {
+    let ids: Vec<&str> = decision.rules.iter().map(|rule| rule.0.as_str()).collect();
+    format!("rule {}", ids.join(", "))
+}
+
+fn is_syntax_error(text: &str) -> bool {
+    text.starts_with("syntax error")
+        || text.starts_with("unterminated")
+        || text.contains("at or near")
+}
+
+const HINT: &str = "\"weir policy explain\" shows which rule decided and why";

@@ -1,0 +1,187 @@
+//! From an accepted socket to the end of its session: origin, identity, startup, decision, relay.
+
+pub mod dial;
+pub mod endpoint;
+pub mod listener;
+mod opaque;
+mod postgres;
+
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::net::TcpStream;
+use weir_policy::{Identity, Process, Target};
+
+use crate::{
+    audit::{Journal, JournalError, NewSession, record::Event},
+    capture::{Marker, Origin, Origins},
+    guard::{Guard, Scope, Who},
+    identity::{Evidence, Identities, Resolved},
+    net::Leg,
+    sessions::{Registration, Sessions},
+    tls::Authority,
+};
+
+use dial::DialError;
+
+pub use endpoint::{Endpoint, Engine};
+
+/// What every connection needs; built once.
+pub struct Proxy {
+    /// What the kernel knows of accepted sockets.
+    pub origins: Origins,
+    /// Makes our own sockets known to the kernel.
+    pub marker: Marker,
+    /// Who is behind a process.
+    pub identities: Arc<Identities>,
+    /// Decides.
+    pub guard: Arc<Guard>,
+    /// Records.
+    pub journal: Arc<Journal>,
+    /// What is live.
+    pub sessions: Arc<Sessions>,
+    /// By the id that the kernel reports.
+    pub endpoints: HashMap<u32, Arc<Endpoint>>,
+    /// Signs leaves for clients.
+    pub authority: Arc<Authority>,
+    /// Our own listeners' port: never a server's.
+    pub port: u16,
+}
+
+impl Proxy {
+    /// Serves one accepted connection to its end.
+    pub(crate) async fn serve(self: Arc<Self>, client: TcpStream, place: listener::Place) {
+        let origin = match self.origins.of(std::os::fd::AsFd::as_fd(&client)) {
+            Ok(Some(origin)) => origin,
+            // Somebody dialled the listener, or the kernel could not tell: close, never guess.
+            Ok(None) => {
+                self.sessions.count_unattributed();
+                reset(client);
+                return;
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot learn where a connection was meant to go");
+                reset(client);
+                return;
+            }
+        };
+        let Some(endpoint) = self.endpoints.get(&origin.endpoint).cloned() else {
+            tracing::error!(
+                endpoint = origin.endpoint,
+                "the kernel names an endpoint that is not configured"
+            );
+            reset(client);
+            return;
+        };
+        if self.is_own_listener(origin.destination) {
+            self.refuse(&origin, None, "the destination is weir's own listener");
+            reset(client);
+            return;
+        }
+        let Ok(address) = client.peer_addr() else {
+            // It has gone already.
+            return;
+        };
+        let _ = client.set_nodelay(true);
+        let resolved = self.identities.resolve(&origin);
+        let candidate = Candidate {
+            proxy: self,
+            address,
+            origin,
+            endpoint,
+            resolved,
+        };
+        match candidate.endpoint.engine {
+            Engine::Postgres => postgres::serve(candidate, client, place).await,
+            Engine::Mysql => opaque::serve(candidate, client, place).await,
+        }
+    }
+
+    fn is_own_listener(&self, destination: SocketAddr) -> bool {
+        destination.port() == self.port && destination.ip().is_loopback()
+    }
+
+    /// Records a connection that never became a session.
+    fn refuse(&self, origin: &Origin, evidence: Option<&Evidence>, reason: &str) {
+        self.sessions.count_refused();
+        let event = Event::ConnectionRefused {
+            origin: Some(origin.clone()),
+            evidence: evidence.cloned(),
+            reason: reason.to_owned(),
+        };
+        if let Err(error) = self.journal.event(&event) {
+            tracing::error!(%error, reason, "cannot record a refused connection");
+        }
+    }
+}
+
+/// A connection on its way to a session.
+struct Candidate {
+    proxy: Arc<Proxy>,
+    /// The client's end.
+    address: SocketAddr,
+    origin: Origin,
+    endpoint: Arc<Endpoint>,
+    resolved: Resolved,
+}
+
+impl Candidate {
+    /// What is spoken to, as far as the endpoint says it.
+    fn target(&self) -> Target {
+        Target {
+            endpoint: self.endpoint.name.clone(),
+            environment: self.endpoint.environment.clone(),
+            engine: self.endpoint.engine.name().to_owned(),
+            ..Target::default()
+        }
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        let bound = self.resolved.identity.as_ref();
+        bound.map(|bound| bound.identity.clone())
+    }
+
+    fn scope(&self, target: Target) -> Arc<Scope> {
+        let evidence = &self.resolved.evidence;
+        self.proxy.guard.scope(Who {
+            identity: self.identity(),
+            process: Process {
+                exe: evidence.exe_path.clone(),
+                cgroup: evidence.cgroup_path.clone(),
+                uid: evidence.uid,
+            },
+            target,
+        })
+    }
+
+    async fn dial(&self) -> Result<Leg, DialError> {
+        dial::dial(&self.proxy.marker, &self.endpoint, self.origin.destination).await
+    }
+
+    /// Records the session and registers it.
+    fn record(
+        &self,
+        target: Target,
+        application_name: Option<String>,
+    ) -> Result<Registration, JournalError> {
+        let session = self.proxy.journal.session(NewSession {
+            origin: self.origin.clone(),
+            evidence: (*self.resolved.evidence).clone(),
+            identity: self.identity(),
+            target,
+            application_name,
+        })?;
+        let bound = self.resolved.identity.clone();
+        Ok(self.proxy.sessions.register(session, bound, self.address))
+    }
+
+    fn refuse(&self, reason: &str) {
+        self.proxy
+            .refuse(&self.origin, Some(&self.resolved.evidence), reason);
+    }
+}
+
+/// Closes with RST: the peer sees at once that nothing is there.
+fn reset(stream: TcpStream) {
+    let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+    drop(stream);
+}

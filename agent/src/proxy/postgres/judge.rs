@@ -1,0 +1,330 @@
+//! One session's judge: asks the guard, writes the journal.
+
+use std::{sync::Arc, time::Instant};
+
+use weir_sql::{Kind, SessionModes};
+use weir_wire::postgres::{Ending, Finished, Judge, Refusal, Ruling, Via, judge::Unreadable};
+
+use crate::{
+    audit::{Journal, record},
+    clock,
+    guard::{Guard, Scope, Verdict},
+    identity::{Bound, State},
+    sessions::Registration,
+};
+
+/// Decides and records for one session.
+#[derive(Debug)]
+pub(crate) struct SessionJudge {
+    guard: Arc<Guard>,
+    journal: Arc<Journal>,
+    scope: Arc<Scope>,
+    bound: Option<Arc<Bound>>,
+    live: Registration,
+    modes: SessionModes,
+    /// A statement in flight may have changed the modes.
+    modes_uncertain: bool,
+    /// A walsender's commands are not SQL.
+    replication: bool,
+    strict_seq: u64,
+}
+
+/// What a judge is made of.
+pub(crate) struct Parts {
+    pub(crate) guard: Arc<Guard>,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) scope: Arc<Scope>,
+    pub(crate) bound: Option<Arc<Bound>>,
+    pub(crate) live: Registration,
+    /// Whether the startup packet sets how strings are read.
+    pub(crate) modes_uncertain: bool,
+    pub(crate) replication: bool,
+}
+
+/// A recorded request.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    seq: u64,
+    since: Instant,
+}
+
+impl SessionJudge {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self {
+            guard: parts.guard,
+            journal: parts.journal,
+            scope: parts.scope,
+            bound: parts.bound,
+            live: parts.live,
+            modes: SessionModes::default(),
+            modes_uncertain: parts.modes_uncertain,
+            replication: parts.replication,
+            strict_seq: 0,
+        }
+    }
+
+    /// Where this session is recorded.
+    pub(crate) fn journal(&self) -> &Arc<Journal> {
+        &self.journal
+    }
+
+    /// The session's place in the list.
+    pub(crate) fn live(&self) -> &Registration {
+        &self.live
+    }
+
+    /// The record that must be on disk before what was permitted may leave; zero when none.
+    pub(crate) fn take_strict_seq(&mut self) -> u64 {
+        std::mem::take(&mut self.strict_seq)
+    }
+
+    /// Records the session's end.
+    pub(crate) fn close(&self, reason: &str, client_bytes: u64, server_bytes: u64) {
+        let requests = self.live.requests();
+        let closed = self.journal.session_closed(
+            &self.live.session,
+            reason,
+            requests,
+            client_bytes,
+            server_bytes,
+        );
+        if let Err(error) = closed {
+            tracing::error!(%error, session = self.live.session.id, "cannot record a session's end");
+        }
+    }
+
+    fn rule(&self, verdict: Arc<Verdict>) -> Ruling<Arc<Verdict>> {
+        match &verdict.refusal {
+            None => Ruling::Permit(verdict),
+            Some(refusal) => {
+                let refusal = Box::new(refusal.clone());
+                Ruling::Refuse(verdict, refusal)
+            }
+        }
+    }
+
+    fn decide(&self, text: &[u8]) -> Arc<Verdict> {
+        let verdict = self.guard.decide(&self.scope, self.modes, text);
+        if !self.modes_uncertain || verdict.refusal.is_some() || !text.contains(&b'\\') {
+            return verdict;
+        }
+        // How the server will read a backslash is not known yet: both readings must be permitted.
+        let other = SessionModes {
+            backslash_in_strings: !self.modes.backslash_in_strings,
+            ..self.modes
+        };
+        let second = self.guard.decide(&self.scope, other, text);
+        if second.refusal.is_some() {
+            second
+        } else {
+            verdict
+        }
+    }
+
+    /// Refuses when the identity no longer holds.
+    fn check_binding(&self) -> Result<(), Box<Refusal>> {
+        let state = self
+            .bound
+            .as_ref()
+            .map_or(State::Live, |bound| bound.state(clock::now()));
+        let message = match state {
+            State::Live => return Ok(()),
+            State::Expired => "weir: the log-in behind this connection has expired",
+            State::Revoked => "weir: the log-in behind this connection was ended",
+        };
+        Err(Box::new(Refusal {
+            sqlstate: "28000".into(),
+            message: message.into(),
+            detail: None,
+            hint: Some("run \"weir login\" and connect again".into()),
+        }))
+    }
+
+    fn record(
+        &mut self,
+        verdict: &Verdict,
+        via: Via,
+        parameters: u64,
+        bytes: usize,
+    ) -> Result<u64, Box<Refusal>> {
+        self.live.count_request();
+        let via = match via {
+            _ if self.replication => record::Via::Replication,
+            Via::Simple => record::Via::Simple,
+            Via::Parse => record::Via::Parse,
+            Via::Execute => record::Via::Execute,
+            Via::FunctionCall => record::Via::FunctionCall,
+        };
+        self.journal
+            .requested(&self.live.session, &verdict.statement, via, parameters, bytes as u64)
+            .map_err(|error| {
+                tracing::error!(%error, session = self.live.session.id, "cannot record a request: it is refused");
+                Box::new(Refusal {
+                    sqlstate: "53100".into(),
+                    message: format!("weir: the statement cannot be recorded, so it may not run: {error}"),
+                    detail: None,
+                    hint: Some("ask the operator of this host: \"weir status\" shows the journal".into()),
+                })
+            })
+    }
+
+    fn record_refused(&mut self, verdict: &Verdict, via: Via, bytes: usize) -> Option<u64> {
+        self.live.count_denied();
+        let seq = self.record(verdict, via, 0, bytes).ok()?;
+        self.outcome(seq, record::Ending::Denied, 0, 0, 0, *b"42501");
+        Some(seq)
+    }
+
+    fn outcome(
+        &self,
+        request: u64,
+        ending: record::Ending,
+        rows: u64,
+        bytes: u64,
+        duration_ns: u64,
+        sqlstate: [u8; 5],
+    ) {
+        let outcome = record::Outcome {
+            request,
+            ending,
+            rows,
+            bytes,
+            duration_ns,
+            sqlstate,
+        };
+        if let Err(error) = self.journal.outcome(&outcome) {
+            tracing::error!(%error, session = self.live.session.id, "cannot record an outcome");
+        }
+    }
+}
+
+impl Judge for SessionJudge {
+    type Statement = Arc<Verdict>;
+    type Ticket = Ticket;
+
+    fn statement(&mut self, text: &[u8], _: Via) -> Ruling<Arc<Verdict>> {
+        let verdict = if self.replication {
+            self.guard
+                .decide_opaque(&self.scope, Kind::Replication, "replication command".into())
+        } else {
+            self.decide(text)
+        };
+        self.rule(verdict)
+    }
+
+    fn unreadable(&mut self, why: Unreadable, bytes: usize, _: Via) -> Ruling<Arc<Verdict>> {
+        let description = match why {
+            Unreadable::TooLong => format!("statement of {bytes} bytes is too long to be analysed"),
+            Unreadable::NotOneString => "message is not exactly one text".to_owned(),
+        };
+        let verdict = self
+            .guard
+            .decide_opaque(&self.scope, Kind::Unknown, description);
+        self.rule(verdict)
+    }
+
+    fn function(&mut self, oid: u32) -> Ruling<Arc<Verdict>> {
+        let description = format!("fast-path call of function {oid}");
+        let verdict = self
+            .guard
+            .decide_opaque(&self.scope, Kind::FunctionCall, description);
+        self.rule(verdict)
+    }
+
+    fn made_by_sql(&mut self) -> Arc<Verdict> {
+        self.guard.made_by_sql(&self.scope)
+    }
+
+    fn request(
+        &mut self,
+        verdict: &Arc<Verdict>,
+        via: Via,
+        parameters: u64,
+        bytes: usize,
+    ) -> Result<Ticket, Box<Refusal>> {
+        let mut verdict = Arc::clone(verdict);
+        if let Err(refusal) = self.check_binding() {
+            self.record_refused(&verdict, via, bytes);
+            return Err(refusal);
+        }
+        if !self.guard.is_current(&verdict) && !verdict.text().is_empty() {
+            // Prepared under another policy.
+            verdict = self.decide(verdict.text());
+        }
+        if let Some(refusal) = &verdict.refusal {
+            let mut refusal = Box::new(refusal.clone());
+            self.refused(&verdict, &mut refusal, via, bytes);
+            return Err(refusal);
+        }
+        let seq = self.record(&verdict, via, parameters, bytes)?;
+        if verdict.strict {
+            self.strict_seq = seq;
+        }
+        self.modes_uncertain |= verdict.changes_session;
+        Ok(Ticket {
+            seq,
+            since: Instant::now(),
+        })
+    }
+
+    fn refused(&mut self, verdict: &Arc<Verdict>, refusal: &mut Refusal, via: Via, bytes: usize) {
+        if let Some(seq) = self.record_refused(verdict, via, bytes) {
+            let detail = refusal.detail.take().unwrap_or_default();
+            refusal.detail = Some(format!("{detail}; request {seq}"));
+        }
+    }
+
+    fn finished(&mut self, ticket: Ticket, finished: Finished) {
+        let (ending, sqlstate) = match finished.ending {
+            Ending::Completed => (record::Ending::Completed, *b"00000"),
+            Ending::Failed(state) => (record::Ending::Failed, state),
+            Ending::Denied => (record::Ending::Denied, *b"42501"),
+            Ending::Suspended => (record::Ending::Suspended, *b"00000"),
+            Ending::Skipped => (record::Ending::Skipped, *b"00000"),
+            Ending::Disconnected => (record::Ending::Disconnected, *b"00000"),
+        };
+        let duration = u64::try_from(ticket.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.outcome(
+            ticket.seq,
+            ending,
+            finished.rows,
+            finished.bytes,
+            duration,
+            sqlstate,
+        );
+    }
+
+    fn hash(&mut self, parameters: &[u8]) -> u64 {
+        self.guard.hash_values(parameters)
+    }
+
+    fn parameter(&mut self, name: &[u8], value: &[u8]) {
+        match name {
+            b"standard_conforming_strings" => self.modes.backslash_in_strings = value == b"off",
+            b"client_encoding" => self.modes.foreign_encoding = !is_safe_encoding(value),
+            _ => {}
+        }
+    }
+
+    fn settled(&mut self) {
+        self.modes_uncertain = false;
+    }
+}
+
+/// Encodings in which no byte of a longer character can be taken for an ASCII character: UTF-8 and those of one byte.
+/// Their texts still have to be valid UTF-8 to be analysed.
+fn is_safe_encoding(name: &[u8]) -> bool {
+    const UNSAFE: [&[u8]; 8] = [
+        b"SJIS",
+        b"BIG5",
+        b"GBK",
+        b"UHC",
+        b"GB18030",
+        b"JOHAB",
+        b"SHIFT_JIS_2004",
+        b"MULE_INTERNAL",
+    ];
+    !UNSAFE
+        .iter()
+        .any(|encoding| name.eq_ignore_ascii_case(encoding))
+}

@@ -1,0 +1,313 @@
+//! The session's loop: one task owns both sockets; bytes are read into the worker's scratch buffer, judged, and written at once.
+//!
+//! An idle session holds no buffer. Both directions are drained whenever they can be: drivers rely on it.
+
+use std::{
+    cell::RefCell,
+    future::Future,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use weir_wire::postgres::{Conversation, ConversationError, Outbox, Refusal, backend};
+
+use super::judge::SessionJudge;
+use crate::{audit::JournalError, net::Leg};
+
+/// A session under way; resolves when it is over and recorded.
+pub(super) struct Relay {
+    client: Leg,
+    server: Leg,
+    conversation: Conversation<SessionJudge>,
+    judge: SessionJudge,
+    up: Half,
+    down: Half,
+    /// What must be on disk before `up` may go on.
+    gate: Option<Gate>,
+    watched: bool,
+    /// Set once nothing more is read: what is still to be written, then the end.
+    ending: Option<&'static str>,
+}
+
+type Gate = Pin<Box<dyn Future<Output = Result<(), JournalError>> + Send>>;
+
+/// One direction: what could not be written yet, and how far it has come.
+#[derive(Debug, Default)]
+struct Half {
+    rest: Vec<u8>,
+    written: usize,
+    unflushed: bool,
+    ended: bool,
+    shut: bool,
+    bytes: u64,
+}
+
+/// What every session of a worker uses, one after the other.
+struct Scratch {
+    input: Box<[u8]>,
+    out: Outbox,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
+        input: vec![0; SCRATCH_BYTES].into_boxed_slice(),
+        out: Outbox::default(),
+    });
+}
+
+impl Relay {
+    pub(super) fn new(
+        client: Leg,
+        server: Leg,
+        conversation: Conversation<SessionJudge>,
+        judge: SessionJudge,
+    ) -> Self {
+        Self {
+            client,
+            server,
+            conversation,
+            judge,
+            up: Half::default(),
+            down: Half::default(),
+            gate: None,
+            watched: false,
+            ending: None,
+        }
+    }
+
+    /// From the server to the client.
+    fn poll_down(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.down.poll_write_out(cx, &mut self.client))?;
+            if self.down.ended {
+                return self.down.poll_shut(cx, &mut self.client);
+            }
+            if self.ending.is_some() {
+                return Poll::Ready(Ok(()));
+            }
+            let failure = ready!(SCRATCH.with_borrow_mut(|scratch| {
+                let read = ready!(poll_read(cx, &mut self.server, &mut scratch.input))?;
+                let Some(input) = read else {
+                    self.down.ended = true;
+                    return Poll::Ready(Ok(None));
+                };
+                self.down.bytes += input.len() as u64;
+                scratch.out.begin();
+                let judged = self
+                    .conversation
+                    .server(input, &mut self.judge, &mut scratch.out);
+                self.down
+                    .write_or_keep(cx, &mut self.client, scratch.out.finish(input))?;
+                if judged.is_ok() {
+                    let early = self
+                        .conversation
+                        .release_early(&mut self.judge, &mut scratch.out);
+                    match early {
+                        Ok(Some(bytes)) => self.up.rest.extend_from_slice(&bytes),
+                        Ok(None) => {}
+                        Err(error) => return Poll::Ready(Ok(Some(error))),
+                    }
+                }
+                Poll::Ready(io::Result::Ok(judged.err()))
+            }))?;
+            if let Some(error) = failure {
+                self.break_off(&error);
+            }
+        }
+    }
+
+    /// From the client to the server.
+    fn poll_up(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.poll_gate(cx))?;
+            ready!(self.up.poll_write_out(cx, &mut self.server))?;
+            if self.up.ended {
+                return self.up.poll_shut(cx, &mut self.server);
+            }
+            if self.ending.is_some() {
+                return Poll::Ready(Ok(()));
+            }
+            if self.conversation.in_flight() > MAX_IN_FLIGHT {
+                // The server's answers bring the task back here.
+                return Poll::Pending;
+            }
+            let failure = ready!(SCRATCH.with_borrow_mut(|scratch| {
+                let read = ready!(poll_read(cx, &mut self.client, &mut scratch.input))?;
+                let Some(input) = read else {
+                    self.up.ended = true;
+                    return Poll::Ready(Ok(None));
+                };
+                self.up.bytes += input.len() as u64;
+                scratch.out.begin();
+                let judged = self
+                    .conversation
+                    .client(input, &mut self.judge, &mut scratch.out);
+                let bytes = scratch.out.finish(input);
+                match self.judge.take_strict_seq() {
+                    0 => self.up.write_or_keep(cx, &mut self.server, bytes)?,
+                    seq => {
+                        let journal = Arc::clone(self.judge.journal());
+                        self.gate = Some(Box::pin(async move { journal.durable(seq).await }));
+                        self.up.rest.extend_from_slice(bytes);
+                    }
+                }
+                Poll::Ready(io::Result::Ok(judged.err()))
+            }))?;
+            if let Some(error) = failure {
+                self.break_off(&error);
+            }
+        }
+    }
+
+    fn poll_gate(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(gate) = &mut self.gate {
+            let durable = ready!(gate.as_mut().poll(cx));
+            self.gate = None;
+            if let Err(error) = durable {
+                tracing::error!(%error, "a record cannot be brought to disk: its session ends");
+                return Poll::Ready(Err(io::Error::other(error)));
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The conversation cannot go on: the client is told where a message may stand, and both sides close.
+    fn break_off(&mut self, error: &ConversationError) {
+        tracing::warn!(%error, "a session is broken off");
+        self.say_farewell("protocol violation", &error.refusal());
+    }
+
+    fn say_farewell(&mut self, reason: &'static str, refusal: &Refusal) {
+        if self.conversation.may_insert() {
+            let frame = backend::error_response("FATAL", refusal);
+            self.down.rest.extend_from_slice(&frame);
+        }
+        self.ending = Some(reason);
+        self.down.ended = true;
+    }
+
+    /// Somebody ended the session from outside: at once, and without a `COMMIT` that may be on its way.
+    fn check_ended(&mut self, cx: &mut Context<'_>) -> bool {
+        if !std::mem::replace(&mut self.watched, true) {
+            self.judge.live().on_end(cx.waker());
+        }
+        if self.ending.is_none() && self.judge.live().is_ended() {
+            let refusal = Refusal {
+                sqlstate: "57P01".into(),
+                message: "weir: this session was ended".into(),
+                detail: None,
+                hint: Some("run \"weir login\" and connect again".into()),
+            };
+            self.say_farewell("ended", &refusal);
+        }
+        self.ending.is_some()
+    }
+
+    fn finish(&mut self, reason: &str) {
+        self.conversation.disconnected(&mut self.judge);
+        self.judge.close(reason, self.up.bytes, self.down.bytes);
+    }
+}
+
+impl Future for Relay {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let relay = self.get_mut();
+        let ending = relay.check_ended(cx);
+        let down = relay.poll_down(cx);
+        let up = if ending || relay.ending.is_some() {
+            Poll::Pending
+        } else {
+            relay.poll_up(cx)
+        };
+        // A message that broke the conversation off has just left its farewell.
+        let down = if relay.ending.is_some() && down.is_pending() {
+            relay.poll_down(cx)
+        } else {
+            down
+        };
+        let reason = match (down, up) {
+            (Poll::Ready(Ok(())), _) => relay.ending.unwrap_or("closed"),
+            (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => "connection lost",
+            // The client has finished; the server may still have something to say.
+            (Poll::Pending, _) => return Poll::Pending,
+        };
+        relay.finish(reason);
+        Poll::Ready(())
+    }
+}
+
+impl Half {
+    /// Writes what can be written now and keeps the rest.
+    fn write_or_keep(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut Leg,
+        mut bytes: &[u8],
+    ) -> io::Result<()> {
+        if self.rest.is_empty() {
+            while !bytes.is_empty() {
+                match Pin::new(&mut *to).poll_write(cx, bytes) {
+                    Poll::Ready(written) => bytes = bytes.get(written?..).unwrap_or_default(),
+                    Poll::Pending => break,
+                }
+            }
+            self.unflushed = to.buffers();
+        }
+        self.rest.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn poll_write_out(&mut self, cx: &mut Context<'_>, to: &mut Leg) -> Poll<io::Result<()>> {
+        while let Some(bytes) = self
+            .rest
+            .get(self.written..)
+            .filter(|rest| !rest.is_empty())
+        {
+            self.written += ready!(Pin::new(&mut *to).poll_write(cx, bytes))?;
+            self.unflushed = to.buffers();
+        }
+        if self.written > 0 {
+            self.rest = Vec::new();
+            self.written = 0;
+        }
+        if self.unflushed {
+            ready!(Pin::new(to).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shut(&mut self, cx: &mut Context<'_>, to: &mut Leg) -> Poll<io::Result<()>> {
+        if !self.shut {
+            // The other side may be gone already; there is nothing left to tell it.
+            let _ = ready!(Pin::new(to).poll_shutdown(cx));
+            self.shut = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Reads once; `None` at the end of the stream.
+fn poll_read<'b>(
+    cx: &mut Context<'_>,
+    from: &mut Leg,
+    buffer: &'b mut [u8],
+) -> Poll<io::Result<Option<&'b [u8]>>> {
+    let mut read = ReadBuf::new(buffer);
+    ready!(Pin::new(from).poll_read(cx, &mut read))?;
+    let length = read.filled().len();
+    if length == 0 {
+        return Poll::Ready(Ok(None));
+    }
+    Poll::Ready(Ok(buffer.get(..length)))
+}
+
+/// Large enough that bulk results cost few calls; shared by all sessions of a worker.
+const SCRATCH_BYTES: usize = 64 * 1024;
+/// Answers that a server may owe before the client is read on: far more than fit into a server's send buffer unsent.
+const MAX_IN_FLIGHT: usize = 16_384;

@@ -1,0 +1,278 @@
+//! Live sessions: who, where to, since when, how to end one; and counts over all of them.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::Waker,
+};
+
+use serde::Serialize;
+
+use crate::{audit, identity::Bound};
+
+/// All live sessions.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    live: Mutex<HashMap<u64, Arc<Live>>>,
+    counts: Counts,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    opened: AtomicU64,
+    refused: AtomicU64,
+    unattributed: AtomicU64,
+    requests: AtomicU64,
+    denied: AtomicU64,
+}
+
+/// One live session.
+#[derive(Debug)]
+pub struct Live {
+    /// What was recorded of it.
+    pub session: Arc<audit::Session>,
+    /// The binding it rests on.
+    pub bound: Option<Arc<Bound>>,
+    /// The client's end of its connection.
+    pub client: SocketAddr,
+    requests: AtomicU64,
+    denied: AtomicU64,
+    ended: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+/// One live session, for people and scripts to read.
+#[derive(Debug, Serialize)]
+pub struct Summary {
+    /// The record's id.
+    pub session: u64,
+    /// Who, and through whom.
+    pub identity: String,
+    /// The process.
+    pub process: String,
+    /// The process id.
+    pub pid: u32,
+    /// Where to.
+    pub destination: String,
+    /// Which database, as which user.
+    pub database: String,
+    /// Requests so far.
+    pub requests: u64,
+    /// Refused ones among them.
+    pub denied: u64,
+}
+
+/// Counts since the agent's start.
+#[derive(Debug, Serialize)]
+pub struct Totals {
+    /// Sessions that are open now.
+    pub live: usize,
+    /// Sessions that were opened.
+    pub opened: u64,
+    /// Connections that were refused before a session began.
+    pub refused: u64,
+    /// Connections to the listener that no governed `connect` stands behind.
+    pub unattributed: u64,
+    /// Requests of all sessions.
+    pub requests: u64,
+    /// Refused ones among them.
+    pub denied: u64,
+}
+
+impl Sessions {
+    /// Registers a session; dropping the registration takes it off again.
+    pub fn register(
+        self: &Arc<Self>,
+        session: Arc<audit::Session>,
+        bound: Option<Arc<Bound>>,
+        client: SocketAddr,
+    ) -> Registration {
+        let live = Arc::new(Live {
+            session,
+            bound,
+            client,
+            requests: AtomicU64::new(0),
+            denied: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+            waker: Mutex::default(),
+        });
+        self.counts.opened.fetch_add(1, Ordering::Relaxed);
+        self.lock().insert(live.session.id, Arc::clone(&live));
+        Registration {
+            sessions: Arc::clone(self),
+            live,
+        }
+    }
+
+    /// A connection was refused before a session began.
+    pub fn count_refused(&self) {
+        self.counts.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Somebody dialled the listener.
+    pub fn count_unattributed(&self) {
+        self.counts.unattributed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Ends the sessions that a test holds for; returns how many.
+    pub fn end_where(&self, ends: impl Fn(&Live) -> bool) -> usize {
+        let ending: Vec<Arc<Live>> = self
+            .lock()
+            .values()
+            .filter(|live| ends(live))
+            .cloned()
+            .collect();
+        for live in &ending {
+            live.end();
+        }
+        ending.len()
+    }
+
+    /// The session whose client has this address.
+    #[must_use]
+    pub fn of_client(&self, client: SocketAddr) -> Option<Arc<Live>> {
+        self.lock()
+            .values()
+            .find(|live| live.client == client)
+            .cloned()
+    }
+
+    /// What is open now, by id.
+    #[must_use]
+    pub fn list(&self) -> Vec<Summary> {
+        let mut list: Vec<Summary> = self.lock().values().map(|live| live.summary()).collect();
+        list.sort_by_key(|summary| summary.session);
+        list
+    }
+
+    /// Counts since the start.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let live = self.lock();
+        let open = |of: fn(&Live) -> &AtomicU64| -> u64 {
+            live.values()
+                .map(|live| of(live).load(Ordering::Relaxed))
+                .sum()
+        };
+        let counts = &self.counts;
+        Totals {
+            live: live.len(),
+            opened: counts.opened.load(Ordering::Relaxed),
+            refused: counts.refused.load(Ordering::Relaxed),
+            unattributed: counts.unattributed.load(Ordering::Relaxed),
+            requests: counts.requests.load(Ordering::Relaxed) + open(|live| &live.requests),
+            denied: counts.denied.load(Ordering::Relaxed) + open(|live| &live.denied),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Live>>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Live {
+    /// Asks the session to end at once.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        let waker = self
+            .waker
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Whether the session is to end.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// The task to wake when the session is to end.
+    pub fn on_end(&self, waker: &Waker) {
+        *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker.clone());
+    }
+
+    /// Counts a request.
+    pub fn count_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a request that was refused.
+    pub fn count_denied(&self) {
+        self.denied.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests so far.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    fn summary(&self) -> Summary {
+        let opened = &self.session.opened;
+        Summary {
+            session: self.session.id,
+            identity: opened.identity.as_ref().map_or_else(
+                || "unidentified".to_owned(),
+                |identity| {
+                    identity
+                        .actors
+                        .iter()
+                        .fold(identity.principal.display.clone(), |who, actor| {
+                            format!("{who} through {}", actor.subject)
+                        })
+                },
+            ),
+            process: opened.evidence.exe_path.clone(),
+            pid: opened.origin.tgid,
+            destination: opened.origin.destination.to_string(),
+            database: format!(
+                "{} as {}",
+                opened.target.database, opened.target.database_user
+            ),
+            requests: self.requests(),
+            denied: self.denied.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// A session's place in the list.
+#[derive(Debug)]
+pub struct Registration {
+    sessions: Arc<Sessions>,
+    live: Arc<Live>,
+}
+
+impl std::ops::Deref for Registration {
+    type Target = Live;
+
+    fn deref(&self) -> &Live {
+        &self.live
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let counts = &self.sessions.counts;
+        let mut live = self.sessions.lock();
+        counts.requests.fetch_add(
+            self.live.requests.load(Ordering::Relaxed),
+            Ordering::Relaxed,
+        );
+        counts
+            .denied
+            .fetch_add(self.live.denied.load(Ordering::Relaxed), Ordering::Relaxed);
+        live.remove(&self.live.session.id);
+        // A burst of connections must not keep its memory for good.
+        if live.capacity() > 1_024 && live.len() < live.capacity() / 8 {
+            live.shrink_to_fit();
+        }
+    }
+}

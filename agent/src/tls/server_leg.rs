@@ -1,0 +1,233 @@
+//! TLS to the database server: what is verified is the operator's choice, and nothing falls back to less.
+
+use std::{fs, io, path::PathBuf, sync::Arc};
+
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, ServerName, UnixTime},
+};
+use serde::Deserialize;
+
+/// What of the server's certificate is verified; the words are libpq's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verification {
+    /// Chain and name.
+    VerifyFull,
+    /// The chain.
+    VerifyCa,
+    /// Nothing: the leg is only encrypted.
+    Require,
+    /// The leg is plain.
+    #[default]
+    Off,
+}
+
+/// Why the server leg's TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerTlsError {
+    /// Verifying needs to know whom to trust.
+    #[error("tls = \"{mode}\" needs tls_ca, the file with the server's CA")]
+    NoAuthority {
+        /// As configured.
+        mode: &'static str,
+    },
+    /// The file cannot be read.
+    #[error("cannot read certificates from {}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The library refuses.
+    #[error("cannot set up TLS to the server")]
+    Setup(#[source] Error),
+    /// The trust roots are unusable.
+    #[error("cannot use the certificates in {}", path.display())]
+    Roots {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rustls::client::VerifierBuilderError,
+    },
+}
+
+/// How to speak TLS to one endpoint's servers.
+#[derive(Debug, Clone)]
+pub struct ServerTls {
+    /// For the TLS library.
+    pub config: Arc<ClientConfig>,
+}
+
+impl ServerTls {
+    /// Prepares a mode; `None` when the leg is plain.
+    ///
+    /// # Errors
+    ///
+    /// A mode that verifies without a CA file, or one that cannot be used.
+    pub fn prepare(
+        mode: Verification,
+        authority: Option<&PathBuf>,
+    ) -> Result<Option<Self>, ServerTlsError> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier: Arc<dyn ServerCertVerifier> = match (mode, authority) {
+            (Verification::Off, _) => return Ok(None),
+            (Verification::Require, _) => Arc::new(Unverified(Arc::clone(&provider))),
+            (Verification::VerifyFull, Some(path)) => chain(path, &provider)?,
+            (Verification::VerifyCa, Some(path)) => Arc::new(AnyName(chain(path, &provider)?)),
+            (Verification::VerifyFull, None) => {
+                return Err(ServerTlsError::NoAuthority {
+                    mode: "verify-full",
+                });
+            }
+            (Verification::VerifyCa, None) => {
+                return Err(ServerTlsError::NoAuthority { mode: "verify-ca" });
+            }
+        };
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(ServerTlsError::Setup)?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![super::authority::ALPN.to_vec()];
+        Ok(Some(Self {
+            config: Arc::new(config),
+        }))
+    }
+}
+
+fn chain(
+    path: &PathBuf,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<WebPkiServerVerifier>, ServerTlsError> {
+    let file = |source| ServerTlsError::File {
+        path: path.clone(),
+        source,
+    };
+    let pem = fs::read(path).map_err(file)?;
+    let mut roots = RootCertStore::empty();
+    for certificate in rustls_pemfile::certs(&mut pem.as_slice()) {
+        roots
+            .add(certificate.map_err(file)?)
+            .map_err(ServerTlsError::Setup)?;
+    }
+    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+        .build()
+        .map_err(|source| ServerTlsError::Roots {
+            path: path.clone(),
+            source,
+        })
+}
+
+/// `verify-ca`: the chain must hold, the name may be another.
+#[derive(Debug)]
+struct AnyName(Arc<WebPkiServerVerifier>);
+
+impl ServerCertVerifier for AnyName {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let verified =
+            self.0
+                .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        match verified {
+            // The name is checked last: everything else held.
+            Err(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            other => other,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0
+            .verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0
+            .verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
+
+/// `require`: whoever answers is accepted; only the handshake's own signature is checked.
+#[derive(Debug)]
+struct Unverified(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verifying_without_a_ca_is_refused() {
+        let error = ServerTls::prepare(Verification::VerifyFull, None).expect_err("refused");
+        assert!(error.to_string().contains("needs tls_ca"));
+        assert!(ServerTls::prepare(Verification::Require, None).is_ok_and(|tls| tls.is_some()));
+        assert!(ServerTls::prepare(Verification::Off, None).is_ok_and(|tls| tls.is_none()));
+    }
+}
