@@ -68,7 +68,7 @@ fn lint() -> Result<Suite> {
             Job::new("cargo deny", deny, Count::Once),
             check(
                 "cargo clippy",
-                "clippy --release --locked --workspace --all-targets -- -D warnings",
+                "clippy --release --locked --workspace --all-targets --features tests/kernel -- -D warnings",
             ),
             Job::new("cargo doc", docs, Count::Once),
         ],
@@ -79,7 +79,7 @@ fn unit() -> Suite {
     let mut command = cargo_test();
     command.args(["--workspace", "--exclude", "tests"]);
     let mut harness = cargo_test();
-    harness.args(["--package", "tests", "--lib"]);
+    harness.args(["--package", "tests", "--features", "kernel", "--lib"]);
     Suite {
         name: "unit".into(),
         about: "the tests inside the crates, and the harness's own".into(),
@@ -121,7 +121,8 @@ fn policy() -> Result<Suite> {
 fn end_to_end(name: &str) -> Suite {
     let mut command = cargo_test();
     // Of the whole workspace, so that nothing is built again with other features.
-    command.args(["--workspace", "--test", name, "--", "--test-threads=1"]);
+    command.args(["--workspace", "--features", "tests/kernel", "--test", name]);
+    command.args(["--", "--test-threads=1"]);
     Suite {
         name: name.to_owned(),
         about: format!("tests/tests/{name}.rs"),
