@@ -116,6 +116,7 @@ pub(crate) fn facts(kind: Kind, relations: &[(&str, Use)]) -> Facts {
         fingerprint: 9,
         normalised: format!("{kind:?} {relations:?}"),
         claimed: Vec::new(),
+        literal_free: true,
     }
 }
 

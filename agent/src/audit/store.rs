@@ -115,8 +115,9 @@ pub fn clear(store: &mut Connection) -> Result<(), StoreError> {
     let transaction = store
         .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
         .map_err(StoreError::sqlite("clear"))?;
+    // Last made first: what refers goes before what it refers to.
     let objects: Vec<(String, String)> = transaction
-        .prepare("SELECT type, name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'")
+        .prepare("SELECT type, name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%' ORDER BY rowid DESC")
         .and_then(|mut query| query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
         .map_err(StoreError::sqlite("clear"))?;
     for (kind, name) in objects {

@@ -9,12 +9,12 @@ use std::{
 use agent_ebpf::{Conduct, FlowKey, Heartbeat, LET_PASS, Listener, REFUSE, Reported};
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, RingBuf, SkStorage},
+    maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, SkStorage},
 };
 
 use super::{
-    CaptureError, Counters, EndpointRule, EventSource, Existing, Finding, ListenerPorts, Marker,
-    Older, OnAgentDown, OnStop, Origins, OtherNamespaces, Settings,
+    CaptureError, EndpointRule, Existing, ListenerPorts, Marker, Older, OnAgentDown, OnStop,
+    Origins, OtherNamespaces, Settings, Unattended,
     cgroups::Cgroup,
     listeners,
     pins::PinFolder,
@@ -28,8 +28,8 @@ use crate::clock;
 /// Dropping it leaves programs and maps in the kernel, as a crash would: the heartbeat goes stale
 /// and the settings' `on_agent_down` holds until the next agent takes over.
 pub struct Capture {
-    folder: PinFolder,
-    links: Vec<Link>,
+    pub(super) folder: PinFolder,
+    pub(super) links: Vec<Link>,
     on_stop: OnStop,
     pub(super) cgroup: Cgroup,
     pub(super) existing: Existing,
@@ -38,10 +38,10 @@ pub struct Capture {
     pub(super) netns_cookie: u64,
     pub(super) rules: Mutex<Table>,
     pub(super) older: Mutex<HashMap<MapData, u64, u64>>,
-    flows: Mutex<HashMap<MapData, FlowKey, agent_ebpf::Origin>>,
+    pub(super) flows: Mutex<HashMap<MapData, FlowKey, agent_ebpf::Origin>>,
     heartbeat: Mutex<Array<MapData, Heartbeat>>,
-    reported: Mutex<Array<MapData, Reported>>,
-    stats: PerCpuArray<MapData, u64>,
+    pub(super) reported: Mutex<Array<MapData, Reported>>,
+    pub(super) stats: PerCpuArray<MapData, u64>,
     origins: Origins,
     marker: Marker,
     /// Maps whose values say that a socket may speak to governed endpoints itself.
@@ -72,15 +72,6 @@ pub struct Takeover {
     pub denied: u64,
     /// Connections that go around the agent, and what became of them.
     pub older: Vec<Older>,
-}
-
-/// Connections that came while no agent was beating.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Unattended {
-    /// Let through.
-    pub passed: u64,
-    /// Refused.
-    pub denied: u64,
 }
 
 /// Origins on their way for longer than this belong to connections that no listener will accept.
@@ -291,108 +282,6 @@ impl Capture {
             .map_err(CaptureError::map("write the heartbeat"))
     }
 
-    /// Opens the event ring.
-    ///
-    /// # Errors
-    ///
-    /// [`CaptureError::Map`] when it cannot be opened or mapped.
-    pub fn events(&self) -> Result<EventSource, CaptureError> {
-        let failed = "open the event ring";
-        let data =
-            MapData::from_pin(self.folder.map("EVENTS")).map_err(CaptureError::map(failed))?;
-        let map = Map::from_map_data(data).map_err(CaptureError::map(failed))?;
-        let ring = RingBuf::try_from(map).map_err(CaptureError::map(failed))?;
-        Ok(EventSource::new(ring))
-    }
-
-    /// What the programs have counted.
-    ///
-    /// # Errors
-    ///
-    /// [`CaptureError::Map`] when the kernel does not answer.
-    pub fn counters(&self) -> Result<Counters, CaptureError> {
-        Counters::read(&self.stats)
-    }
-
-    /// Connections that came while no agent was beating, since the last call of this or an earlier
-    /// agent. Not zero in a running agent: it was too slow to beat.
-    ///
-    /// # Errors
-    ///
-    /// [`CaptureError::Map`] when the kernel does not answer.
-    pub fn unattended(&self) -> Result<Unattended, CaptureError> {
-        let failed = "read what was reported";
-        let counters = self.counters()?;
-        let mut map = hold(&self.reported);
-        let before = map.get(&0, 0).map_err(CaptureError::map(failed))?;
-        let now = Reported {
-            passed: counters.passed_agent_down,
-            denied: counters.denied_agent_down,
-        };
-        map.set(0, now, 0).map_err(CaptureError::map(failed))?;
-        Ok(Unattended {
-            passed: now.passed.saturating_sub(before.passed),
-            denied: now.denied.saturating_sub(before.denied),
-        })
-    }
-
-    /// How many origins are on their way from a client to a listener at this moment.
-    ///
-    /// # Errors
-    ///
-    /// [`CaptureError::Map`] when the kernel does not answer.
-    pub fn leftovers(&self) -> Result<usize, CaptureError> {
-        let flows = hold(&self.flows);
-        flows
-            .keys()
-            .try_fold(0, |count, key| key.map(|_| count + 1))
-            .map_err(CaptureError::map("list flows"))
-    }
-
-    /// Removes origins that have been on their way for longer than `age`; returns how many. They
-    /// belong to connections whose agent died between the two halves of the handshake.
-    ///
-    /// # Errors
-    ///
-    /// [`CaptureError::Map`] when the kernel does not answer.
-    pub fn sweep(&self, age: Duration) -> Result<usize, CaptureError> {
-        let mut flows = hold(&self.flows);
-        let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
-        let before = boot_ns().saturating_sub(age);
-        // A flow that ends while this goes on is not an error, it is the usual end.
-        let stranded: Vec<FlowKey> = flows
-            .iter()
-            .flatten()
-            .filter(|(_, origin)| origin.connected_at_ns < before)
-            .map(|(key, _)| key)
-            .collect();
-        for key in &stranded {
-            let _ = flows.remove(key);
-        }
-        Ok(stranded.len())
-    }
-
-    /// Looks whether every program is still where this agent put it.
-    #[must_use]
-    pub fn self_check(&self) -> Vec<Finding> {
-        PROGRAMS
-            .iter()
-            .zip(&self.links)
-            .map(|((name, hook), link)| {
-                let fault = programs::fault(link, *hook, &self.folder, &self.cgroup);
-                let remedy = "restart the agent; it puts its programs back";
-                Finding::new(
-                    name,
-                    fault.map_or(
-                        Ok(format!("link {}, program {}", link.id, link.program_id)),
-                        Err,
-                    ),
-                    remedy,
-                )
-            })
-            .collect()
-    }
-
     /// Ends as the settings say: leaves the programs in the kernel or removes them.
     ///
     /// # Errors
@@ -439,10 +328,10 @@ where
 }
 
 /// A value in a map is whole after each call, so a panic elsewhere spoils nothing.
-fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn boot_ns() -> u64 {
+pub(super) fn boot_ns() -> u64 {
     u64::try_from(clock::boot().as_nanos()).unwrap_or(u64::MAX)
 }

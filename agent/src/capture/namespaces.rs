@@ -37,9 +37,10 @@ pub(super) fn all() -> Result<Vec<Namespace>, CaptureError> {
     })
 }
 
-/// Moves this thread into a namespace; `None` when it ended meanwhile.
+/// Moves this thread into a namespace; `None` when it may not.
 fn enter(handle: &File) -> Result<Option<Namespace>, CaptureError> {
-    if setns(handle, CloneFlags::CLONE_NEWNET).is_err() {
+    if let Err(error) = setns(handle, CloneFlags::CLONE_NEWNET) {
+        tracing::warn!(%error, "cannot look into a network namespace: its older connections will stall");
         return Ok(None);
     }
     Ok(Some(Namespace {

@@ -101,16 +101,16 @@ enum AsKind {
 ///
 /// # Errors
 ///
-/// None so far; what is wrong with a pack is printed.
+/// When an explanation cannot be written as JSON; what is wrong with a pack is printed instead.
 pub(super) fn run(args: Args) -> Result<ExitCode> {
     match args.command {
-        Command::Check(args) => check(args),
-        Command::Test(args) => test(args),
-        Command::Explain(args) => explain(*args),
+        Command::Check(args) => Ok(check(&args)),
+        Command::Test(args) => Ok(test(&args)),
+        Command::Explain(args) => explain(&args),
     }
 }
 
-fn check(args: PackArgs) -> Result<ExitCode> {
+fn check(args: &PackArgs) -> ExitCode {
     let (findings, summary) = match open(args.dir.clone()) {
         Ok(loaded) => {
             let pack = &loaded.pack;
@@ -122,7 +122,7 @@ fn check(args: PackArgs) -> Result<ExitCode> {
             (findings, summary)
         }
         Err(PackError::Refused(findings)) => (findings, json!({})),
-        Err(error) => return Ok(unreadable(&error)),
+        Err(error) => return unreadable(&error),
     };
     if args.json {
         let mut report =
@@ -140,13 +140,13 @@ fn check(args: PackArgs) -> Result<ExitCode> {
             );
         }
     }
-    Ok(exit(findings.is_empty()))
+    exit(findings.is_empty())
 }
 
-fn test(args: PackArgs) -> Result<ExitCode> {
+fn test(args: &PackArgs) -> ExitCode {
     let pack = match open(args.dir.clone()) {
         Ok(loaded) => loaded.pack,
-        Err(error) => return Ok(refused(&args.dir, &error)),
+        Err(error) => return refused(&args.dir, &error),
     };
     let results = pack
         .cases()
@@ -182,10 +182,10 @@ fn test(args: PackArgs) -> Result<ExitCode> {
             println!("add a cases.yaml that says what the rules are for");
         }
     }
-    Ok(exit(ok))
+    exit(ok)
 }
 
-fn explain(args: ExplainArgs) -> Result<ExitCode> {
+fn explain(args: &ExplainArgs) -> Result<ExitCode> {
     let pack = match open(args.policy.clone()) {
         Ok(loaded) => loaded.pack,
         Err(error) => return Ok(refused(&args.policy, &error)),
@@ -287,17 +287,17 @@ fn verdict(decision: &Decision) -> String {
             .collect::<Vec<_>>()
             .join(", ")
     };
-    let mut text = match &decision.effect {
+    let mut lines = vec![match &decision.effect {
         Effect::Allow => format!("allow, by {}", names(&decision.rules)),
         Effect::Deny { reason } => format!("deny, by {}: {reason}", names(&decision.rules)),
-    };
+    }];
     if !decision.would.is_empty() {
-        text += &format!("\nobserved only: {}", names(&decision.would));
+        lines.push(format!("observed only: {}", names(&decision.would)));
     }
     if !decision.tags.is_empty() {
-        text += &format!("\ntags: {}", decision.tags.join(", "));
+        lines.push(format!("tags: {}", decision.tags.join(", ")));
     }
-    text
+    lines.join("\n")
 }
 
 fn print_traces(title: &str, traces: &[RuleTrace]) {

@@ -231,6 +231,8 @@ impl Identities {
             .find(|run| run.is_agent_run_or_foreign());
         let outcome = if let Some(run) = agent_run {
             run.outcome()
+        } else if evidence.cgroup_path.is_empty() {
+            Err(Absence::UnknownCgroup)
         } else {
             match self.workload_of(&evidence) {
                 Ok(None) => runs

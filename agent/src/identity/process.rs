@@ -115,7 +115,8 @@ impl Processes {
     pub fn sighting(&self, pid: u32) -> io::Result<Sighting> {
         let folder = Folder::open(pid)?;
         let stat = folder.stat()?;
-        let cgroup = v2_path(&folder.text(c"cgroup")?).unwrap_or_else(|| "/".to_owned());
+        let cgroup = v2_path(&folder.text(c"cgroup")?)
+            .ok_or_else(|| io::Error::other("the process's cgroup cannot be read"))?;
         Ok(Sighting {
             tgid: pid,
             start_boottime_ns: stat.start_ticks * NS_PER_TICK,

@@ -40,11 +40,11 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
         assert!(
             Uid::effective().is_root(),
             "the kernel tests need root: they load programs into the kernel"
         );
-        static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::SeqCst);
         let root = cgroup2_mount().expect("a cgroup2 mount");
         let cgroup = root.join(format!("weir-test-{}-{number}", std::process::id()));
@@ -130,9 +130,7 @@ const PRELUDE: &str = include_str!("client.py");
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        for path in [self.pin_dir()] {
-            let _ = weir::capture::unload(&path);
-        }
+        let _ = weir::capture::unload(&self.pin_dir());
         let _ = umount2(self.folder.path(), MntFlags::MNT_DETACH);
         for group in [self.cgroup.join("weir-agent"), self.cgroup.clone()] {
             remove_cgroup(&group);
@@ -163,7 +161,24 @@ pub(crate) struct Acceptor {
 
 impl Acceptor {
     fn start(configuration: &Value) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_acceptor"))
+        Self::start_by(Command::new(env!("CARGO_BIN_EXE_acceptor")), configuration)
+    }
+
+    /// Starts one in a mount namespace of its own, where no bpf file system is mounted.
+    pub(crate) fn start_without_bpffs(bench: &Bench, pin_dir: &str) -> Self {
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "sh", "-c", "umount -q /sys/fs/bpf; exec \"$0\""])
+            .arg(env!("CARGO_BIN_EXE_acceptor"));
+        let settings = json!({"cgroup": bench.cgroup, "pin_dir": pin_dir});
+        Self::start_by(
+            command,
+            &json!({"settings": settings, "rules": bench.rules()}),
+        )
+    }
+
+    fn start_by(mut command: Command, configuration: &Value) -> Self {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

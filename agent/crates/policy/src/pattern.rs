@@ -9,6 +9,8 @@ pub(crate) struct Pattern {
     separator: Option<u8>,
     /// Bytes before the first wildcard.
     literal_bytes: usize,
+    /// Whether anything may follow them.
+    open: bool,
 }
 
 impl Pattern {
@@ -23,10 +25,13 @@ impl Pattern {
     }
 
     fn new(text: &str, separator: Option<u8>) -> Self {
+        let literal_bytes = text.find(['*', '?']).unwrap_or(text.len());
+        let rest = &text[literal_bytes..];
         Self {
             text: text.to_owned(),
             separator,
-            literal_bytes: text.find(['*', '?']).unwrap_or(text.len()),
+            literal_bytes,
+            open: rest == "**" || (separator.is_none() && rest == "*"),
         }
     }
 
@@ -38,7 +43,7 @@ impl Pattern {
         value
             .as_bytes()
             .strip_prefix(literal)
-            .is_some_and(|value| self.matches_anything(rest) || glob(rest, value, self.separator))
+            .is_some_and(|value| self.open || glob(rest, value, self.separator))
     }
 
     /// Whether everything that `other` matches is certainly matched by this one too.
@@ -47,15 +52,11 @@ impl Pattern {
     }
 
     fn is_any(&self) -> bool {
-        self.matches_anything(self.text.as_bytes())
+        self.open && self.literal_bytes == 0
     }
 
     fn is_literal(&self) -> bool {
         self.literal_bytes == self.text.len()
-    }
-
-    fn matches_anything(&self, rest: &[u8]) -> bool {
-        rest == b"**" || (self.separator.is_none() && rest == b"*")
     }
 }
 
@@ -96,15 +97,17 @@ impl QualifiedPattern {
     }
 
     pub(crate) fn agreement(&self, schema: Option<&str>, name: &str) -> Agreement {
-        if !self.name.matches(name) {
-            return Agreement::No;
-        }
-        match (&self.schema, schema) {
+        let agreement = match (&self.schema, schema) {
             (None, _) => Agreement::Yes,
-            (Some(pattern), None) if pattern.is_any() => Agreement::Yes,
+            (Some(pattern), _) if pattern.is_any() => Agreement::Yes,
             (Some(_), None) => Agreement::UpToSchema,
             (Some(pattern), Some(schema)) if pattern.matches(schema) => Agreement::Yes,
-            (Some(_), Some(_)) => Agreement::No,
+            (Some(_), Some(_)) => return Agreement::No,
+        };
+        if self.name.is_any() || self.name.matches(name) {
+            agreement
+        } else {
+            Agreement::No
         }
     }
 

@@ -13,7 +13,9 @@ fn main() -> std::io::Result<()> {
         read_all(&std::fs::read(path)?);
         return Ok(());
     }
-    let deep = format!("SELECT a{} FROM t", "||a".repeat(300));
+    // Just below and just above the bound from which a thread with a large stack is used.
+    let inline = format!("SELECT a{} FROM t", "||a".repeat(60));
+    let thread = format!("SELECT a{} FROM t", "||a".repeat(70));
     for (name, text) in [
         (
             "short select",
@@ -27,13 +29,14 @@ fn main() -> std::io::Result<()> {
             "insert",
             "INSERT INTO orders (id, total, note) VALUES (1, 19.99, 'first')",
         ),
-        ("300 operators", deep.as_str()),
+        ("60 operators", inline.as_str()),
+        ("70 operators", thread.as_str()),
     ] {
-        let analysed = nanoseconds(20_000, || {
+        let analysed = nanoseconds(2_000, || {
             black_box(analyse(black_box(text.as_bytes()), SessionModes::default()));
         });
         let mut out = Shape::new();
-        let shaped = nanoseconds(1_000_000, || {
+        let shaped = nanoseconds(100_000, || {
             black_box(shape(
                 black_box(text.as_bytes()),
                 SessionModes::default(),

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io,
+    io::{self, Read, Seek, SeekFrom},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     time::Duration,
@@ -451,12 +451,9 @@ impl Walk<'_> {
     /// What the chain does not cover yet: whole records, then nothing but zeros.
     fn rest(&mut self, opened: &Opened, covered: u64, last: bool) -> Result<(), Stop> {
         let from = covered.max(SEGMENT_HEADER_BYTES as u64);
-        let mut bytes =
-            vec![0; usize::try_from(opened.bytes.saturating_sub(from)).unwrap_or(usize::MAX)];
-        opened
-            .file
-            .read_exact_at(&mut bytes, from)
-            .map_err(|source| self.cannot(&opened.path, source))?;
+        // A live segment may be cut to size at this moment: what is read is what there is.
+        let bytes =
+            read_from(&opened.file, from).map_err(|source| self.cannot(&opened.path, source))?;
         let mut at = 0;
         while let Parsed::Record(record, total) = layout::parse(&bytes[at..])
             && record.seq == self.next_seq
@@ -502,7 +499,7 @@ impl Walk<'_> {
                 last_seq: Some(head.last_seq),
                 what: "the end was cut off: the signed head names more records".to_owned(),
             })),
-            None if self.done.blocks > 0 && !self.done.live => {
+            None if self.next_seq > 1 && !self.done.live => {
                 Err(self.fault(last, None, "the chain's signed head is missing".to_owned()))
             }
             _ => self.reaches_published(last),
@@ -559,6 +556,14 @@ impl Walk<'_> {
             source,
         })
     }
+}
+
+/// Everything from `offset` to the file's end.
+fn read_from(mut file: &File, offset: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(offset))?;
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]

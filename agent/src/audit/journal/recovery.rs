@@ -17,6 +17,7 @@ use crate::audit::chain::{
     key::{PublicKey, SigningKey},
     seal::Seal,
 };
+use crate::clock;
 
 /// What opening a journal found.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -114,7 +115,7 @@ impl Opening<'_> {
             last_hash: chain::genesis(&journal),
             root: [0; 32],
         };
-        self.begin(journal, 1, 1, &end, report)
+        self.begin(journal, 1, 1, &end, Some(start_head(end.last_hash)), report)
     }
 
     fn resume(self, numbers: &[u64]) -> Result<Recovered, JournalError> {
@@ -133,6 +134,11 @@ impl Opening<'_> {
             alarms.push(error.to_string());
             None
         });
+        if head.is_none() && scan.next_seq > 1 && alarms.is_empty() {
+            alarms.push("the chain's signed head is missing".to_owned());
+        }
+        let head_or_start =
+            head.or_else(|| (scan.next_seq == 1).then(|| start_head(chain::genesis(&journal))));
         let clean = head.is_some_and(|head| head.closed && head.last_seq == scan.next_seq - 1)
             && scan.torn_bytes == 0;
         if head.is_some_and(|head| head.closed) && scan.torn_bytes > 0 {
@@ -169,14 +175,14 @@ impl Opening<'_> {
             alarms,
         };
         if report.alarms.is_empty() {
-            self.go_on(&unsealed, &entries, &before, &scan, report)
+            self.go_on(&unsealed, &entries, &before, &scan, head_or_start, report)
         } else {
             // What is broken stays as it is, as evidence; recording goes on in a segment of its own.
             let end = ChainEnd {
                 last_hash: entries.last().map_or(before.last_hash, |entry| entry.hash),
                 root: [0; 32],
             };
-            self.begin(journal, last + 1, scan.next_id, &end, report)
+            self.begin(journal, last + 1, scan.next_id, &end, head, report)
         }
     }
 
@@ -257,6 +263,7 @@ impl Opening<'_> {
         entries: &[Entry],
         before: &ChainEnd,
         last: &Scan,
+        head: Option<Head>,
         report: Recovery,
     ) -> Result<Recovered, JournalError> {
         let journal = last.header.journal;
@@ -288,7 +295,7 @@ impl Opening<'_> {
         Ok(Recovered {
             report,
             next_id: last.next_id,
-            chain: self.chain_state(journal, chain, first_seq, before.root)?,
+            chain: self.chain_state(journal, chain, first_seq, before.root, head)?,
             writer: Writer {
                 dir: self.dir.to_owned(),
                 journal,
@@ -313,6 +320,7 @@ impl Opening<'_> {
         number: u64,
         next_id: u64,
         before: &ChainEnd,
+        head: Option<Head>,
         report: Recovery,
     ) -> Result<Recovered, JournalError> {
         let spare = writer::make_spare(self.dir, self.segment_bytes, self.reserve_bytes)?;
@@ -323,7 +331,7 @@ impl Opening<'_> {
         Ok(Recovered {
             report,
             next_id,
-            chain: self.chain_state(journal, chain, next_seq, before.root)?,
+            chain: self.chain_state(journal, chain, next_seq, before.root, head)?,
             writer: Writer {
                 dir: self.dir.to_owned(),
                 journal,
@@ -347,13 +355,24 @@ impl Opening<'_> {
         current: SegmentChain,
         first_seq: u64,
         previous_root: Hash,
+        head: Option<Head>,
     ) -> Result<ChainState, JournalError> {
+        let file = HeadFile::open(self.dir, journal)
+            .map_err(JournalError::io("open the head in", self.dir))?;
+        if let Some(head) = head {
+            // A head that says closed would call what is recorded from here on an addition.
+            let open = Head {
+                closed: false,
+                ..head
+            };
+            file.write(&open, &self.key)
+                .map_err(JournalError::io("write the head in", self.dir))?;
+        }
         Ok(ChainState {
             dir: self.dir.to_owned(),
             journal,
             key: self.key.clone(),
-            head: HeadFile::open(self.dir, journal)
-                .map_err(JournalError::io("open the head in", self.dir))?,
+            head: file,
             current,
             synced_to: 0,
             first_seq,
@@ -385,6 +404,18 @@ impl Opening<'_> {
                 root: seal.root,
             },
         ))
+    }
+}
+
+/// The head of a chain without blocks.
+fn start_head(genesis: Hash) -> Head {
+    Head {
+        segment: 1,
+        block: 0,
+        last_seq: 0,
+        hash: genesis,
+        time_ns: clock::now_ns(),
+        closed: false,
     }
 }
 

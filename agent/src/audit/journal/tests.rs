@@ -228,6 +228,122 @@ fn a_durable_record_is_chained_and_synced() {
     assert!(health.synced_seq >= seq && health.chained_seq >= seq && health.last_sync_ns > 0);
 }
 
+/// Names the state directory to the process that [`acknowledged_records_survive_a_kill`] kills.
+const CRASH_DIR: &str = "WEIR_TEST_CRASH_DIR";
+
+#[test]
+fn acknowledged_records_survive_a_kill() {
+    const KILLS: u32 = 50;
+    let dir = tempfile::tempdir().expect("a folder");
+    let folder = dir.path().join(FOLDER);
+    let mut reader = reader::Reader::new(&folder, reader::Position::START);
+    let mut delay = 11;
+    let mut acknowledged = 0;
+    for round in 0..KILLS {
+        delay = delay * 37 % 101;
+        let acks = run_and_kill(dir.path(), Duration::from_micros(delay * 200));
+        let mut found = std::collections::HashMap::new();
+        while let Some(record) = reader.next().expect("a whole journal") {
+            if let Entry::Requested(request) = record.entry {
+                found.insert(record.seq, request.parameters_hash);
+            }
+        }
+        for (seq, mark) in &acks {
+            assert_eq!(found.get(seq), Some(mark), "round {round}, record {seq}");
+        }
+        acknowledged += acks.len();
+        if round % 10 == 9 {
+            let key = crate::audit::chain::key::PublicKey::open(dir.path()).expect("the key");
+            let verified =
+                crate::audit::chain::verify::verify(dir.path(), &key, None).expect("readable");
+            assert!(verified.intact, "round {round}: {:?}", verified.fault);
+        }
+    }
+    let (journal, recovery) = Journal::open(dir.path(), &settings()).expect("a journal");
+    assert_eq!(recovery.alarms, Vec::<String>::new());
+    drop(journal);
+    assert!(
+        acknowledged > 1000,
+        "only {acknowledged} records were acknowledged"
+    );
+    println!("{acknowledged} records acknowledged over {KILLS} kills");
+}
+
+/// Lets another process record until it has acknowledged something and `delay` has passed, then kills it.
+fn run_and_kill(state_dir: &Path, delay: Duration) -> Vec<(u64, u64)> {
+    use std::io::{BufRead, BufReader, Read};
+    let mut child = std::process::Command::new(std::env::current_exe().expect("this program"))
+        .args([
+            "--exact",
+            "--ignored",
+            "--nocapture",
+            "audit::journal::tests::record_until_killed",
+        ])
+        .env(CRASH_DIR, state_dir)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("a process");
+    let mut output = BufReader::new(child.stdout.take().expect("its output"));
+    let mut lines = Vec::new();
+    loop {
+        assert!(
+            output.read_until(b'\n', &mut lines).expect("output") > 0,
+            "it ended early"
+        );
+        if lines.starts_with(b"ack ") || lines.windows(5).any(|window| window == b"\nack ") {
+            break;
+        }
+    }
+    std::thread::sleep(delay);
+    child.kill().expect("killed");
+    child.wait().expect("gone");
+    output.read_to_end(&mut lines).expect("output");
+    // The last line may be cut: what is not whole was not acknowledged.
+    let whole = lines
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |at| at + 1);
+    String::from_utf8_lossy(&lines[..whole])
+        .lines()
+        .filter_map(|line| line.strip_prefix("ack ")?.split_once(' '))
+        .map(|(seq, mark)| {
+            (
+                seq.parse().expect("a number"),
+                mark.parse().expect("a number"),
+            )
+        })
+        .collect()
+}
+
+#[test]
+#[ignore = "the process that `acknowledged_records_survive_a_kill` kills"]
+fn record_until_killed() {
+    use std::io::Write;
+    let Some(dir) = std::env::var_os(CRASH_DIR) else {
+        panic!("only to be started by `acknowledged_records_survive_a_kill`");
+    };
+    let journal = open(Path::new(&dir));
+    let session = journal
+        .session(new_session("alice", "/usr/bin/psql"))
+        .expect("recorded");
+    let statement = statement(&journal);
+    // Not through the test harness's buffer: an acknowledgement leaves when it is made.
+    let mut out = std::fs::OpenOptions::new()
+        .append(true)
+        .open("/dev/stdout")
+        .expect("standard output");
+    for mark in 1.. {
+        let seq = journal
+            .requested(&session, &statement, Via::Execute, mark, 1)
+            .expect("recorded");
+        out.write_all(format!("ack {seq} {mark}\n").as_bytes())
+            .expect("acknowledged");
+        journal
+            .outcome(&outcome(seq, Ending::Completed, 1, 1))
+            .expect("recorded");
+    }
+}
+
 /// Run with `--ignored --nocapture`, on a machine that does nothing else.
 #[test]
 #[ignore = "measures; wants a quiet machine"]

@@ -40,6 +40,8 @@ pub enum Absence {
     Revoked,
     /// It is in a run that this agent did not make.
     ForeignRun,
+    /// The cgroup that it was in is gone: it may have been an agent's run.
+    UnknownCgroup,
     /// More than one workload entry matches.
     Ambiguous(Vec<String>),
     /// A workload entry matches and has no valid proof.
@@ -56,6 +58,12 @@ impl std::fmt::Display for Absence {
                 out,
                 "this run was begun under an earlier weir: start it again"
             ),
+            Self::UnknownCgroup => {
+                write!(
+                    out,
+                    "the process and its cgroup were gone before they could be looked at"
+                )
+            }
             Self::Ambiguous(names) => write!(
                 out,
                 "several workload entries match this process: {}",

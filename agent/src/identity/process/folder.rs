@@ -23,8 +23,8 @@ pub(super) const UNSET: u32 = u32::MAX;
 /// Ancestors recorded.
 const MAX_PARENTS: usize = 8;
 
-/// The most that is read of a file in /proc.
-const READ_BYTES: usize = 4_096;
+/// The most that is read of a file in /proc: a process may be in a dozen hierarchies with long paths.
+const READ_BYTES: usize = 16 * 1024;
 
 /// A handle on one process's folder in /proc.
 pub(super) struct Folder(OwnedFd);
