@@ -182,14 +182,14 @@ fn steps(target: &Target, mode: Mode, statements: u32, counted: &[String]) -> an
     reader.read(FIRST_ACCOUNT..FIRST_ACCOUNT + WARM_STATEMENTS)?;
     let own = env::current_exe().context("looking for this program")?;
     // The counter counts until its command ends, and `cat` ends when its input does.
-    let mut counter = Command::new(own.with_file_name("stepcount"))
+    let mut stepper = Command::new(own.with_file_name("stepcount"))
         .args(counted)
         .arg("cat")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .context("starting the counter")?;
-    let (input, output) = (counter.stdin.take(), counter.stdout.take());
+    let (input, output) = (stepper.stdin.take(), stepper.stdout.take());
     let mut lines = BufReader::new(output.context("the counter has no output")?).lines();
     let first = lines.next().context("the counter ended")??;
     ensure!(
@@ -200,7 +200,7 @@ fn steps(target: &Target, mode: Mode, statements: u32, counted: &[String]) -> an
     let outcome = reader.read(start..start + statements);
     drop(input);
     let result = lines.next().context("the counter ended early")??;
-    counter.wait().context("waiting for the counter")?;
+    stepper.wait().context("waiting for the counter")?;
     outcome?;
     println!("{result}");
     Ok(())
