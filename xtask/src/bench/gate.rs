@@ -179,7 +179,9 @@ impl Goal {
             Figure::TimeToRelay => self.to_relay(measured, Run::proxy_us_per_transaction),
             Figure::BulkTimeToRelay => self.to_relay(measured, Run::proxy_ns_per_kib),
             Figure::RateToRelay => self.to_relay(measured, |run| Some(run.rate)),
-            Figure::RateToDirect if row.is_noisy() => Verdict::Skipped(NOISY),
+            Figure::RateToDirect | Figure::AddedP50 | Figure::AddedP99 if row.is_noisy() => {
+                Verdict::Skipped(NOISY)
+            }
             Figure::RateToDirect => of_row(row.ratio),
             Figure::AddedP50 => of_row(row.added_p50_us),
             Figure::AddedP99 => of_row(row.added_p99_us),
