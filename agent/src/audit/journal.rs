@@ -227,7 +227,7 @@ impl Journal {
             stopping: AtomicBool::new(false),
             committer: OnceLock::new(),
         });
-        let committer = committer::start(Arc::clone(&inner), recovered.chain)?;
+        let committer = committer::start(&inner, recovered.chain)?;
         let journal = Arc::new(Self {
             inner,
             committer: Mutex::new(Some(committer)),

@@ -6,6 +6,7 @@ mod verify;
 
 use std::{
     io::{self, Write},
+    ops::ControlFlow,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -111,12 +112,13 @@ pub(crate) fn open_store(state_dir: &Path) -> anyhow::Result<Connection> {
         .context("cannot read the audit store (its reader has to be root)")
 }
 
-/// Writes to standard output; a reader that has seen enough is no error.
-pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+/// Writes to standard output; breaks when its reader has seen enough, which is no error.
+pub(crate) fn print(text: &str) -> anyhow::Result<ControlFlow<()>> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("cannot write to standard output"),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
+        Err(error) => Err(error).context("cannot write to standard output"),
+        Ok(()) => Ok(ControlFlow::Continue(())),
     }
 }
 
