@@ -112,8 +112,13 @@ pub(crate) fn open_store(state_dir: &Path) -> anyhow::Result<Connection> {
         .context("cannot read the audit store (its reader has to be root)")
 }
 
-/// Writes to standard output; breaks when its reader has seen enough, which is no error.
-pub(crate) fn print(text: &str) -> anyhow::Result<ControlFlow<()>> {
+/// Writes to standard output; a reader that has seen enough is no error.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    print_on(text).map(|_| ())
+}
+
+/// As [`print`]; breaks when its reader has seen enough.
+fn print_on(text: &str) -> anyhow::Result<ControlFlow<()>> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),

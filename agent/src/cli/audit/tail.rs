@@ -77,7 +77,7 @@ fn follow(reader: &mut Reader, words: &mut Dictionary, as_json: bool) -> anyhow:
             continue;
         };
         words.learn(&record);
-        if super::print(&words.line(&record, as_json))?.is_break() {
+        if super::print_on(&words.line(&record, as_json))?.is_break() {
             return Ok(());
         }
     }
@@ -206,7 +206,8 @@ fn principal(opened: &SessionOpened) -> &str {
 fn who(opened: &SessionOpened) -> String {
     let mut words = principal(opened).to_owned();
     for actor in opened.identity.iter().flat_map(|identity| &identity.actors) {
-        words += &format!(" via {}", actor.subject);
+        words.push_str(" via ");
+        words.push_str(&actor.subject);
     }
     let evidence = &opened.evidence;
     format!("{words} uid {} {}", evidence.uid, evidence.exe_path)
