@@ -95,7 +95,7 @@ def pipelined_simple(t):
 
 def failing(t):
     t.ask(query("select 1/0"))
-    t.ask(parse("select 1/0") + bind() + execute() + SYNC)
+    t.ask(parse("select 1 / (i - 1) from generate_series(1, 1) i") + bind() + execute() + SYNC)
 
 
 def failing_midway(t):
@@ -104,7 +104,7 @@ def failing_midway(t):
 
 def denied(t):
     t.ask(query(DENIED))
-    t.ask(parse(DENIED) + bind() + execute() + SYNC)
+    t.ask(parse(DENIED) + SYNC)
     t.ask(query("select 1"))
 
 
@@ -119,7 +119,6 @@ def copy_in(t):
     while t.connection.read()[0] != "G":
         pass
     sent = [frame("d", b"".join(lines[at : at + 7])) for at in range(0, 300, 7)]
-    t.seen["bytes"] += sum(map(len, sent))
     t.ask(b"".join(sent) + frame("c"), copy_rows=300)
 
 

@@ -257,7 +257,18 @@ def session_state():
 @case
 def latin1_session():
     with psycopg.connect(**CONNECT, client_encoding="latin1") as c:
-        return [c.info.encoding, c.execute("select 'äöü' || chr(233)").fetchone(), c.execute("select %s::text", ("ñ",)).fetchone()]
+        return [c.info.encoding, c.execute("select 'x' || chr(233)").fetchone(), c.execute("select %s::text", ("ñ",)).fetchone()]
+
+
+@case
+def latin1_texts():
+    """Where rules exist, weir refuses texts that it cannot read; the session goes on."""
+    with psycopg.connect(**CONNECT, client_encoding="latin1") as c:
+        try:
+            got = c.execute("select 'äöü'").fetchone()
+        except psycopg.errors.InsufficientPrivilege as error:
+            got = error.sqlstate
+        return [got, c.execute("select 1").fetchone()]
 
 
 @case
