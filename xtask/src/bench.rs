@@ -12,8 +12,8 @@
 //!
 //! **What stays put on a noisy machine:** the proxy's own processor time per transaction, read
 //! from its process clock; the `-pin` workloads, where client, proxy and server share one
-//! processor; system calls (`strace -c`), instructions (single-stepped, the difference of a long
-//! and a short run) and resident memory per idle connection (1,000 of them in front of a fake
+//! processor; system calls (`strace -c`), instructions (single-stepped on a
+//! warm connection) and resident memory per idle connection (1,000 of them in front of a fake
 //! server). Rates with 8 or 32 clients wander: compare them with the relay's of the same run.
 //! pgbouncer keeps server connections for the next client, so its `conn` is another kind of work.
 //!
@@ -120,8 +120,8 @@ struct Plan {
     peers: Vec<PeerName>,
     workloads: Vec<&'static Workload>,
     counts_syscalls: bool,
-    /// Transactions in the difference between the two runs.
-    instruction_transactions: Option<u64>,
+    /// Statements whose instructions are counted.
+    stepped_statements: Option<u32>,
     idle_connections: Option<u32>,
 }
 
@@ -142,9 +142,9 @@ impl From<&Args> for Plan {
             PeerName::Weir,
         ];
         let (rounds, seconds, steps) = if options.quick {
-            (3, 1, 40)
+            (3, 1, 50)
         } else {
-            (5, 2, 100)
+            (5, 2, 200)
         };
         Self {
             rounds: options.rounds.unwrap_or(rounds),
@@ -157,7 +157,7 @@ impl From<&Args> for Plan {
             },
             workloads: WORKLOADS.iter().filter(is_meant).collect(),
             counts_syscalls: asks_for(SYSCALLS),
-            instruction_transactions: asks_for(INSTRUCTIONS).then_some(steps),
+            stepped_statements: asks_for(INSTRUCTIONS).then_some(steps),
             idle_connections: asks_for(IDLE).then_some(IDLE_CONNECTIONS),
         }
     }
@@ -212,7 +212,7 @@ impl Plan {
                     .syscalls
                     .extend(counts.with_context(|| failure(SYSCALLS, peer.name))?);
             }
-            if let Some(more) = self.instruction_transactions {
+            if let Some(more) = self.stepped_statements {
                 step(&format!("{INSTRUCTIONS} of {}", peer.name.as_str()));
                 let counts = counts::instructions(&bench, peer, more);
                 let counts = counts.with_context(|| failure(INSTRUCTIONS, peer.name))?;

@@ -67,6 +67,64 @@ impl Client {
         self.discard(buffer)
     }
 
+    /// Prepares `statement` under `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`] when the statement fails or the connection breaks.
+    pub fn prepare(
+        &mut self,
+        name: &str,
+        statement: &str,
+        buffer: &mut [u8],
+    ) -> Result<(), ClientError> {
+        let no_parameter_types = b"\0\0\0";
+        let parts = [
+            name.as_bytes(),
+            b"\0",
+            statement.as_bytes(),
+            no_parameter_types,
+        ];
+        let mut bytes = message(b'P', &parts);
+        bytes.extend(message(b'S', &[]));
+        self.stream.write_all(&bytes)?;
+        self.discard(buffer)?;
+        Ok(())
+    }
+
+    /// Executes what was prepared under `name`, with one parameter as text, in the messages that
+    /// libpq sends for it.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`] when the statement fails or the connection breaks.
+    pub fn execute(
+        &mut self,
+        name: &str,
+        parameter: &str,
+        buffer: &mut [u8],
+    ) -> Result<(), ClientError> {
+        let value_bytes = length_of(&[parameter.as_bytes()]) - 4;
+        // The unnamed portal; one parameter, all in text; every result column in text.
+        let mut bytes = message(
+            b'B',
+            &[
+                b"\0",
+                name.as_bytes(),
+                b"\0\0\0\0\x01",
+                &value_bytes.to_be_bytes(),
+                parameter.as_bytes(),
+                b"\0\x01\0\0",
+            ],
+        );
+        bytes.extend(message(b'D', &[b"P\0"]));
+        bytes.extend(message(b'E', &[b"\0\0\0\0\0"]));
+        bytes.extend(message(b'S', &[]));
+        self.stream.write_all(&bytes)?;
+        self.discard(buffer)?;
+        Ok(())
+    }
+
     /// Runs `statement`, which must be a `COPY … FROM STDIN`, and sends it `row` again and again:
     /// `messages` times `row` as one `CopyData` each. Returns the bytes sent.
     ///

@@ -37,6 +37,11 @@ pub(crate) fn command(peer: &Peer, program: &Path, folder: &Path) -> Command {
     command
 }
 
+/// The result of a client that says it last: `weir login` speaks before it.
+pub(crate) fn last_line(output: &str) -> &str {
+    output.lines().next_back().unwrap_or_default()
+}
+
 impl Client {
     /// Starts what [`command`] made, for the same `folder`, and returns when it waits.
     pub(crate) fn start(command: Command, folder: &Path) -> Result<Self> {
@@ -67,15 +72,10 @@ impl Client {
         self.gate.write_all(b"\n").context("letting the client go")
     }
 
-    /// What it has printed so far.
-    pub(crate) fn output(&self) -> String {
-        self.service.log()
-    }
-
-    /// Waits until it has printed `word`.
+    /// Waits until it has printed the line `word`.
     pub(crate) fn wait_for(&self, word: &str, limit: Duration) -> Result<()> {
-        self.service
-            .wait_until(limit, || self.output().contains(word))
+        let has_printed = || self.service.log().lines().any(|line| line == word);
+        self.service.wait_until(limit, has_printed)
     }
 
     /// Waits for its successful end and returns what it printed.
@@ -83,8 +83,11 @@ impl Client {
         let deadline = Instant::now() + limit;
         loop {
             match self.service.ended() {
-                Some(status) if status.success() => return Ok(self.output()),
-                Some(status) => bail!("the client failed ({status}): {}", self.output().trim()),
+                Some(status) if status.success() => return Ok(self.service.log()),
+                Some(status) => bail!(
+                    "the client failed ({status}): {}",
+                    self.service.log().trim()
+                ),
                 None if Instant::now() > deadline => bail!("the client does not end"),
                 None => thread::sleep(LOOK_INTERVAL),
             }

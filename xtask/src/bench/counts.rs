@@ -6,8 +6,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use harness::Service;
 use harness::service::Ending;
+use harness::{Postgres, Service};
 use nix::sys::signal::Signal;
 
 use super::client::{self, Client};
@@ -54,37 +54,40 @@ pub(crate) fn syscalls(bench: &Bench<'_>, peer: &Peer) -> Result<Vec<Count>> {
     Ok(counts)
 }
 
-/// Counts the peer's user-space instructions by single-stepping it: the difference of a long and
-/// a short run, less what it executes in that time without any client.
-pub(crate) fn instructions(bench: &Bench<'_>, peer: &Peer, more: u64) -> Result<Vec<Count>> {
+/// Counts the peer's user-space instructions by single-stepping it while a warm connection runs
+/// `statements` statements, less what it executes in that time without any client.
+pub(crate) fn instructions(bench: &Bench<'_>, peer: &Peer, statements: u32) -> Result<Vec<Count>> {
     let Some(pid) = peer.pid() else {
         return Ok(Vec::new());
     };
+    let mut counted = vec![pid.to_string()];
+    if peer.name == PeerName::Weir {
+        // Its main thread tells the kernel every quarter of a second that the agent lives.
+        // Statements are the business of the others.
+        counted.insert(0, "--skip-main".to_owned());
+    }
     // Counter and counted take turns: on one processor they need no wake-up across processors.
     let processor = bench.processors.last()?;
     processor.bind(pid)?;
-    let step = |program: &Path, arguments: &[String]| -> Result<Steps> {
-        let mut command = client::command(peer, &load_tool("stepcount")?, bench.folder);
-        peer.set_target(&mut command);
-        command.arg(pid.to_string()).arg(program).args(arguments);
+    let count = |command: Command| -> Result<Steps> {
         let mut client = processor.while_bound(|| Client::start(command, bench.folder))?;
         client.go()?;
         Steps::parse(&client.finish(COUNT_LIMIT)?)
     };
-    let idle = step("sleep".as_ref(), &["1".to_owned()])?;
-    let pgbench = bench.server.programs().client("pgbench");
+    let mut idle = client::command(peer, &load_tool("stepcount")?, bench.folder);
+    idle.args(&counted).args(["sleep", "1"]);
+    let idle = count(idle)?;
     let mut counts = Vec::new();
     for (work, mode) in [(LAT1_SIMPLE_PIN, "simple"), (LAT1_PREP_PIN, "prepared")] {
-        let run = |transactions: u64| {
-            let arguments = format!("-n -S -c1 -M {mode} -t {transactions}");
-            step(
-                &pgbench,
-                &arguments.split(' ').map(str::to_owned).collect::<Vec<_>>(),
-            )
-        };
-        let short = run(WARM_TRANSACTIONS)?;
-        let long = run(WARM_TRANSACTIONS + more)?;
-        let per_transaction = long.beyond(&short, &idle) / real(more);
+        let mut command = client::command(peer, &load_tool("pgtool")?, bench.folder);
+        command.args([
+            "steps",
+            &peer.address.to_string(),
+            Postgres::USER,
+            Postgres::DATABASE,
+        ]);
+        command.args([mode, &statements.to_string()]).args(&counted);
+        let per_transaction = count(command)?.beyond(&idle) / f64::from(statements);
         counts.push(Count {
             work,
             peer: peer.name,
@@ -145,7 +148,7 @@ struct Steps {
 
 impl Steps {
     fn parse(output: &str) -> Result<Self> {
-        let mut words = output.split_whitespace();
+        let mut words = client::last_line(output).split_whitespace();
         let mut next = || words.next().context("the counter printed something else");
         let instructions: u64 = next()?.parse()?;
         Ok(Self {
@@ -154,17 +157,13 @@ impl Steps {
         })
     }
 
-    /// What was executed beyond `short`, less what `idle` shows for the additional time.
-    fn beyond(&self, short: &Self, idle: &Self) -> f64 {
-        let background = idle.instructions / idle.seconds * (self.seconds - short.seconds);
-        self.instructions - short.instructions - background
+    /// What was executed beyond what `idle` shows for as much time.
+    fn beyond(&self, idle: &Self) -> f64 {
+        self.instructions - idle.instructions / idle.seconds * self.seconds
     }
 }
 
 const SYSCALL_TRANSACTIONS: u64 = 4000;
-
-/// Connecting, preparing and the first use of every path happen within these.
-const WARM_TRANSACTIONS: u64 = 10;
 
 const COUNT_LIMIT: Duration = Duration::from_mins(3);
 
@@ -189,15 +188,8 @@ mod tests {
 
     #[test]
     fn background_work_is_not_charged_to_transactions() {
-        let idle = Steps::parse("300 2.0\n").expect("two numbers");
-        let short = Steps {
-            instructions: 1000.0,
-            seconds: 1.0,
-        };
-        let long = Steps {
-            instructions: 5300.0,
-            seconds: 3.0,
-        };
-        assert!((long.beyond(&short, &idle) - 4000.0).abs() < 1e-9);
+        let idle = Steps::parse("counting\n300 2.0\n").expect("two numbers");
+        let busy = Steps::parse("weir: alice\n4300 2.0\n").expect("two numbers");
+        assert!((busy.beyond(&idle) - 4000.0).abs() < 1e-9);
     }
 }

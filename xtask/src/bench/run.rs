@@ -290,9 +290,9 @@ impl Figures {
         })
     }
 
-    /// Reads the one line of the bulk clients.
+    /// Reads what the bulk clients print.
     fn from_bulk(output: &str) -> Result<Self> {
-        let words: Vec<&str> = output.split_whitespace().collect();
+        let words: Vec<&str> = client::last_line(output).split_whitespace().collect();
         let [times, bytes, seconds] = words[..] else {
             bail!("the bulk client printed something else: {output}");
         };
@@ -352,7 +352,7 @@ mod tests {
 
     #[test]
     fn bulk_figures_are_bytes_a_second() {
-        let figures = Figures::from_bulk("10 2048 0.5\n").expect("it is complete");
+        let figures = Figures::from_bulk("weir: alice\n10 2048 0.5\n").expect("it is complete");
         assert_eq!(
             (figures.rate, figures.transactions, figures.bytes),
             (4096.0, 10, Some(2048))

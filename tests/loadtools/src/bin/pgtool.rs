@@ -1,13 +1,14 @@
 //! A fake PostgreSQL server, a holder of idle connections and clients for bulk transfer.
 
 use std::convert::Infallible;
-use std::io;
+use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
-use std::thread;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use std::{env, thread};
 
-use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
+use anyhow::{Context, ensure};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use loadtools::client::Client;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -58,6 +59,29 @@ enum Tool {
         /// How many times the row is sent per statement.
         rows: u32,
     },
+    /// Counts the instructions that a process between here and the server executes for a number
+    /// of statements, on a connection that is warm. Prints what `stepcount` prints.
+    Steps {
+        #[command(flatten)]
+        target: Target,
+        /// How statements are sent.
+        #[arg(value_enum)]
+        mode: Mode,
+        /// How many statements are counted.
+        statements: u32,
+        /// What `stepcount` is to count: its own arguments before the command.
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        counted: Vec<String>,
+    },
+}
+
+/// How statements are sent.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    /// As text with the value in it.
+    Simple,
+    /// Prepared once, executed with a parameter.
+    Prepared,
 }
 
 #[derive(Args)]
@@ -86,6 +110,12 @@ fn main() -> anyhow::Result<()> {
             let mut client = target.connect(&mut buffer)?;
             repeat(seconds, || Ok(client.query(&statement, &mut buffer)?))
         }
+        Tool::Steps {
+            target,
+            mode,
+            statements,
+            counted,
+        } => steps(&target, mode, statements, &counted),
         Tool::Fill {
             target,
             seconds,
@@ -104,6 +134,76 @@ fn main() -> anyhow::Result<()> {
             })
         }
     }
+}
+
+/// One connection that reads accounts as `pgbench -S` does.
+struct Reader {
+    client: Client,
+    mode: Mode,
+    buffer: Vec<u8>,
+}
+
+impl Reader {
+    fn connect(target: &Target, mode: Mode) -> anyhow::Result<Self> {
+        let mut buffer = vec![0; 8192];
+        let mut client = target.connect(&mut buffer)?;
+        if mode == Mode::Prepared {
+            let statement = "SELECT abalance FROM pgbench_accounts WHERE aid = $1;";
+            client.prepare("P_0", statement, &mut buffer)?;
+        }
+        Ok(Self {
+            client,
+            mode,
+            buffer,
+        })
+    }
+
+    /// Reads one account after the other, so that every statement has another value.
+    fn read(&mut self, accounts: std::ops::Range<u32>) -> anyhow::Result<()> {
+        for account in accounts {
+            match self.mode {
+                Mode::Simple => {
+                    let from = "SELECT abalance FROM pgbench_accounts WHERE aid =";
+                    self.client
+                        .query(&format!("{from} {account};"), &mut self.buffer)?;
+                }
+                Mode::Prepared => {
+                    self.client
+                        .execute("P_0", &account.to_string(), &mut self.buffer)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn steps(target: &Target, mode: Mode, statements: u32, counted: &[String]) -> anyhow::Result<()> {
+    let mut reader = Reader::connect(target, mode)?;
+    reader.read(FIRST_ACCOUNT..FIRST_ACCOUNT + WARM_STATEMENTS)?;
+    let own = env::current_exe().context("looking for this program")?;
+    // The counter counts until its command ends, and `cat` ends when its input does.
+    let mut stepper = Command::new(own.with_file_name("stepcount"))
+        .args(counted)
+        .arg("cat")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("starting the counter")?;
+    let (input, output) = (stepper.stdin.take(), stepper.stdout.take());
+    let mut lines = BufReader::new(output.context("the counter has no output")?).lines();
+    let first = lines.next().context("the counter ended")??;
+    ensure!(
+        first == "counting",
+        "the counter printed something else: {first}"
+    );
+    let start = FIRST_ACCOUNT + WARM_STATEMENTS;
+    let outcome = reader.read(start..start + statements);
+    drop(input);
+    let result = lines.next().context("the counter ended early")??;
+    stepper.wait().context("waiting for the counter")?;
+    outcome?;
+    println!("{result}");
+    Ok(())
 }
 
 impl Target {
@@ -219,6 +319,12 @@ const ONE_ROW: &[u8] = b"T\0\0\0\x1a\0\x01a\0\0\0\0\0\0\0\0\0\0\x17\0\x04\xff\xf
 /// The request codes 80877103 and 80877104.
 const SSL_REQUEST: &[u8] = &80_877_103_u32.to_be_bytes();
 const GSS_REQUEST: &[u8] = &80_877_104_u32.to_be_bytes();
+
+/// Account numbers that all have as many digits.
+const FIRST_ACCOUNT: u32 = 100_000;
+
+/// The first use of every path happens within these.
+const WARM_STATEMENTS: u32 = 200;
 
 /// Large enough that the reader is never what limits a bulk transfer.
 const BULK_BUFFER_BYTES: usize = 262_144;

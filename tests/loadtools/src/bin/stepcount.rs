@@ -1,6 +1,6 @@
 //! Counts the user-space instructions a running process executes while a command runs.
 //!
-//! Every thread of the process is single-stepped with ptrace. That is slow (a few microseconds per
+//! The threads of the process are single-stepped with ptrace. That is slow (a few microseconds per
 //! instruction) and exact: the count does not depend on what else the machine does. It needs
 //! neither hardware counters, which virtual machines often hide, nor an emulator, which would
 //! have to know every system call of the process — kernel programs are loaded with calls that
@@ -20,9 +20,14 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-/// Prints `<instructions> <seconds>`: what process PID executed while the command ran.
+/// Prints `counting` once it does, and in the end `<instructions> <seconds>`: what process PID
+/// executed while the command ran.
 #[derive(Parser)]
 struct Arguments {
+    /// Leaves the main thread alone and counts the others: for a process whose main thread has to
+    /// keep time.
+    #[arg(long)]
+    skip_main: bool,
     /// The process to count.
     pid: i32,
     /// The command to run meanwhile; its standard output is discarded.
@@ -31,8 +36,15 @@ struct Arguments {
 }
 
 fn main() -> anyhow::Result<()> {
-    let Arguments { pid, command } = Arguments::parse();
-    let mut stepper = Stepper::seize(pid)?;
+    let Arguments {
+        skip_main,
+        pid,
+        command,
+    } = Arguments::parse();
+    let mut threads = threads_of(pid).with_context(|| format!("listing threads of {pid}"))?;
+    threads.retain(|thread| !(skip_main && thread.as_raw() == pid));
+    let mut stepper = Stepper::seize(threads)?;
+    println!("counting");
     let start = Instant::now();
     let outcome = run(&command).and_then(|child| stepper.step_until_exit_of(&child));
     let elapsed = start.elapsed();
@@ -51,7 +63,6 @@ fn run(command: &[String]) -> anyhow::Result<Child> {
     };
     Command::new(program)
         .args(arguments)
-        .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn()
         .with_context(|| format!("starting {program}"))
@@ -63,12 +74,12 @@ struct Stepper {
 }
 
 impl Stepper {
-    fn seize(pid: i32) -> anyhow::Result<Self> {
+    fn seize(threads: Vec<Pid>) -> anyhow::Result<Self> {
         let mut stepper = Self {
             threads: BTreeSet::new(),
             instructions: 0,
         };
-        for thread in threads_of(pid).with_context(|| format!("listing threads of {pid}"))? {
+        for thread in threads {
             ptrace::seize(thread, ptrace::Options::PTRACE_O_TRACECLONE)
                 .with_context(|| format!("tracing thread {thread}"))?;
             stepper.threads.insert(thread);
