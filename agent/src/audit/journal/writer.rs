@@ -342,10 +342,8 @@ fn statement_entry(statement: &Statement) -> Vec<u8> {
     let mut decided = statement.decided.clone();
     let cut = decided.facts.normalised.floor_char_boundary(MAX_TEXT_BYTES);
     decided.facts.normalised.truncate(cut);
-    decided
-        .facts
-        .normalised
-        .push_str(&format!(" /* weir: cut, {} bytes in all */", text.len()));
+    let note = format!(" /* weir: cut, {} bytes in all */", text.len());
+    decided.facts.normalised.push_str(&note);
     dictionary_entry(statement.id, &decided)
 }
 
