@@ -98,6 +98,12 @@ def failing(t):
     t.ask(parse("select 1 / (i - 1) from generate_series(1, 1) i") + bind() + execute() + SYNC)
 
 
+def failing_before_it_runs(t):
+    # Planned at its Bind, where the division fails; refused at its Parse.
+    t.ask(parse("select 1/0") + bind() + execute() + SYNC)
+    t.ask(parse("select * from not_there") + bind() + execute() + SYNC)
+
+
 def failing_midway(t):
     t.ask(query("select 1 / (5000 - i) from generate_series(1, 10000) i"))
 
@@ -105,6 +111,8 @@ def failing_midway(t):
 def denied(t):
     t.ask(query(DENIED))
     t.ask(parse(DENIED) + SYNC)
+    # What is sent behind it was never a request: it belongs to the refused one.
+    t.ask(parse(DENIED) + bind() + execute() + SYNC)
     t.ask(query("select 1"))
 
 
@@ -119,6 +127,7 @@ def copy_in(t):
     while t.connection.read()[0] != "G":
         pass
     sent = [frame("d", b"".join(lines[at : at + 7])) for at in range(0, 300, 7)]
+    t.seen["bytes"] += sum(map(len, sent))
     t.ask(b"".join(sent) + frame("c"), copy_rows=300)
 
 
@@ -133,7 +142,7 @@ def large_rows(t):
 
 CASES = [
     simple, several_in_one, extended, prepared, described_only, in_portions, two_portals_by_turns, sql_cursor, pipelined,
-    pipelined_syncs, pipelined_simple, failing, failing_midway, denied, written_rows, copy_in, copy_out, large_rows,
+    pipelined_syncs, pipelined_simple, failing, failing_before_it_runs, failing_midway, denied, written_rows, copy_in, copy_out, large_rows,
 ]  # fmt: skip
 
 

@@ -219,6 +219,15 @@ def notices():
 
 
 @case
+def notices_arrive_while_the_statement_runs():
+    with psycopg.connect(**CONNECT) as c:
+        arrived = []
+        c.add_notice_handler(lambda d: arrived.append(time.monotonic()))
+        c.execute("do $$ begin raise notice 'early'; perform pg_sleep(1); end $$")
+        return time.monotonic() - arrived[0] > 0.7
+
+
+@case
 def cancel():
     with psycopg.connect(**CONNECT) as c:
         timer = threading.Timer(0.3, c.cancel_safe)
