@@ -47,9 +47,9 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Run(args) => run::run(args),
-        Command::Doctor(args) => doctor::run(args),
-        Command::Status(args) => status::run(args),
+        Command::Run(args) => run::run(&args),
+        Command::Doctor(args) => Ok(doctor::run(&args)),
+        Command::Status(args) => status::run(&args),
         Command::Login(args) => login::run(args),
         Command::Logout(args) => logout::run(args),
         Command::Whoami(args) => whoami::run(args),

@@ -309,7 +309,7 @@ impl EndpointSettings {
                 Ok(addresses) => names
                     .extend(addresses.map(|address| (address.ip().to_canonical(), host.clone()))),
                 Err(error) => {
-                    tracing::warn!(host, %error, "cannot resolve the name of an endpoint")
+                    tracing::warn!(host, %error, "cannot resolve the name of an endpoint");
                 }
             }
         }

@@ -95,7 +95,13 @@ def pipelined_simple(t):
 
 def failing(t):
     t.ask(query("select 1/0"))
+    t.ask(parse("select 1 / (i - 1) from generate_series(1, 1) i") + bind() + execute() + SYNC)
+
+
+def failing_before_it_runs(t):
+    # Planned at its Bind, where the division fails; refused at its Parse.
     t.ask(parse("select 1/0") + bind() + execute() + SYNC)
+    t.ask(parse("select * from not_there") + bind() + execute() + SYNC)
 
 
 def failing_midway(t):
@@ -104,6 +110,8 @@ def failing_midway(t):
 
 def denied(t):
     t.ask(query(DENIED))
+    t.ask(parse(DENIED) + SYNC)
+    # What is sent behind it was never a request: it belongs to the refused one.
     t.ask(parse(DENIED) + bind() + execute() + SYNC)
     t.ask(query("select 1"))
 
@@ -134,7 +142,7 @@ def large_rows(t):
 
 CASES = [
     simple, several_in_one, extended, prepared, described_only, in_portions, two_portals_by_turns, sql_cursor, pipelined,
-    pipelined_syncs, pipelined_simple, failing, failing_midway, denied, written_rows, copy_in, copy_out, large_rows,
+    pipelined_syncs, pipelined_simple, failing, failing_before_it_runs, failing_midway, denied, written_rows, copy_in, copy_out, large_rows,
 ]  # fmt: skip
 
 

@@ -219,6 +219,15 @@ def notices():
 
 
 @case
+def notices_arrive_while_the_statement_runs():
+    with psycopg.connect(**CONNECT) as c:
+        arrived = []
+        c.add_notice_handler(lambda d: arrived.append(time.monotonic()))
+        c.execute("do $$ begin raise notice 'early'; perform pg_sleep(1); end $$")
+        return time.monotonic() - arrived[0] > 0.7
+
+
+@case
 def cancel():
     with psycopg.connect(**CONNECT) as c:
         timer = threading.Timer(0.3, c.cancel_safe)
@@ -257,7 +266,18 @@ def session_state():
 @case
 def latin1_session():
     with psycopg.connect(**CONNECT, client_encoding="latin1") as c:
-        return [c.info.encoding, c.execute("select 'äöü' || chr(233)").fetchone(), c.execute("select %s::text", ("ñ",)).fetchone()]
+        return [c.info.encoding, c.execute("select 'x' || chr(233)").fetchone(), c.execute("select %s::text", ("ñ",)).fetchone()]
+
+
+@case
+def latin1_texts():
+    """Where rules exist, weir refuses texts that it cannot read; the session goes on."""
+    with psycopg.connect(**CONNECT, client_encoding="latin1") as c:
+        try:
+            got = c.execute("select 'äöü'").fetchone()
+        except psycopg.errors.InsufficientPrivilege as error:
+            got = error.sqlstate
+        return [got, c.execute("select 1").fetchone()]
 
 
 @case

@@ -268,6 +268,10 @@ impl Lab {
         if options.tls {
             set.insert("PGSSLROOTCERT", self.trusted_roots()?.into());
         }
+        if options.tls && options.scram {
+            // A client that binds SCRAM to the certificate it sees would bind it to the agent's.
+            set.insert("PGCHANNELBINDING", "disable".into());
+        }
         Ok(set)
     }
 

@@ -43,16 +43,25 @@ pub fn programs() -> Result<PathBuf> {
 ///
 /// When it is not there.
 pub fn weir() -> Result<PathBuf> {
-    let path = match env::var_os("WEIR_BIN") {
-        Some(path) => PathBuf::from(path),
-        None => programs()?.join("weir"),
-    };
+    let path = weir_to_be()?;
     ensure!(
         path.is_file(),
         "{} is missing: run `cargo build --release -p weir`",
         path.display()
     );
     Ok(path)
+}
+
+/// Where the agent's program is, or will be once it is built.
+///
+/// # Errors
+///
+/// When the running program's own path cannot be read.
+pub fn weir_to_be() -> Result<PathBuf> {
+    match env::var_os("WEIR_BIN") {
+        Some(path) => Ok(PathBuf::from(path)),
+        None => Ok(programs()?.join("weir")),
+    }
 }
 
 /// The folder for what is fetched once and kept: drivers, tools, the second server version.

@@ -10,7 +10,7 @@ use tokio::{
 use super::{AppError, Running};
 use crate::{
     audit::{Journal, JournalError, record::Event},
-    capture::{EventStream, Older, Ungoverned},
+    capture::{Capture, EventStream, Older, Ungoverned},
     clock,
     config::Config,
     policy::{Change, Snapshot, Watcher},
@@ -25,7 +25,7 @@ pub(super) fn start_chores(config: &Config, running: &Arc<Running>) -> Result<()
         tokio::spawn(watch_policy(watcher, Arc::clone(running)));
     }
     tokio::spawn(look_around(config.clone(), Arc::clone(running)));
-    let events = running.with_capture(|capture| capture.events());
+    let events = running.with_capture(Capture::events);
     if let Some(events) = events {
         let events = events?.stream().map_err(AppError::Start)?;
         tokio::spawn(record_events(events, Arc::clone(running)));
@@ -39,7 +39,7 @@ async fn beat(running: Arc<Running>) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        if let Some(Err(error)) = running.with_capture(|capture| capture.beat()) {
+        if let Some(Err(error)) = running.with_capture(Capture::beat) {
             tracing::error!(%error, "the heartbeat cannot be written: the kernel will refuse connections");
         }
     }
@@ -51,7 +51,7 @@ async fn check_hooks(running: Arc<Running>) {
     loop {
         tick.tick().await;
         let findings = running
-            .with_capture(|capture| capture.self_check())
+            .with_capture(Capture::self_check)
             .unwrap_or_default();
         let broken: Vec<_> = findings.iter().filter(|finding| !finding.ok).collect();
         if !broken.is_empty() && !broken_before {
@@ -107,12 +107,12 @@ async fn look_around(config: Config, running: Arc<Running>) {
                     tracing::error!(%error, "the endpoints' addresses cannot be renewed");
                 }
             }
-            match running.with_capture(|capture| capture.older()) {
+            match running.with_capture(Capture::older) {
                 Some(Ok(found)) => found
                     .iter()
                     .for_each(|older| report(record_older(&running.proxy.journal, older))),
                 Some(Err(error)) => {
-                    tracing::warn!(%error, "connections around weir cannot be listed")
+                    tracing::warn!(%error, "connections around weir cannot be listed");
                 }
                 None => {}
             }

@@ -90,9 +90,7 @@ impl Running {
 impl control::Parts for Running {
     fn status(&self) -> Value {
         let snapshot = self.policy.current();
-        let hooks = self
-            .with_capture(|capture| capture.self_check())
-            .unwrap_or_default();
+        let hooks = self.with_capture(Capture::self_check).unwrap_or_default();
         let kernel = self
             .with_capture(|capture| {
                 capture

@@ -31,6 +31,8 @@ pub type Hash = [u8; 32];
 pub(crate) const BLOCK_RECORDS: u32 = 256;
 /// A block is full at this size too.
 const BLOCK_BYTES: usize = 256 << 10;
+/// Read at a time: a block of hot records has 16 KiB.
+const WINDOW_BYTES: u64 = 20 << 10;
 /// Bytes of an entry of a chain file. Divides a page, so that an entry is written whole or not at all.
 pub(crate) const ENTRY_BYTES: usize = 128;
 
@@ -224,7 +226,7 @@ impl SegmentChain {
         let until = until as u64;
         let mut window = Vec::new();
         while self.covered() < until {
-            let count = (until - self.open.offset).min(BLOCK_BYTES as u64);
+            let count = (until - self.open.offset).min(self.open.length + WINDOW_BYTES);
             read_exact_at(segment, &mut window, self.open.offset, count)?;
             let mut at = usize::try_from(self.open.length).map_err(io::Error::other)?;
             if self.open.offset == 0 && at == 0 {

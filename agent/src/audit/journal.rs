@@ -209,7 +209,7 @@ impl Journal {
         let dir = state_dir.join(FOLDER);
         std::fs::create_dir_all(&dir).map_err(JournalError::io("make", &dir))?;
         let lock = lock(&dir)?;
-        let reserve_bytes = settings.reserve_mib << 20;
+        let reserve_bytes = settings.reserve_mib.saturating_mul(1 << 20);
         let segment_bytes = u64::from(settings.segment_mib.clamp(1, 1024)) << 20;
         let recovered = recovery::recover(state_dir, &dir, segment_bytes, reserve_bytes)?;
         let recovery = recovered.report;
@@ -227,7 +227,7 @@ impl Journal {
             stopping: AtomicBool::new(false),
             committer: OnceLock::new(),
         });
-        let committer = committer::start(Arc::clone(&inner), recovered.chain)?;
+        let committer = committer::start(&inner, recovered.chain)?;
         let journal = Arc::new(Self {
             inner,
             committer: Mutex::new(Some(committer)),

@@ -6,6 +6,7 @@ mod verify;
 
 use std::{
     io::{self, Write},
+    ops::ControlFlow,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -113,10 +114,16 @@ pub(crate) fn open_store(state_dir: &Path) -> anyhow::Result<Connection> {
 
 /// Writes to standard output; a reader that has seen enough is no error.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    print_on(text).map(|_| ())
+}
+
+/// As [`print`]; breaks when its reader has seen enough.
+fn print_on(text: &str) -> anyhow::Result<ControlFlow<()>> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("cannot write to standard output"),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
+        Err(error) => Err(error).context("cannot write to standard output"),
+        Ok(()) => Ok(ControlFlow::Continue(())),
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     telemetry::init(args.json);
     let config = match &args.config {
         Some(path) => Config::load(path)?,

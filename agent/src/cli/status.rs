@@ -18,7 +18,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let status = Client::connect(&socket_path())?.ask(&Request::Status)?;
     let ready = status["ready"] == true;
     if args.json {

@@ -137,7 +137,7 @@ impl Candidate {
     }
 
     /// Sends a cancellation on; the key in it decides what it reaches.
-    async fn cancel(&self, client: Leg, packet: &[u8]) {
+    async fn cancel(&self, mut client: Leg, packet: &[u8]) {
         let scope = self.scope(self.target());
         if let Err(refusal) = self.admit(&scope, false) {
             self.refuse(&refusal.message);
@@ -157,7 +157,8 @@ impl Candidate {
             }
             Err(error) => tracing::warn!(%error, "cannot send a cancellation on"),
         }
-        drop(client);
+        // With TLS a bare end of the stream could be anyone's doing: clients take it for a failure.
+        let _ = timeout(STARTUP_LIMIT, client.shutdown()).await;
     }
 
     async fn unreachable(&self, client: Leg, error: &DialError) {

@@ -32,9 +32,9 @@ INSERT INTO products
 SELECT n, (ARRAY['Lamp', 'Chair', 'Desk', 'Shelf', 'Rug'])[1 + n % 5] || ' ' || n, (5 + n * 3.5)::numeric(10, 2)
 FROM generate_series(1, 20) AS n;
 INSERT INTO orders
-SELECT n, 1 + n * 17 % 200, 1 + n * 7 % 20, 1 + n % 4,
+SELECT n, 1 + n * 17 % 199, 1 + n * 7 % 19, 1 + n % 4,
     timestamptz '2025-01-01 08:00+00' + n * interval '7 hours',
-    (ARRAY['paid', 'shipped', 'returned', 'open'])[1 + n % 4]
+    (ARRAY['paid', 'shipped', 'returned', 'open'])[1 + n / 4 % 4]
 FROM generate_series(1, 1000) AS n;
 CREATE INDEX orders_by_customer ON orders (customer_id);
 CREATE VIEW revenue AS

@@ -140,7 +140,8 @@ fn psql(lab: &Lab, session: &Session) -> Result<String> {
     let _ = input.write_all((session.statements.join("\n") + "\n").as_bytes());
     drop(input);
     let output = child.wait_with_output().context("cannot read from psql")?;
-    Ok([&output.stdout[..], &output.stderr[..]]
+    // What was said before psql took over comes first.
+    Ok([&output.stderr[..], &output.stdout[..]]
         .map(String::from_utf8_lossy)
         .concat())
 }

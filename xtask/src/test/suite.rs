@@ -97,7 +97,7 @@ fn policy() -> Result<Suite> {
     let mut jobs = Vec::new();
     for name in names_in(&packs, Path::is_dir)? {
         for verb in ["check", "test"] {
-            let mut command = Command::new(place::programs()?.join("weir"));
+            let mut command = Command::new(place::weir_to_be()?);
             command
                 .args(["policy", verb])
                 .arg(packs.join(&name))

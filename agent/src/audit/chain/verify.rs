@@ -182,8 +182,12 @@ impl Walk<'_> {
             if number == 1 {
                 self.read_head()?;
             }
-            self.segment(&opened, number == last)?;
+            let sealed = self.segment(&opened, number == last)?;
             self.done.segments += 1;
+            if self.done.live && !sealed {
+                // What follows was not chained when this segment was looked at, whatever its files say by now.
+                break;
+            }
         }
         self.reaches_head(last)
     }
@@ -249,7 +253,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn segment(&mut self, opened: &Opened, last: bool) -> Result<(), Stop> {
+    /// Checks a segment; whether it has its checkpoint.
+    fn segment(&mut self, opened: &Opened, last: bool) -> Result<bool, Stop> {
         let number = opened.number;
         let seal = match Seal::read(&self.dir, number, self.key) {
             Ok(seal) => seal,
@@ -267,16 +272,18 @@ impl Walk<'_> {
             leaves.push(entry.hash);
         }
         match seal {
-            Some(seal) => self.sealed(opened, &seal, covered, &leaves),
-            None if !self.done.live && self.head.is_some_and(|head| head.segment > number) => {
-                Err(self.fault(
-                    number,
-                    None,
-                    "the segment's checkpoint is missing".to_owned(),
-                ))
+            Some(seal) => self.sealed(opened, &seal, covered, &leaves)?,
+            // The head goes on to a segment after the one before is sealed.
+            None if self.head.is_some_and(|head| head.segment > number) => {
+                let what = "the segment's checkpoint is missing".to_owned();
+                return Err(self.fault(number, None, what));
             }
-            None => self.rest(opened, covered, last),
+            None => {
+                self.rest(opened, covered, last)?;
+                return Ok(false);
+            }
         }
+        Ok(true)
     }
 
     /// The signed entries of a segment's chain.

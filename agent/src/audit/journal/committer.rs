@@ -47,13 +47,12 @@ pub(super) struct ChainState {
     pub(super) previous_root: Hash,
 }
 
-pub(super) fn start(inner: Arc<Inner>, chain: ChainState) -> Result<JoinHandle<()>, JournalError> {
-    let dir = inner.dir.clone();
-    let shared = Arc::clone(&inner);
+pub(super) fn start(inner: &Arc<Inner>, chain: ChainState) -> Result<JoinHandle<()>, JournalError> {
+    let shared = Arc::clone(inner);
     let thread = std::thread::Builder::new()
         .name("weir-journal".to_owned())
         .spawn(move || run(&shared, chain))
-        .map_err(JournalError::io("start the thread of", &dir))?;
+        .map_err(JournalError::io("start the thread of", &inner.dir))?;
     // Only this function sets it.
     let _ = inner.committer.set(thread.thread().clone());
     Ok(thread)

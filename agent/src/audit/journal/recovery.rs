@@ -162,7 +162,7 @@ impl Opening<'_> {
             ));
             next_seq = next_seq.max(beyond + 1);
         }
-        let unsealed = self.unsealed(numbers, &public, &mut alarms)?;
+        let unsealed = self.unsealed(numbers, &public, &mut alarms);
         // A segment's chain is begun once the one before is sealed: only the first of these can have entries.
         let first = unsealed.first().copied().unwrap_or(last);
         let before = self.end_before(first, &journal)?;
@@ -187,12 +187,7 @@ impl Opening<'_> {
     }
 
     /// Segments without a checkpoint: the last, and those that a crash kept from being sealed.
-    fn unsealed(
-        &self,
-        numbers: &[u64],
-        public: &PublicKey,
-        alarms: &mut Vec<String>,
-    ) -> Result<Vec<u64>, JournalError> {
+    fn unsealed(&self, numbers: &[u64], public: &PublicKey, alarms: &mut Vec<String>) -> Vec<u64> {
         let mut unsealed = Vec::new();
         for number in numbers.iter().rev() {
             match Seal::read(self.dir, *number, public) {
@@ -208,7 +203,7 @@ impl Opening<'_> {
         if unsealed.is_empty() {
             alarms.push("the segment that was being written is missing".to_owned());
         }
-        Ok(unsealed)
+        unsealed
     }
 
     /// The chain's entries for a segment, the last one checked against the records.

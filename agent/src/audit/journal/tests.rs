@@ -228,6 +228,80 @@ fn a_durable_record_is_chained_and_synced() {
     assert!(health.synced_seq >= seq && health.chained_seq >= seq && health.last_sync_ns > 0);
 }
 
+#[test]
+fn a_disk_below_its_reserve_is_refused_with_the_figures() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let settings = Settings {
+        reserve_mib: u64::MAX,
+        ..settings()
+    };
+    let error = Journal::open(dir.path(), &settings).expect_err("no room");
+    assert!(matches!(error, JournalError::Reserve { .. }));
+    assert!(error.to_string().contains("are reserved"), "{error}");
+}
+
+/// Needs root: mounts a small file system in a mount namespace of its own thread.
+#[test]
+fn a_full_disk_refuses_requests_but_takes_the_outcomes_of_those_in_flight() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().to_owned();
+    std::thread::spawn(move || fill_a_small_disk(&path))
+        .join()
+        .expect("the disk fills up in good order");
+}
+
+fn fill_a_small_disk(dir: &Path) {
+    use nix::{mount::MsFlags, sched::CloneFlags};
+    nix::sched::unshare(CloneFlags::CLONE_NEWNS).expect("root may have a mount namespace");
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    nix::mount::mount(None::<&str>, "/", None::<&str>, private, None::<&str>).expect("private");
+    let size = Some("size=4m");
+    nix::mount::mount(Some("tmpfs"), dir, Some("tmpfs"), MsFlags::empty(), size).expect("a disk");
+    let journal = open(dir);
+    let session = journal
+        .session(new_session("alice", "/usr/bin/psql"))
+        .expect("recorded");
+    let statement = statement(&journal);
+    let mut in_flight = std::collections::VecDeque::new();
+    let error = loop {
+        match journal.requested(&session, &statement, Via::Execute, 0, 1) {
+            Ok(seq) => in_flight.push_back(seq),
+            Err(error) => break error,
+        }
+        if in_flight.len() > 100 {
+            let seq = in_flight.pop_front().expect("one of them");
+            journal
+                .outcome(&outcome(seq, Ending::Completed, 1, 1))
+                .expect("recorded");
+        }
+    };
+    let text = error.to_string();
+    assert!(
+        matches!(
+            error,
+            JournalError::Reserve { .. } | JournalError::Io { .. }
+        ),
+        "{text}"
+    );
+    assert_eq!(in_flight.len(), 100);
+    for seq in in_flight {
+        journal
+            .outcome(&outcome(seq, Ending::Completed, 1, 1))
+            .expect("room was kept");
+    }
+    drop(journal);
+    let records = read_all(dir);
+    let count = |wanted: fn(&Entry) -> bool| {
+        records
+            .iter()
+            .filter(|record| wanted(&record.entry))
+            .count()
+    };
+    let requests = count(|entry| matches!(entry, Entry::Requested(_)));
+    assert!(requests > 10_000, "{requests}");
+    assert_eq!(requests, count(|entry| matches!(entry, Entry::Outcome(_))));
+}
+
 /// Names the state directory to the process that [`acknowledged_records_survive_a_kill`] kills.
 const CRASH_DIR: &str = "WEIR_TEST_CRASH_DIR";
 

@@ -13,7 +13,7 @@ pub(super) fn rows(store: &Connection, period: Period) -> rusqlite::Result<Answe
     let (from_ns, until_ns) = period.nanoseconds();
     let mut rows = Vec::new();
     let mut measure = |name: &str, count: u64| {
-        rows.push(vec![Value::Text(name.to_owned()), Value::Number(count)])
+        rows.push(vec![Value::Text(name.to_owned()), Value::Number(count)]);
     };
     let count =
         |sql: &str| store.query_row(sql, params![from_ns, until_ns], |row| row.get::<_, u64>(0));

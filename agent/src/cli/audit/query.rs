@@ -37,11 +37,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut query = store
         .prepare(&args.sql)
         .context("cannot understand the query")?;
-    let columns: Vec<String> = query
-        .column_names()
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
+    let columns: Vec<String> = query.column_names().map(str::to_owned).collect();
     let mut found = query.query([]).context("cannot ask the audit store")?;
     let mut rows = Vec::new();
     while let Some(row) = found.next().context("cannot ask the audit store")? {

@@ -63,16 +63,24 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .map(|record| words.line(record, args.json))
         .collect();
     super::print(&lines)?;
-    while args.follow {
-        match reader.next()? {
-            Some(record) => {
-                words.learn(&record);
-                super::print(&words.line(&record, args.json))?;
-            }
-            None => std::thread::sleep(POLL),
-        }
+    if args.follow {
+        follow(&mut reader, &mut words, args.json)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints records as they come, until nobody reads them any more.
+fn follow(reader: &mut Reader, words: &mut Dictionary, as_json: bool) -> anyhow::Result<()> {
+    loop {
+        let Some(record) = reader.next()? else {
+            std::thread::sleep(POLL);
+            continue;
+        };
+        words.learn(&record);
+        if super::print_on(&words.line(&record, as_json))?.is_break() {
+            return Ok(());
+        }
+    }
 }
 
 /// What the hot records refer to.
@@ -196,18 +204,13 @@ fn principal(opened: &SessionOpened) -> &str {
 }
 
 fn who(opened: &SessionOpened) -> String {
-    let actors: String = opened
-        .identity
-        .iter()
-        .flat_map(|identity| &identity.actors)
-        .map(|actor| format!(" via {}", actor.subject))
-        .collect();
-    format!(
-        "{}{actors} uid {} {}",
-        principal(opened),
-        opened.evidence.uid,
-        opened.evidence.exe_path
-    )
+    let mut words = principal(opened).to_owned();
+    for actor in opened.identity.iter().flat_map(|identity| &identity.actors) {
+        words.push_str(" via ");
+        words.push_str(&actor.subject);
+    }
+    let evidence = &opened.evidence;
+    format!("{words} uid {} {}", evidence.uid, evidence.exe_path)
 }
 
 fn effect(decided: &StatementDecided) -> &'static str {

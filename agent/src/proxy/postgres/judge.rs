@@ -126,7 +126,7 @@ impl SessionJudge {
         let state = self
             .bound
             .as_ref()
-            .map_or(State::Live, |bound| bound.state(clock::now()));
+            .map_or(State::Live, |bound| bound.state(clock::coarse()));
         let message = match state {
             State::Live => return Ok(()),
             State::Expired => "weir: the log-in behind this connection has expired",

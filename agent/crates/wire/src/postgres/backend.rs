@@ -33,6 +33,7 @@ pub mod tag {
 
 /// How each backend message is to be cut: what weir reads is given whole, data as it comes.
 #[must_use]
+#[inline]
 pub fn plan(tag: u8, total: usize) -> Plan {
     match tag {
         tag::ERROR_RESPONSE
@@ -79,6 +80,7 @@ pub fn error_state(body: &[u8]) -> ([u8; 5], bool) {
 
 /// How many rows a `CommandComplete` says were touched, when it is not a `SELECT` or `FETCH`, whose rows were counted as they passed.
 #[must_use]
+#[inline]
 pub fn rows_touched(body: &[u8]) -> u64 {
     let tag = body.strip_suffix(b"\0").unwrap_or(body);
     if tag.starts_with(b"SELECT") || tag.starts_with(b"FETCH") {

@@ -80,7 +80,11 @@ pub struct Conversation<J: Judge> {
     ready: bool,
     /// The server discards everything up to the next `Sync`.
     skipping: bool,
+    /// It is going to: a refused message of the extended protocol went ahead, and no `Sync` after it yet.
+    poisoned: bool,
     copy: Copying,
+    /// Copy data that was sent before the server asked for it.
+    early_copy_bytes: u64,
     /// What becomes of the rest of a client's message that is given in pieces.
     client_rest: Rest,
     /// Client bytes that came before the log-in was complete.
@@ -120,6 +124,8 @@ impl<J: Judge> Conversation<J> {
             channel_binding,
             ready: false,
             skipping: false,
+            poisoned: false,
+            early_copy_bytes: 0,
             copy: Copying::None,
             client_rest: Rest::Pass,
             early: Vec::new(),

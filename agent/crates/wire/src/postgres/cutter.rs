@@ -48,6 +48,7 @@ pub struct Piece<'a> {
 impl<'a> Piece<'a> {
     /// The message's body, or as much of it as this first piece has.
     #[must_use]
+    #[inline]
     pub fn body(&self) -> &'a [u8] {
         self.bytes.get(HEADER_BYTES..).unwrap_or_default()
     }
@@ -152,12 +153,14 @@ impl Cutter {
         }))
     }
 
+    #[inline]
     fn start(&mut self, tag: u8, total: usize, taken: usize) {
         self.tag = tag;
         self.total = total;
         self.remaining = total - taken;
     }
 
+    #[inline]
     fn continue_message<'s>(&mut self, rest: &'s [u8], cursor: &mut usize) -> Piece<'s> {
         let at = *cursor;
         let taken = rest.len().min(self.remaining);
@@ -212,6 +215,7 @@ impl Cutter {
     }
 }
 
+#[inline]
 fn parse_header([tag, a, b, c, d]: [u8; HEADER_BYTES]) -> Result<(u8, usize), FrameError> {
     let length = u32::from_be_bytes([a, b, c, d]) as usize;
     if (4..=MAX_LENGTH).contains(&length) {
@@ -221,6 +225,7 @@ fn parse_header([tag, a, b, c, d]: [u8; HEADER_BYTES]) -> Result<(u8, usize), Fr
     }
 }
 
+#[inline]
 fn wanted(tag: u8, total: usize, plan: Plan) -> Result<usize, FrameError> {
     match plan {
         Plan::Whole => Ok(total),

@@ -142,6 +142,11 @@ impl<S, T> Queue<S, T> {
         self.items.front_mut()
     }
 
+    /// The one that was asked for first, whether it gets an answer or not.
+    pub fn first(&mut self) -> Option<&mut Expect<S, T>> {
+        self.items.front_mut()
+    }
+
     /// Takes the next one.
     pub fn pop(&mut self) -> Option<Expect<S, T>> {
         let item = self.items.pop_front();

@@ -28,6 +28,7 @@ pub const MAX_STATEMENT_BYTES: usize = 1024 * 1024;
 ///
 /// The limits for small messages are the server's own (`PQ_SMALL_MESSAGE_LIMIT`).
 #[must_use]
+#[inline]
 pub fn plan(tag: u8, total: usize) -> Plan {
     match tag {
         tag::QUERY | tag::PARSE if total <= MAX_STATEMENT_BYTES + 1024 => Plan::Whole,
@@ -62,6 +63,7 @@ const NAMES_BYTES: usize = 8 * 1024;
 
 /// Takes a NUL-terminated string off the front: the string without its NUL, and the rest.
 #[must_use]
+#[inline]
 pub fn take_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = memchr::memchr(0, bytes)?;
     Some((bytes.get(..end)?, bytes.get(end + 1..)?))
@@ -69,6 +71,7 @@ pub fn take_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// A `Query`'s text: exactly one string that its NUL ends.
 #[must_use]
+#[inline]
 pub fn query_text(body: &[u8]) -> Option<&[u8]> {
     match take_string(body)? {
         (text, []) => Some(text),
@@ -78,6 +81,7 @@ pub fn query_text(body: &[u8]) -> Option<&[u8]> {
 
 /// A `Parse`'s statement name and text.
 #[must_use]
+#[inline]
 pub fn parse(body: &[u8]) -> Option<(&[u8], &[u8])> {
     let (name, rest) = take_string(body)?;
     let (text, _) = take_string(rest)?;
@@ -86,6 +90,7 @@ pub fn parse(body: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// A `Bind`'s portal name, statement name, and what follows (formats and values, as far as they are there).
 #[must_use]
+#[inline]
 pub fn bind(body: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let (portal, rest) = take_string(body)?;
     let (statement, rest) = take_string(rest)?;
@@ -94,12 +99,14 @@ pub fn bind(body: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
 
 /// The portal that an `Execute` names.
 #[must_use]
+#[inline]
 pub fn execute(body: &[u8]) -> Option<&[u8]> {
     take_string(body).map(|(portal, _)| portal)
 }
 
 /// What `Describe` and `Close` name: `S`tatement or `P`ortal, and the name.
 #[must_use]
+#[inline]
 pub fn target(body: &[u8]) -> Option<(u8, &[u8])> {
     let (kind, rest) = body.split_first()?;
     take_string(rest).map(|(name, _)| (*kind, name))

@@ -12,6 +12,7 @@ pub struct Outbox {
 
 impl Outbox {
     /// Forgets what the last input left.
+    #[inline]
     pub fn begin(&mut self) {
         self.buffer.clear();
         // One large message must not keep its memory for good.
@@ -21,6 +22,7 @@ impl Outbox {
     }
 
     /// Lets a piece go on unchanged.
+    #[inline]
     pub fn pass(&mut self, input: &[u8], piece: &Piece<'_>) {
         match piece.place {
             Place::Input(at) => self.pass_range(input, at, at + piece.bytes.len()),
@@ -29,6 +31,7 @@ impl Outbox {
     }
 
     /// Lets a range of the input go on unchanged.
+    #[inline]
     pub fn pass_range(&mut self, input: &[u8], start: usize, end: usize) {
         if self.run_end != start || self.run_start == self.run_end {
             self.flush(input);
@@ -38,12 +41,14 @@ impl Outbox {
     }
 
     /// Adds bytes that are not of the input.
+    #[inline]
     pub fn push(&mut self, input: &[u8], bytes: &[u8]) {
         self.flush(input);
         self.buffer.extend_from_slice(bytes);
     }
 
     /// The bytes to write.
+    #[inline]
     pub fn finish<'a>(&'a mut self, input: &'a [u8]) -> &'a [u8] {
         if self.buffer.is_empty() {
             return input.get(self.run_start..self.run_end).unwrap_or_default();
@@ -52,6 +57,7 @@ impl Outbox {
         &self.buffer
     }
 
+    #[inline]
     fn flush(&mut self, input: &[u8]) {
         let run = input.get(self.run_start..self.run_end).unwrap_or_default();
         self.buffer.extend_from_slice(run);

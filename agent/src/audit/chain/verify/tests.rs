@@ -131,7 +131,7 @@ fn a_changed_record_names_its_block_and_records() {
 fn dropped_and_swapped_blocks_are_found() {
     let case = Case::new();
     let dropped = case.changed("000000000001.chain", |bytes| {
-        drop(bytes.drain(ENTRY_BYTES..2 * ENTRY_BYTES))
+        drop(bytes.drain(ENTRY_BYTES..2 * ENTRY_BYTES));
     });
     assert_eq!(dropped.fault.expect("a fault").block, Some(1));
     let swapped = case.changed("000000000003.chain", |bytes| {
@@ -154,7 +154,7 @@ fn dropped_and_swapped_blocks_are_found() {
 fn a_cut_end_is_found_also_when_journal_and_chain_are_cut_alike() {
     let case = Case::new();
     let chain_only = case.changed("000000000003.chain", |bytes| {
-        bytes.truncate(bytes.len() - ENTRY_BYTES)
+        bytes.truncate(bytes.len() - ENTRY_BYTES);
     });
     assert!(!chain_only.intact);
     let path = case.file("000000000003.segment");
@@ -165,7 +165,7 @@ fn a_cut_end_is_found_also_when_journal_and_chain_are_cut_alike() {
     cut[usize::try_from(kept).expect("fits")..].fill(0);
     fs::write(&path, cut).expect("changed");
     let alike = case.changed("000000000003.chain", |bytes| {
-        bytes.truncate(bytes.len() - ENTRY_BYTES)
+        bytes.truncate(bytes.len() - ENTRY_BYTES);
     });
     let fault = alike.fault.expect("a fault");
     assert!(fault.what.contains("cut off"), "{fault:?}");

@@ -87,7 +87,7 @@ impl<J: Judge> Conversation<J> {
             tag::FUNCTION_CALL => self.function_call(piece, input, judge, out),
             tag::DESCRIBE | tag::CLOSE => self.named(piece, input, out),
             _ => {
-                self.unjudged(piece.tag);
+                self.unjudged(piece);
                 out.pass(input, piece);
                 Ok(())
             }
@@ -95,14 +95,21 @@ impl<J: Judge> Conversation<J> {
     }
 
     /// A message that needs no decision.
-    fn unjudged(&mut self, message: u8) {
-        match message {
+    fn unjudged(&mut self, piece: &Piece<'_>) {
+        match piece.tag {
             tag::SYNC if self.copy != Copying::Both => {
                 self.skipping = false;
+                self.poisoned = false;
                 self.queue.push(Expect::Sync {
                     optional: self.copy == Copying::In,
                 });
             }
+            tag::COPY_DATA => match self.queue.first() {
+                Some(Expect::Execute(running) | Expect::Query(running)) if running.copy_in => {
+                    running.bytes += piece.total as u64;
+                }
+                _ => self.early_copy_bytes += piece.total as u64,
+            },
             tag::COPY_DONE | tag::COPY_FAIL if !self.skipping && self.copy != Copying::Both => {
                 self.copy = Copying::None;
                 if !self.queue.is_empty() {
@@ -222,6 +229,11 @@ impl<J: Judge> Conversation<J> {
     ) -> Result<(), ConversationError> {
         let portal = frontend::execute(piece.body())
             .ok_or(ConversationError::Malformed { message: "Execute" })?;
+        // Its statement was refused, or stands behind one that was: the server discards it unread, and it is no request.
+        if self.poisoned {
+            out.pass(input, piece);
+            return Ok(());
+        }
         let requested = if let Some(bound) = self.portals.get(portal) {
             judge.request(
                 &bound.statement,
@@ -328,6 +340,7 @@ impl<J: Judge> Conversation<J> {
         let frame = if simple {
             frontend::poison_query()
         } else {
+            self.poisoned = true;
             frontend::poison_parse()
         };
         out.push(input, &frame);

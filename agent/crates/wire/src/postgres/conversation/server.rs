@@ -152,16 +152,21 @@ impl<J: Judge> Conversation<J> {
     }
 
     fn begin_copy_in(&mut self) {
+        let early = std::mem::take(&mut self.early_copy_bytes);
         match self.queue.head(false) {
             Some(Expect::Execute(running)) => {
                 running.copy_in = true;
+                running.bytes += early;
                 self.copy = if self.queue.begin_copy_in() {
                     Copying::None
                 } else {
                     Copying::In
                 };
             }
-            Some(Expect::Query(running)) => running.copy_in = true,
+            Some(Expect::Query(running)) => {
+                running.copy_in = true;
+                running.bytes += early;
+            }
             _ => {}
         }
     }
@@ -173,6 +178,7 @@ impl<J: Judge> Conversation<J> {
     ) -> Result<(), ConversationError> {
         self.transaction = piece.body().first().copied().unwrap_or(b'I');
         self.copy = Copying::None;
+        self.early_copy_bytes = 0;
         match self.queue.head(true) {
             // A poisoned query is over with its own `ReadyForQuery`; its error came before.
             Some(
@@ -226,7 +232,12 @@ impl<J: Judge> Conversation<J> {
     /// An extended item failed: the server discards what follows up to the next `Sync`.
     fn skip(&mut self, state: [u8; 5], judge: &mut J) {
         self.copy = Copying::None;
-        let mut ending = Ending::Failed(state);
+        // The error is that of the first request: it may come at its Parse or Bind, where rights are checked. A poison
+        // has none; what stands behind it did not fail by itself.
+        let mut ending = match self.queue.head(false) {
+            Some(Expect::Poison { .. }) => Ending::Skipped,
+            _ => Ending::Failed(state),
+        };
         let mut undone = Vec::new();
         loop {
             match self.queue.head(true) {
@@ -240,11 +251,13 @@ impl<J: Judge> Conversation<J> {
             match self.queue.pop() {
                 Some(
                     Expect::Execute(running) | Expect::Query(running) | Expect::Function(running),
-                ) => finish(judge, running, ending),
+                ) => {
+                    finish(judge, running, ending);
+                    ending = Ending::Skipped;
+                }
                 Some(item) => undone.push(item),
                 None => break,
             }
-            ending = Ending::Skipped;
         }
         for item in undone.into_iter().rev() {
             match item {

@@ -275,15 +275,12 @@ fn a_refused_parse_in_a_pipeline_skips_to_sync_as_the_server_does() {
     assert!(received.windows(8).any(|w| w == b"no drops"));
     assert_eq!(
         session.endings(),
-        [
-            Ending::Completed,
-            Ending::Skipped,
-            Ending::Skipped,
-            Ending::Completed
-        ]
+        [Ending::Completed, Ending::Skipped, Ending::Completed]
     );
     assert_eq!(session.judge.endings[0].1.rows, 1);
-    assert_eq!(session.judge.requests[3], ("SELECT 0".into(), Via::Execute));
+    // The Execute of what was refused is no request of its own.
+    assert_eq!(session.judge.requests[1].0, "SELECT lost");
+    assert_eq!(session.judge.requests[2], ("SELECT 0".into(), Via::Execute));
     assert_eq!(session.conversation.in_flight(), 0);
 }
 
@@ -299,6 +296,40 @@ fn a_failed_parse_gives_the_name_its_old_statement_back() {
         session.judge.requests.last(),
         Some(&("first".into(), Via::Execute))
     );
+}
+
+#[test]
+fn an_error_ahead_of_its_execute_is_the_executes() {
+    for failing in [0, 1] {
+        let mut session = Session::new();
+        let one = [parse("", "SELECT secret"), bind("", ""), execute("")].concat();
+        session.client(&[one.clone(), one, sync()].concat());
+        let mut down = [bare(b'1'), bare(b'2')][..failing].concat();
+        down.extend([failure("42501"), ready(b'I')].concat());
+        session.server(&down);
+        assert_eq!(
+            session.endings(),
+            [Ending::Failed(*b"42501"), Ending::Skipped]
+        );
+    }
+}
+
+#[test]
+fn copy_data_from_the_client_is_counted() {
+    let data = message(b'd', &[b"1\n2\n"]);
+    let asked = message(b'G', &[b"\0\0\0"]);
+    for early in [true, false] {
+        let mut session = Session::new();
+        session.client(&query("COPY t FROM STDIN"));
+        if early {
+            session.client(&data);
+        }
+        session.server(&asked);
+        session.client(&[data.clone(), bare(b'c')].concat());
+        session.server(&[complete("COPY 2"), ready(b'I')].concat());
+        let expected = data.len() * if early { 2 } else { 1 };
+        assert_eq!(session.judge.endings[0].1.bytes, expected as u64);
+    }
 }
 
 #[test]
