@@ -27,7 +27,7 @@ use crate::{
     identity::{Identities, OpenError},
     policy::{self, Policy},
     proxy::{
-        Proxy,
+        Deadlines, Proxy,
         listener::{Workers, accept},
     },
     sessions::Sessions,
@@ -139,6 +139,7 @@ pub fn run(config: &Config) -> Result<(), AppError> {
         sessions: Arc::new(Sessions::default()),
         endpoints,
         authority,
+        deadlines: Deadlines::default(),
         port,
     });
     record_start(&journal, &policy, &identities, &takeover)?;

@@ -10,13 +10,6 @@ pub fn now() -> Duration {
         .unwrap_or_default()
 }
 
-/// Time since the epoch to a few milliseconds, for what is asked on every request and ends by the second.
-#[must_use]
-pub fn coarse() -> Duration {
-    nix::time::clock_gettime(nix::time::ClockId::CLOCK_REALTIME_COARSE)
-        .map_or_else(|_| now(), Duration::from)
-}
-
 /// Nanoseconds since the epoch, as records carry it.
 #[must_use]
 pub fn now_ns() -> u64 {

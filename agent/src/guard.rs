@@ -150,7 +150,7 @@ impl Guard {
     }
 
     /// Decides a request that is not a text weir can read.
-    pub fn decide_opaque(&self, scope: &Scope, kind: Kind, description: String) -> Arc<Verdict> {
+    pub fn decide_opaque(&self, scope: &Scope, kind: Kind, description: &str) -> Arc<Verdict> {
         let confidence = match kind {
             Kind::Unknown => Confidence::Unparsed,
             _ => Confidence::Opaque,
@@ -158,7 +158,7 @@ impl Guard {
         let facts = Facts {
             kinds: vec![kind],
             confidence,
-            parse_error: (kind == Kind::Unknown).then(|| description.clone()),
+            parse_error: (kind == Kind::Unknown).then(|| description.to_owned()),
             normalised: format!("<{description}>"),
             ..Facts::default()
         };
@@ -172,12 +172,7 @@ impl Guard {
             normalised: "<execution of what SQL prepared or declared>".to_owned(),
             ..Facts::default()
         };
-        let verdict = self.verdict(scope, b"", facts);
-        if verdict.refusal.is_none() {
-            return verdict;
-        }
-        // A pack that refuses what has no effect of its own still refuses; nothing is lifted here.
-        verdict
+        self.verdict(scope, b"", facts)
     }
 
     /// Whether no rule could refuse anything: then what cannot be read may pass.

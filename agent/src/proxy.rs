@@ -1,5 +1,6 @@
 //! From an accepted socket to the end of its session: origin, identity, startup, decision, relay.
 
+pub mod deadlines;
 pub mod dial;
 pub mod endpoint;
 pub mod listener;
@@ -23,6 +24,7 @@ use crate::{
 
 use dial::DialError;
 
+pub use deadlines::Deadlines;
 pub use endpoint::{Endpoint, Engine};
 
 /// What every connection needs; built once.
@@ -43,6 +45,8 @@ pub struct Proxy {
     pub endpoints: HashMap<u32, Arc<Endpoint>>,
     /// Signs leaves for clients.
     pub authority: Arc<Authority>,
+    /// What must not take for ever.
+    pub deadlines: Deadlines,
     /// Our own listeners' port: never a server's.
     pub port: u16,
 }
@@ -154,7 +158,13 @@ impl Candidate {
     }
 
     async fn dial(&self) -> Result<Leg, DialError> {
-        dial::dial(&self.proxy.marker, &self.endpoint, self.origin.destination).await
+        dial::dial(
+            &self.proxy.deadlines,
+            &self.proxy.marker,
+            &self.endpoint,
+            self.origin.destination,
+        )
+        .await
     }
 
     /// Records the session and registers it.
@@ -172,6 +182,14 @@ impl Candidate {
         })?;
         let bound = self.resolved.identity.clone();
         Ok(self.proxy.sessions.register(session, bound, self.address))
+    }
+
+    /// Records the end of a session that never got to its loop.
+    fn close_record(&self, live: &Registration, reason: &str) {
+        let journal = &self.proxy.journal;
+        if let Err(error) = journal.session_closed(&live.session, reason, 0, 0, 0) {
+            tracing::error!(%error, "cannot record a session's end");
+        }
     }
 
     fn refuse(&self, reason: &str) {

@@ -1,6 +1,9 @@
 //! Chores of a running agent: heartbeat, names, ungoverned connections, policy changes, the hooks' own health.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     task::spawn_blocking,
@@ -39,6 +42,7 @@ async fn beat(running: Arc<Running>) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
+        running.proxy.deadlines.fire(Instant::now());
         if let Some(Err(error)) = running.with_capture(Capture::beat) {
             tracing::error!(%error, "the heartbeat cannot be written: the kernel will refuse connections");
         }

@@ -36,7 +36,7 @@ use super::{
     chain::key::KeyError,
     record::{Event, Outcome, Requested, SessionOpened, StatementDecided, Via},
 };
-use crate::{capture::Origin, identity::Evidence};
+use crate::{capture::Origin, clock, identity::Evidence};
 
 pub use recovery::Recovery;
 
@@ -292,18 +292,33 @@ impl Journal {
         parameters_hash: u64,
         request_bytes: u64,
     ) -> Result<u64, JournalError> {
-        let requested = Requested {
+        let now = clock::now_ns();
+        self.requested_at(now, session, statement, via, parameters_hash, request_bytes)
+    }
+
+    /// As [`Self::requested`], for a caller who has looked at the clock: `time_ns` is since the epoch.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::requested`].
+    pub fn requested_at(
+        &self,
+        time_ns: u64,
+        session: &Session,
+        statement: &Statement,
+        via: Via,
+        parameters_hash: u64,
+        request_bytes: u64,
+    ) -> Result<u64, JournalError> {
+        let payload = layout::encode_requested(&Requested {
             session: session.id,
             statement: statement.id,
             via,
             parameters_hash,
             request_bytes,
-        };
-        self.inner.write(&Entries::requested(
-            session,
-            statement,
-            layout::encode_requested(&requested),
-        ))
+        });
+        self.inner
+            .write(&Entries::requested(time_ns, session, statement, payload))
     }
 
     /// Records what came of a request; exactly one for each [`Journal::requested`].
@@ -312,8 +327,17 @@ impl Journal {
     ///
     /// It could not be recorded. Room for the outcomes of requests in flight is kept, so a full disk does not show here first.
     pub fn outcome(&self, outcome: &Outcome) -> Result<(), JournalError> {
+        self.outcome_at(clock::now_ns(), outcome)
+    }
+
+    /// As [`Self::outcome`], for a caller who has looked at the clock: `time_ns` is since the epoch.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::outcome`].
+    pub fn outcome_at(&self, time_ns: u64, outcome: &Outcome) -> Result<(), JournalError> {
         self.inner
-            .write(&Entries::outcome(layout::encode_outcome(outcome)))
+            .write(&Entries::outcome(time_ns, layout::encode_outcome(outcome)))
             .map(drop)
     }
 

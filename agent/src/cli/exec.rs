@@ -53,7 +53,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let answer = Client::connect(&socket_path())?.ask(&request)?;
     let binding: Binding =
         serde_json::from_value(answer).context("cannot read the agent's answer")?;
-    eprintln!("weir: {}", whoami::sentence(&binding));
+    whoami::announce(&binding);
     login::become_command(&args.command)
 }
 

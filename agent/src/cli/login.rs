@@ -64,10 +64,11 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let answer = Client::connect(&socket_path())?.ask(&Request::Login { user, token, scope })?;
     let binding: Binding =
         serde_json::from_value(answer).context("cannot read the agent's answer")?;
-    eprintln!("weir: {}", whoami::sentence(&binding));
     if args.command.is_empty() {
+        println!("weir: {}", whoami::sentence(&binding));
         return Ok(ExitCode::SUCCESS);
     }
+    whoami::announce(&binding);
     become_command(&args.command)
 }
 

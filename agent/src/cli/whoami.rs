@@ -1,6 +1,6 @@
 //! `weir whoami`: who weir takes this process for, and why.
 
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 use anyhow::Context;
 use serde_json::Value;
@@ -48,6 +48,13 @@ pub(super) fn print(answer: &Value, json: bool) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Tells a person at a terminal who the command that follows will be; a script's standard error stays its own.
+pub(super) fn announce(binding: &Binding) {
+    if std::io::stderr().is_terminal() {
+        eprintln!("weir: {}", sentence(binding));
+    }
 }
 
 /// One sentence about a binding.

@@ -54,6 +54,7 @@ pub(super) fn refusal(decision: &Decision, facts: &Facts) -> Option<Refusal> {
     let unread = facts
         .parse_error
         .as_ref()
+        .filter(|error| !reason.contains(error.as_str()))
         .map_or_else(String::new, |error| format!(" ({error})"));
     Some(Refusal {
         sqlstate: "42501".into(),

@@ -7,12 +7,11 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
-    time::timeout,
 };
 use tokio_rustls::{TlsConnector, TlsStream};
 use weir_wire::postgres::startup::SSL_REQUEST_BYTES;
 
-use super::Endpoint;
+use super::{Deadlines, Endpoint};
 use crate::{
     capture::{CaptureError, Marker},
     net::Leg,
@@ -76,11 +75,13 @@ pub enum DialError {
 ///
 /// [`DialError`]. Nothing falls back to less than what is configured.
 pub(crate) async fn dial(
+    deadlines: &Deadlines,
     marker: &Marker,
     endpoint: &Endpoint,
     address: SocketAddr,
 ) -> Result<Leg, DialError> {
-    timeout(DIAL_LIMIT, dial_unbounded(marker, endpoint, address))
+    deadlines
+        .within(DIAL_LIMIT, dial_unbounded(marker, endpoint, address))
         .await
         .unwrap_or(Err(DialError::Timeout {
             address,

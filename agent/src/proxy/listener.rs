@@ -59,7 +59,8 @@ impl Worker {
         let live = Arc::new(AtomicUsize::new(0));
         let of_worker = Arc::clone(&live);
         let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
+            // No timers: see `Deadlines`.
+            .enable_io()
             .build()?;
         thread::Builder::new()
             .name(format!("weir-worker-{number}"))

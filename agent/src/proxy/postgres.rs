@@ -6,7 +6,7 @@ mod startup;
 
 use std::{io, sync::Arc, time::Duration};
 
-use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 use weir_policy::Target;
 use weir_sql::Kind;
 use weir_wire::postgres::{
@@ -29,8 +29,9 @@ pub(super) async fn serve(candidate: Candidate, client: TcpStream, place: Place)
     let authority = &candidate.proxy.authority;
     let destination = candidate.origin.destination.ip();
     let beginning = begin(client, &candidate.endpoint, authority, destination);
-    match timeout(STARTUP_LIMIT, beginning).await {
-        Ok(Ok(Beginning::Session { client, message })) => {
+    let deadlines = &candidate.proxy.deadlines;
+    match deadlines.within(STARTUP_LIMIT, beginning).await {
+        Some(Ok(Beginning::Session { client, message })) => {
             if let Some(relay) = candidate.open(client, message).await {
                 tokio::spawn(async move {
                     relay.await;
@@ -38,9 +39,9 @@ pub(super) async fn serve(candidate: Candidate, client: TcpStream, place: Place)
                 });
             }
         }
-        Ok(Ok(Beginning::Cancel { client, packet })) => candidate.cancel(client, &packet).await,
-        Ok(Ok(Beginning::Gone)) => {}
-        Ok(Err(error)) => {
+        Some(Ok(Beginning::Cancel { client, packet })) => candidate.cancel(client, &packet).await,
+        Some(Ok(Beginning::Gone)) => {}
+        Some(Err(error)) => {
             let reason = error.to_string();
             candidate.refuse(&reason);
             if let Some(client) = error.into_client() {
@@ -50,10 +51,10 @@ pub(super) async fn serve(candidate: Candidate, client: TcpStream, place: Place)
                     detail: None,
                     hint: None,
                 };
-                tell(client, &refusal).await;
+                candidate.tell(client, &refusal).await;
             }
         }
-        Err(_) => candidate.refuse("the client did not begin a session in time"),
+        None => candidate.refuse("the client did not begin a session in time"),
     }
 }
 
@@ -68,7 +69,7 @@ impl Candidate {
         let scope = self.scope(target.clone());
         if let Err(refusal) = self.admit(&scope, message.is_replication()) {
             self.refuse(&refusal.message);
-            tell(client, &refusal).await;
+            self.tell(client, &refusal).await;
             return None;
         }
         let mut server = match self.dial().await {
@@ -82,11 +83,12 @@ impl Candidate {
             Ok(live) => live,
             Err(error) => {
                 tracing::error!(%error, "cannot record a session: it is refused");
-                tell(client, &unrecorded(&error)).await;
+                self.tell(client, &unrecorded(&error)).await;
                 return None;
             }
         };
         if let Err(source) = server.write_all(&message.packet).await {
+            self.close_record(&live, "connection lost");
             let address = self.origin.destination;
             self.unreachable(client, &DialError::Connect { address, source })
                 .await;
@@ -124,11 +126,10 @@ impl Candidate {
             return Err(admission_refusal(&admission.decision, identified));
         }
         if replication {
-            let verdict = self.proxy.guard.decide_opaque(
-                scope,
-                Kind::Replication,
-                "replication session".into(),
-            );
+            let verdict =
+                self.proxy
+                    .guard
+                    .decide_opaque(scope, Kind::Replication, "replication session");
             if let Some(refusal) = &verdict.refusal {
                 return Err(refusal.clone());
             }
@@ -151,14 +152,16 @@ impl Candidate {
                     // The server closes once the cancellation is on its way: clients wait for that.
                     tokio::io::copy(&mut server, &mut tokio::io::sink()).await
                 };
-                if !matches!(timeout(STARTUP_LIMIT, sent).await, Ok(Ok(_))) {
+                let sent = self.proxy.deadlines.within(STARTUP_LIMIT, sent).await;
+                if !matches!(sent, Some(Ok(_))) {
                     tracing::warn!(destination = %self.origin.destination, "a cancellation was not taken");
                 }
             }
             Err(error) => tracing::warn!(%error, "cannot send a cancellation on"),
         }
         // With TLS a bare end of the stream could be anyone's doing: clients take it for a failure.
-        let _ = timeout(STARTUP_LIMIT, client.shutdown()).await;
+        let shutdown = client.shutdown();
+        let _ = self.proxy.deadlines.within(TELL_LIMIT, shutdown).await;
     }
 
     async fn unreachable(&self, client: Leg, error: &DialError) {
@@ -181,7 +184,21 @@ impl Candidate {
             detail: None,
             hint: Some("\"weir doctor\" checks this host's configuration".into()),
         };
-        tell(client, &refusal).await;
+        self.tell(client, &refusal).await;
+    }
+
+    /// Sends a FATAL error and closes.
+    async fn tell(&self, mut client: Leg, refusal: &Refusal) {
+        let frame = backend::error_response("FATAL", refusal);
+        let told = async {
+            client.write_all(&frame).await?;
+            client.flush().await?;
+            client.shutdown().await
+        };
+        let told = self.proxy.deadlines.within(TELL_LIMIT, told).await;
+        if !matches!(told, Some(Ok(()))) {
+            tracing::debug!("a refused client does not read");
+        }
     }
 }
 
@@ -194,19 +211,6 @@ fn unrecorded(error: &JournalError) -> Refusal {
     }
 }
 
-/// Sends a FATAL error and closes.
-async fn tell(mut client: Leg, refusal: &Refusal) {
-    let frame = backend::error_response("FATAL", refusal);
-    let told = async {
-        client.write_all(&frame).await?;
-        client.flush().await?;
-        client.shutdown().await
-    };
-    if timeout(TELL_LIMIT, told).await.is_err() {
-        tracing::debug!("a refused client does not read");
-    }
-}
-
 /// `authentication_timeout`'s default.
-const STARTUP_LIMIT: Duration = Duration::from_secs(60);
+const STARTUP_LIMIT: Duration = Duration::from_mins(1);
 const TELL_LIMIT: Duration = Duration::from_secs(5);

@@ -29,7 +29,7 @@ pub enum Kind {
     Drop,
     /// `TRUNCATE`.
     Truncate,
-    /// `GRANT`, `REVOKE`, default privileges, role membership, security labels.
+    /// `GRANT`, `REVOKE`, `CREATE ROLE`, default privileges, role membership, security labels.
     Grant,
     /// `COPY … FROM`.
     CopyIn,

@@ -62,6 +62,8 @@ pub(super) struct Entries<'a> {
     session: Option<&'a Session>,
     statement: Option<&'a Statement>,
     record: Option<(RecordKind, Payload)>,
+    /// Nanoseconds since the epoch, where the caller has looked already.
+    time_ns: Option<u64>,
 }
 
 enum Payload {
@@ -75,10 +77,12 @@ impl<'a> Entries<'a> {
             session: Some(session),
             statement: None,
             record: None,
+            time_ns: None,
         }
     }
 
     pub(super) fn requested(
+        time_ns: u64,
         session: &'a Session,
         statement: &'a Statement,
         payload: [u8; HOT_PAYLOAD_BYTES],
@@ -87,14 +91,16 @@ impl<'a> Entries<'a> {
             session: Some(session),
             statement: Some(statement),
             record: Some((RecordKind::Requested, Payload::Hot(payload))),
+            time_ns: Some(time_ns),
         }
     }
 
-    pub(super) fn outcome(payload: [u8; HOT_PAYLOAD_BYTES]) -> Self {
+    pub(super) fn outcome(time_ns: u64, payload: [u8; HOT_PAYLOAD_BYTES]) -> Self {
         Self {
             session: None,
             statement: None,
             record: Some((RecordKind::Outcome, Payload::Hot(payload))),
+            time_ns: Some(time_ns),
         }
     }
 
@@ -103,6 +109,7 @@ impl<'a> Entries<'a> {
             session: None,
             statement: None,
             record: Some((RecordKind::Event, Payload::Cold(json(event)))),
+            time_ns: None,
         }
     }
 
@@ -148,7 +155,7 @@ impl Writer {
         if bytes + self.reserved(entries.kind()) > self.segment.capacity() - self.offset {
             return self.rotate_and_write(entries, bytes, next_id);
         }
-        let time_ns = clock::now_ns();
+        let time_ns = entries.time_ns.unwrap_or_else(clock::now_ns);
         if let (Some(payload), Some(session)) = (session, entries.session) {
             self.append(RecordKind::SessionOpened, time_ns, &payload);
             session.last_segment.store(number, Ordering::Relaxed);

@@ -1,6 +1,6 @@
 //! One session's judge: asks the guard, writes the journal.
 
-use std::{sync::Arc, time::Instant};
+use std::{sync::Arc, time::Duration};
 
 use weir_sql::{Kind, SessionModes};
 use weir_wire::postgres::{Ending, Finished, Judge, Refusal, Ruling, Via, judge::Unreadable};
@@ -27,6 +27,8 @@ pub(crate) struct SessionJudge {
     /// A walsender's commands are not SQL.
     replication: bool,
     strict_seq: u64,
+    /// For what only SQL named, once it was needed.
+    made_by_sql: Option<Arc<Verdict>>,
 }
 
 /// What a judge is made of.
@@ -45,7 +47,8 @@ pub(crate) struct Parts {
 #[derive(Debug)]
 pub(crate) struct Ticket {
     seq: u64,
-    since: Instant,
+    /// When it was recorded, nanoseconds since the epoch.
+    at_ns: u64,
 }
 
 impl SessionJudge {
@@ -60,6 +63,7 @@ impl SessionJudge {
             modes_uncertain: parts.modes_uncertain,
             replication: parts.replication,
             strict_seq: 0,
+            made_by_sql: None,
         }
     }
 
@@ -93,16 +97,6 @@ impl SessionJudge {
         }
     }
 
-    fn rule(&self, verdict: Arc<Verdict>) -> Ruling<Arc<Verdict>> {
-        match &verdict.refusal {
-            None => Ruling::Permit(verdict),
-            Some(refusal) => {
-                let refusal = Box::new(refusal.clone());
-                Ruling::Refuse(verdict, refusal)
-            }
-        }
-    }
-
     fn decide(&self, text: &[u8]) -> Arc<Verdict> {
         let verdict = self.guard.decide(&self.scope, self.modes, text);
         if !self.modes_uncertain || verdict.refusal.is_some() || !text.contains(&b'\\') {
@@ -122,11 +116,10 @@ impl SessionJudge {
     }
 
     /// Refuses when the identity no longer holds.
-    fn check_binding(&self) -> Result<(), Box<Refusal>> {
-        let state = self
-            .bound
-            .as_ref()
-            .map_or(State::Live, |bound| bound.state(clock::coarse()));
+    fn check_binding(&self, now_ns: u64) -> Result<(), Box<Refusal>> {
+        let state = self.bound.as_ref().map_or(State::Live, |bound| {
+            bound.state(Duration::from_nanos(now_ns))
+        });
         let message = match state {
             State::Live => return Ok(()),
             State::Expired => "weir: the log-in behind this connection has expired",
@@ -146,6 +139,7 @@ impl SessionJudge {
         via: Via,
         parameters: u64,
         bytes: usize,
+        now_ns: u64,
     ) -> Result<u64, Box<Refusal>> {
         self.live.count_request();
         let via = match via {
@@ -156,7 +150,7 @@ impl SessionJudge {
             Via::FunctionCall => record::Via::FunctionCall,
         };
         self.journal
-            .requested(&self.live.session, &verdict.statement, via, parameters, bytes as u64)
+            .requested_at(now_ns, &self.live.session, &verdict.statement, via, parameters, bytes as u64)
             .map_err(|error| {
                 tracing::error!(%error, session = self.live.session.id, "cannot record a request: it is refused");
                 Box::new(Refusal {
@@ -170,29 +164,22 @@ impl SessionJudge {
 
     fn record_refused(&mut self, verdict: &Verdict, via: Via, bytes: usize) -> Option<u64> {
         self.live.count_denied();
-        let seq = self.record(verdict, via, 0, bytes).ok()?;
-        self.outcome(seq, record::Ending::Denied, 0, 0, 0, *b"42501");
+        let now_ns = clock::now_ns();
+        let seq = self.record(verdict, via, 0, bytes, now_ns).ok()?;
+        let outcome = record::Outcome {
+            request: seq,
+            ending: record::Ending::Denied,
+            rows: 0,
+            bytes: 0,
+            duration_ns: 0,
+            sqlstate: *b"42501",
+        };
+        self.outcome(&outcome, now_ns);
         Some(seq)
     }
 
-    fn outcome(
-        &self,
-        request: u64,
-        ending: record::Ending,
-        rows: u64,
-        bytes: u64,
-        duration_ns: u64,
-        sqlstate: [u8; 5],
-    ) {
-        let outcome = record::Outcome {
-            request,
-            ending,
-            rows,
-            bytes,
-            duration_ns,
-            sqlstate,
-        };
-        if let Err(error) = self.journal.outcome(&outcome) {
+    fn outcome(&self, outcome: &record::Outcome, now_ns: u64) {
+        if let Err(error) = self.journal.outcome_at(now_ns, outcome) {
             tracing::error!(%error, session = self.live.session.id, "cannot record an outcome");
         }
     }
@@ -205,11 +192,11 @@ impl Judge for SessionJudge {
     fn statement(&mut self, text: &[u8], _: Via) -> Ruling<Arc<Verdict>> {
         let verdict = if self.replication {
             self.guard
-                .decide_opaque(&self.scope, Kind::Replication, "replication command".into())
+                .decide_opaque(&self.scope, Kind::Replication, "replication command")
         } else {
             self.decide(text)
         };
-        self.rule(verdict)
+        rule(verdict)
     }
 
     fn unreadable(&mut self, why: Unreadable, bytes: usize, _: Via) -> Ruling<Arc<Verdict>> {
@@ -219,20 +206,29 @@ impl Judge for SessionJudge {
         };
         let verdict = self
             .guard
-            .decide_opaque(&self.scope, Kind::Unknown, description);
-        self.rule(verdict)
+            .decide_opaque(&self.scope, Kind::Unknown, &description);
+        rule(verdict)
     }
 
     fn function(&mut self, oid: u32) -> Ruling<Arc<Verdict>> {
         let description = format!("fast-path call of function {oid}");
         let verdict = self
             .guard
-            .decide_opaque(&self.scope, Kind::FunctionCall, description);
-        self.rule(verdict)
+            .decide_opaque(&self.scope, Kind::FunctionCall, &description);
+        rule(verdict)
     }
 
     fn made_by_sql(&mut self) -> Arc<Verdict> {
-        self.guard.made_by_sql(&self.scope)
+        if let Some(verdict) = self
+            .made_by_sql
+            .as_ref()
+            .filter(|verdict| self.guard.is_current(verdict))
+        {
+            return Arc::clone(verdict);
+        }
+        let verdict = self.guard.made_by_sql(&self.scope);
+        self.made_by_sql = Some(Arc::clone(&verdict));
+        verdict
     }
 
     fn request(
@@ -242,29 +238,33 @@ impl Judge for SessionJudge {
         parameters: u64,
         bytes: usize,
     ) -> Result<Ticket, Box<Refusal>> {
-        let mut verdict = Arc::clone(verdict);
-        if let Err(refusal) = self.check_binding() {
-            self.record_refused(&verdict, via, bytes);
+        let now_ns = clock::now_ns();
+        if let Err(refusal) = self.check_binding(now_ns) {
+            self.record_refused(verdict, via, bytes);
             return Err(refusal);
         }
-        if !self.guard.is_current(&verdict) && !verdict.text().is_empty() {
-            // Prepared under another policy.
-            verdict = self.decide(verdict.text());
-        }
+        let decided_again;
+        let verdict = if self.guard.is_current(verdict) {
+            verdict
+        } else if verdict.text().is_empty() {
+            let mut refusal = Box::new(prepare_again());
+            self.refused(verdict, &mut refusal, via, bytes);
+            return Err(refusal);
+        } else {
+            decided_again = self.decide(verdict.text());
+            &decided_again
+        };
         if let Some(refusal) = &verdict.refusal {
             let mut refusal = Box::new(refusal.clone());
-            self.refused(&verdict, &mut refusal, via, bytes);
+            self.refused(verdict, &mut refusal, via, bytes);
             return Err(refusal);
         }
-        let seq = self.record(&verdict, via, parameters, bytes)?;
+        let seq = self.record(verdict, via, parameters, bytes, now_ns)?;
         if verdict.strict {
             self.strict_seq = seq;
         }
         self.modes_uncertain |= verdict.changes_session;
-        Ok(Ticket {
-            seq,
-            since: Instant::now(),
-        })
+        Ok(Ticket { seq, at_ns: now_ns })
     }
 
     fn refused(&mut self, verdict: &Arc<Verdict>, refusal: &mut Refusal, via: Via, bytes: usize) {
@@ -283,15 +283,16 @@ impl Judge for SessionJudge {
             Ending::Skipped => (record::Ending::Skipped, *b"00000"),
             Ending::Disconnected => (record::Ending::Disconnected, *b"00000"),
         };
-        let duration = u64::try_from(ticket.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.outcome(
-            ticket.seq,
+        let now_ns = clock::now_ns();
+        let outcome = record::Outcome {
+            request: ticket.seq,
             ending,
-            finished.rows,
-            finished.bytes,
-            duration,
+            rows: finished.rows,
+            bytes: finished.bytes,
+            duration_ns: now_ns.saturating_sub(ticket.at_ns),
             sqlstate,
-        );
+        };
+        self.outcome(&outcome, now_ns);
     }
 
     fn hash(&mut self, parameters: &[u8]) -> u64 {
@@ -308,6 +309,26 @@ impl Judge for SessionJudge {
 
     fn settled(&mut self) {
         self.modes_uncertain = false;
+    }
+}
+
+/// What could not be read when it was prepared cannot be decided again.
+fn prepare_again() -> Refusal {
+    Refusal {
+        sqlstate: "42501".into(),
+        message: "weir: the rules have changed since this was prepared".into(),
+        detail: None,
+        hint: Some("prepare it again".into()),
+    }
+}
+
+fn rule(verdict: Arc<Verdict>) -> Ruling<Arc<Verdict>> {
+    match &verdict.refusal {
+        None => Ruling::Permit(verdict),
+        Some(refusal) => {
+            let refusal = Box::new(refusal.clone());
+            Ruling::Refuse(verdict, refusal)
+        }
     }
 }
 

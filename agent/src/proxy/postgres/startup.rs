@@ -117,14 +117,16 @@ async fn answer_tls(
     authority: &Arc<Authority>,
     destination: IpAddr,
 ) -> Result<Leg, BeginError> {
+    if let Leg::Plain(stream) = &client {
+        // As the server does: whatever it answers, nothing may have come behind the question.
+        match stream.try_read(&mut [0]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(BeginError::Read(error)),
+            Ok(_) => return Err(BeginError::EarlyData),
+        }
+    }
     match (client, endpoint.client_tls) {
         (Leg::Plain(mut stream), ClientTls::On) => {
-            let mut early = [0];
-            match stream.try_read(&mut early) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(BeginError::Read(error)),
-                Ok(_) => return Err(BeginError::EarlyData),
-            }
             stream.write_all(b"S").await.map_err(BeginError::Read)?;
             encrypt(stream, authority, destination).await
         }

@@ -113,7 +113,7 @@ mod kinds {
         for (text, expected) in [
             ("CREATE TABLE t (a int)", Create),
             ("CREATE INDEX ON t (a)", Create),
-            ("CREATE ROLE r PASSWORD 'x'", Create),
+            ("CREATE ROLE r PASSWORD 'x'", Grant),
             ("CREATE EXTENSION pgcrypto", Create),
             ("CREATE DATABASE d", Create),
             (

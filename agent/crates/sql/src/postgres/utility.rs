@@ -220,7 +220,6 @@ fn kind_of(node: &NodeEnum) -> Kind {
         | NodeEnum::CreateTrigStmt(_)
         | NodeEnum::CreateEventTrigStmt(_)
         | NodeEnum::CreatePlangStmt(_)
-        | NodeEnum::CreateRoleStmt(_)
         | NodeEnum::CreateSeqStmt(_)
         | NodeEnum::DefineStmt(_)
         | NodeEnum::CreateDomainStmt(_)
@@ -277,7 +276,9 @@ fn kind_of(node: &NodeEnum) -> Kind {
         | NodeEnum::DropdbStmt(_)
         | NodeEnum::DropOwnedStmt(_)
         | NodeEnum::DropSubscriptionStmt(_) => Kind::Drop,
-        NodeEnum::GrantStmt(_)
+        // A new role comes with rights: SUPERUSER, memberships, a password.
+        NodeEnum::CreateRoleStmt(_)
+        | NodeEnum::GrantStmt(_)
         | NodeEnum::GrantRoleStmt(_)
         | NodeEnum::AlterDefaultPrivilegesStmt(_) => Kind::Grant,
         NodeEnum::TransactionStmt(_) | NodeEnum::ConstraintsSetStmt(_) => Kind::Transaction,

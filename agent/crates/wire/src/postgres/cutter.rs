@@ -101,6 +101,28 @@ impl Cutter {
         self.remaining == 0
     }
 
+    /// Passes over messages with this tag that are whole in `input` from `*cursor` on; returns how many and their bytes.
+    ///
+    /// What is left to [`Self::next`]: anything else, and every error.
+    #[inline]
+    pub fn skip(&mut self, input: &[u8], cursor: &mut usize, tag: u8) -> (u64, usize) {
+        let start = *cursor;
+        let mut count = 0;
+        if self.is_idle() {
+            while let Some([found, a, b, c, d]) = input.get(*cursor..).and_then(<[u8]>::first_chunk)
+            {
+                let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+                let end = *cursor + 1 + length;
+                if *found != tag || !(4..=MAX_LENGTH).contains(&length) || end > input.len() {
+                    break;
+                }
+                *cursor = end;
+                count += 1;
+            }
+        }
+        (count, *cursor - start)
+    }
+
     /// Gives the next piece of `input` from `*cursor` on; `None` means that more bytes are needed and that all were taken.
     ///
     /// # Errors

@@ -6,14 +6,14 @@ use std::collections::HashMap;
 #[derive(Debug)]
 pub struct Names<T> {
     unnamed: Option<T>,
-    named: HashMap<Box<[u8]>, T>,
+    named: HashMap<Box<[u8]>, T, foldhash::fast::RandomState>,
 }
 
 impl<T> Default for Names<T> {
     fn default() -> Self {
         Self {
             unnamed: None,
-            named: HashMap::new(),
+            named: HashMap::default(),
         }
     }
 }
@@ -83,7 +83,7 @@ impl<T> Names<T> {
     pub fn clear(&mut self) {
         self.unnamed = None;
         if self.named.capacity() > 0 {
-            self.named = HashMap::new();
+            self.named = HashMap::default();
         }
     }
 }

@@ -22,6 +22,13 @@ impl<J: Judge> Conversation<J> {
         let mut cutter = std::mem::take(&mut self.from_server);
         let mut cursor = 0;
         let result = loop {
+            // Rows are nearly all of the bytes: a run of them is counted and passed on at once.
+            let start = cursor;
+            let (rows, bytes) = cutter.skip(input, &mut cursor, tag::DATA_ROW);
+            if rows > 0 {
+                self.row(bytes, rows);
+                out.pass_range(input, start, cursor);
+            }
             match cutter.next(input, &mut cursor, backend::plan) {
                 Ok(Some(piece)) => {
                     if let Err(error) = self.server_piece(&piece, input, judge, out) {
