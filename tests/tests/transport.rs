@@ -1,6 +1,8 @@
 //! Clients reach the server over every transport that weir stands for: in clear, with TLS on either leg, with SCRAM.
 
-use anyhow::Result;
+use std::{fs, time::Duration};
+
+use anyhow::{Result, bail};
 use tests::verdicts::{self, Program};
 use tests::{Identity, Lab, LabOptions};
 
@@ -78,11 +80,72 @@ fn tls_on_both_legs_with_scram_serves_who_does_not_bind() -> Result<()> {
     )
 }
 
+/// The challenge is answered by the client and checked by the server; weir only carries it.
+#[test]
+fn md5_passes_through() -> Result<()> {
+    let lab = with_method("md5")?;
+    judged(&lab, &["as-set", "wrong-password=refused"])
+}
+
+#[test]
+fn a_password_in_clear_passes_through() -> Result<()> {
+    let lab = with_method("password")?;
+    judged(&lab, &["as-set", "wrong-password=refused"])
+}
+
+/// The present major version: protocol 3.2 with its long cancel keys, direct TLS, `search_path` reported.
+#[test]
+fn postgresql_18_with_tls_and_scram() -> Result<()> {
+    reached(
+        &LabOptions {
+            tls: true,
+            scram: true,
+            server_version: Some(18),
+            ..LabOptions::default()
+        },
+        &[
+            "no-channel-binding",
+            "verify-full",
+            "direct-tls",
+            "newest-protocol",
+            "wrong-password=refused",
+        ],
+    )
+}
+
+/// A lab whose server asks clients over TCP for their password in this way.
+fn with_method(method: &str) -> Result<Lab> {
+    let lab = Lab::start(&LabOptions {
+        scram: true,
+        ..LabOptions::default()
+    })?;
+    let file = lab.postgres().data_folder().join("pg_hba.conf");
+    let access = fs::read_to_string(&file)?;
+    fs::write(&file, access.replace("scram-sha-256", method))?;
+    let password = lab.postgres().password().unwrap_or_default();
+    lab.admin(&format!(
+        "SET password_encryption = 'md5'; ALTER ROLE app PASSWORD '{password}'; SELECT pg_reload_conf()"
+    ))?;
+    // The postmaster hears of it by a signal, and says so in the view once it has read the file.
+    for _ in 0..100 {
+        let rules = "SELECT count(*) FROM pg_hba_file_rules WHERE auth_method = ";
+        if lab.admin(&format!("{rules}'{method}'"))?.trim() != "0" {
+            std::thread::sleep(Duration::from_millis(200));
+            return Ok(lab);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    bail!("the server did not take up {method}")
+}
+
 fn reached(options: &LabOptions, cases: &[&str]) -> Result<()> {
-    let lab = Lab::start(options)?;
+    judged(&Lab::start(options)?, cases)
+}
+
+fn judged(lab: &Lab, cases: &[&str]) -> Result<()> {
     let mut program = Program::python_with_drivers("transport.py")?;
     for case in cases {
         program = program.argument(case);
     }
-    verdicts::all_well(&verdicts::run(program.governed(&lab, Identity::Alice))?)
+    verdicts::all_well(&verdicts::run(program.governed(lab, Identity::Alice))?)
 }
