@@ -24,10 +24,10 @@ use nix::unistd::Pid;
 /// executed while the command ran.
 #[derive(Parser)]
 struct Arguments {
-    /// Leaves the main thread alone and counts the others: for a process whose main thread has to
-    /// keep time.
-    #[arg(long)]
-    skip_main: bool,
+    /// Counts only the threads whose name begins so, and leaves the others alone: for a process of
+    /// which some threads have to keep time.
+    #[arg(long, value_name = "PREFIX", default_value = "")]
+    only: String,
     /// The process to count.
     pid: i32,
     /// The command to run meanwhile; its standard output is discarded.
@@ -36,13 +36,11 @@ struct Arguments {
 }
 
 fn main() -> anyhow::Result<()> {
-    let Arguments {
-        skip_main,
-        pid,
-        command,
-    } = Arguments::parse();
-    let mut threads = threads_of(pid).with_context(|| format!("listing threads of {pid}"))?;
-    threads.retain(|thread| !(skip_main && thread.as_raw() == pid));
+    let Arguments { only, pid, command } = Arguments::parse();
+    let threads = threads_of(pid, &only).with_context(|| format!("listing threads of {pid}"))?;
+    if threads.is_empty() {
+        bail!("process {pid} has no thread whose name begins with {only:?}");
+    }
     let mut stepper = Stepper::seize(threads)?;
     println!("counting");
     let start = Instant::now();
@@ -160,10 +158,14 @@ fn trap_is_pending(thread: Pid) -> anyhow::Result<bool> {
     Ok(set & (1 << (Signal::SIGTRAP as u32 - 1)) != 0)
 }
 
-fn threads_of(pid: i32) -> io::Result<Vec<Pid>> {
+fn threads_of(pid: i32, prefix: &str) -> io::Result<Vec<Pid>> {
     let mut threads = Vec::new();
     for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
-        if let Ok(id) = entry?.file_name().to_string_lossy().parse() {
+        let entry = entry?;
+        let name = fs::read_to_string(entry.path().join("comm"))?;
+        if let Ok(id) = entry.file_name().to_string_lossy().parse()
+            && name.starts_with(prefix)
+        {
             threads.push(Pid::from_raw(id));
         }
     }
