@@ -1,6 +1,6 @@
 //! Tamper evidence: blocks of records are hash-chained and signed, full segments get a signed Merkle root.
 //!
-//! A block is up to 256 records as they lie in their segment, the segment's header included in its first block. Its hash
+//! A block is up to 1,024 records as they lie in their segment, the segment's header included in its first block. Its hash
 //! is SHA-256 over the hash before it and those bytes. Block hashes lie in a file beside the segment, each entry signed
 //! (ed25519); the signed [`head`] names the last one, so that cutting the end off shows; a full segment is [sealed](seal)
 //! with the Merkle root over its blocks. The key lies on the same host: all this proves that nothing
@@ -27,12 +27,12 @@ use super::journal::layout;
 /// SHA-256.
 pub type Hash = [u8; 32];
 
-/// Records in a block.
-pub(crate) const BLOCK_RECORDS: u32 = 256;
+/// Records in a block: with fewer, signing them costs a busy agent more than writing them.
+pub(crate) const BLOCK_RECORDS: u32 = 1_024;
 /// A block is full at this size too.
 const BLOCK_BYTES: usize = 256 << 10;
-/// Read at a time: a block of hot records has 16 KiB.
-const WINDOW_BYTES: u64 = 20 << 10;
+/// Read at a time: a block of hot records has 64 KiB.
+const WINDOW_BYTES: u64 = 68 << 10;
 /// Bytes of an entry of a chain file. Divides a page, so that an entry is written whole or not at all.
 pub(crate) const ENTRY_BYTES: usize = 128;
 

@@ -6,6 +6,7 @@ use weir_sql::{Kind, Use};
 
 use super::*;
 use crate::audit::{
+    chain::BLOCK_RECORDS,
     fixtures::{allowed, facts, new_session, open, outcome},
     record::{Ending, Via},
 };
@@ -123,7 +124,10 @@ fn a_changed_record_names_its_block_and_records() {
         fault.block.expect("a block"),
         fault.last_seq.expect("a record"),
     );
-    assert!(block > 0 && last - fault.first_seq == 255, "{fault:?}");
+    assert!(
+        block > 0 && last - fault.first_seq == u64::from(BLOCK_RECORDS) - 1,
+        "{fault:?}"
+    );
     assert_eq!(found.covered_seq, fault.first_seq - 1);
 }
 
@@ -143,9 +147,10 @@ fn dropped_and_swapped_blocks_are_found() {
         Some((3, Some(0)))
     );
     // The records of two blocks of one length change places.
+    let block = BLOCK_RECORDS as usize * 64;
     let records = case.changed("000000000002.segment", |bytes| {
-        let (first, second) = bytes[100_000 / 8 * 8..].split_at_mut(256 * 64);
-        first.swap_with_slice(&mut second[..256 * 64]);
+        let (first, second) = bytes[100_000 / 8 * 8..].split_at_mut(block);
+        first.swap_with_slice(&mut second[..block]);
     });
     assert!(!records.intact);
 }
