@@ -87,7 +87,14 @@ fn an_untouched_journal_is_intact_and_wholly_covered() {
         ),
         (3, 2, 0, 0)
     );
-    assert!(found.covered_seq > 30_000 && found.blocks > 100);
+    assert!(found.covered_seq > 30_000);
+    // Full blocks, and at most one open one per segment.
+    let full = found.covered_seq / u64::from(BLOCK_RECORDS);
+    assert!(
+        (full..=full + 3).contains(&found.blocks),
+        "{}",
+        found.blocks
+    );
 }
 
 #[test]
