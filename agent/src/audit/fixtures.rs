@@ -116,6 +116,8 @@ pub(crate) fn facts(kind: Kind, relations: &[(&str, Use)]) -> Facts {
         fingerprint: 9,
         normalised: format!("{kind:?} {relations:?}"),
         claimed: Vec::new(),
+        columns: Vec::new(),
+        reachable: Vec::new(),
         literal_free: true,
     }
 }
@@ -126,6 +128,7 @@ pub(crate) fn allowed() -> Decision {
         rules: vec![RuleId("default".to_owned())],
         would: Vec::new(),
         tags: Vec::new(),
+        obligations: weir_policy::Obligations::default(),
     }
 }
 
@@ -137,6 +140,7 @@ pub(crate) fn denied() -> Decision {
         rules: vec![RuleId("no-drop".to_owned())],
         would: Vec::new(),
         tags: Vec::new(),
+        obligations: weir_policy::Obligations::default(),
     }
 }
 

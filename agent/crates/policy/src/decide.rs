@@ -6,7 +6,7 @@ use weir_sql::{Confidence, Facts};
 
 use crate::{
     conditions::Truth,
-    decision::{Decision, Effect, RuleId},
+    decision::{Decision, Effect, Obligations, RuleId},
     pack::Pack,
     principal::{Identity, Process, Target},
     rule::{DEFAULT, ON_OPAQUE, Rule},
@@ -221,6 +221,7 @@ impl<'p> Answers<'p> {
             rules,
             would,
             tags: self.tags(),
+            obligations: Obligations::default(),
         }
     }
 
@@ -231,6 +232,7 @@ impl<'p> Answers<'p> {
             rules,
             would: Vec::new(),
             tags: self.tags(),
+            obligations: Obligations::default(),
         }
     }
 

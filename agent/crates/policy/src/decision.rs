@@ -1,6 +1,7 @@
 //! The answer to one request.
 
 use serde::{Deserialize, Serialize};
+use weir_sql::{ColumnMask, RowFilter};
 
 /// A rule's name, unique in its pack.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -31,6 +32,29 @@ pub struct Decision {
     pub would: Vec<RuleId>,
     /// Tags that matching rules attach.
     pub tags: Vec<String>,
+    /// What must be done with the request before it goes on, and with its answer.
+    #[serde(default)]
+    pub obligations: Obligations,
+}
+
+/// What an allowed request is subject to: all rules together, the strictest of each.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Obligations {
+    /// Columns to mask: of every relation the request reads, whether or not it names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub masks: Vec<ColumnMask>,
+    /// Conditions that rows must meet, all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<RowFilter>,
+    /// Rows that may come back, at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_rows: Option<u64>,
+    /// Bytes that may come back, at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<u64>,
+    /// Whether masked values may be stored.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub store_masked: bool,
 }
 
 impl Decision {

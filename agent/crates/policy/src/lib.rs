@@ -23,7 +23,7 @@ mod view;
 pub use cases::{CaseResult, Cases};
 pub use conditions::Check;
 pub use decide::Question;
-pub use decision::{Decision, Effect, RuleId};
+pub use decision::{Decision, Effect, Obligations, RuleId};
 pub use explain::{Explanation, RuleTrace};
 pub use finding::{Finding, PackError, Place, Severity};
 pub use pack::Pack;

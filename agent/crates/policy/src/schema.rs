@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_saphyr::Spanned;
+pub use weir_sql::Mask;
 use weir_sql::{Confidence, Kind};
 
-pub use effect::{Approve, Cap, Effects, Mask, OnWrite};
+pub use effect::{Approve, Cap, Effects, OnWrite};
 pub(crate) use words::OneOrMany;
 pub use words::{Action, Mode};
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::catalog::ColumnName;
+
 /// What a statement is, as policies name it.
 ///
 /// `Ddl` never appears in [`Facts`]: it stands for any of create, alter, drop and truncate in a rule.
@@ -103,6 +105,41 @@ pub struct RelationUse {
     pub usage: Use,
 }
 
+/// What a column is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ColumnUsage {
+    /// Its values, or what is made of them, come back or are stored.
+    Output,
+    /// It decides which rows there are: `WHERE`, `HAVING`, `DISTINCT`, grouping, order, limits.
+    Predicate,
+    /// It joins two relations.
+    Join,
+    /// It is written.
+    Write,
+}
+
+/// One column and what it is used for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ColumnUse {
+    /// Which.
+    pub column: ColumnName,
+    /// The tables' columns it is made of, where it is a view's.
+    #[serde(default)]
+    pub bases: Vec<ColumnName>,
+    /// What for.
+    pub usage: ColumnUsage,
+}
+
+/// A column of a relation that the text reads, whether or not the text names it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Reachable {
+    /// Which.
+    pub column: ColumnName,
+    /// The tables' columns it is made of, where it is a view's; for a partition or a child also the parent's column.
+    pub bases: Vec<ColumnName>,
+}
+
 /// What one request (a simple query with all its statements, or one `Parse`) does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
@@ -134,6 +171,13 @@ pub struct Facts {
     pub normalised: String,
     /// Claimed tags of a sqlcommenter comment (`/*application='x'*/`), never verified.
     pub claimed: Vec<(String, String)>,
+    /// Columns used, where the catalog is known; where a name could be several columns, all of them. Sorted, without
+    /// repetition.
+    #[serde(default)]
+    pub columns: Vec<ColumnUse>,
+    /// Every column of every relation read, where the catalog is known: what masks are decided over.
+    #[serde(skip)]
+    pub reachable: Vec<Reachable>,
     /// Whether every text of the same [`Shape`](crate::postgres::Shape) has the same facts.
     #[serde(default)]
     pub literal_free: bool,
@@ -155,6 +199,8 @@ impl Default for Facts {
             fingerprint: 0,
             normalised: String::new(),
             claimed: Vec::new(),
+            columns: Vec::new(),
+            reachable: Vec::new(),
             literal_free: false,
         }
     }

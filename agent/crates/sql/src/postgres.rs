@@ -6,6 +6,7 @@
 mod children;
 mod claimed;
 mod functions;
+mod govern;
 mod lexer;
 mod nesting;
 mod normalise;
@@ -15,6 +16,7 @@ mod shape;
 mod utility;
 mod walk;
 
+pub use govern::{Context, Edit, Governed, Obstacle, Orders, Outcome, Rewritten, govern};
 pub use shape::{Shape, shape};
 
 use crate::facts::{Confidence, Facts, Kind, SessionModes};

@@ -7,6 +7,8 @@ use serde::{
     de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
+use weir_sql::Mask;
+
 use super::words::OneOrMany;
 
 /// A rule's effect: `allow` alone, or one or more restrictions together.
@@ -69,30 +71,6 @@ pub struct Approve {
     /// How long the request waits; written `90s`, `15m`, `2h`, `1d`.
     #[serde(default, deserialize_with = "duration")]
     pub ttl: Option<Duration>,
-}
-
-/// What a column's values become.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mask {
-    /// NULL.
-    Null,
-    /// A fixed text.
-    Redact,
-    /// A keyed hash: equal values stay equal.
-    Hash,
-    /// Some characters.
-    Partial,
-    /// The last four characters.
-    Last4,
-    /// An address without its local part.
-    DomainOnly,
-    /// A made-up value of the same form.
-    Fake,
-    /// A coarser value.
-    Generalise,
-    /// A date moved by a fixed secret distance.
-    ShiftDate,
 }
 
 /// What happens to masked values that a statement would store.

@@ -1,0 +1,1 @@
+//! What kind of data a value or a column holds.
