@@ -4,6 +4,8 @@
 //! and the policy's epoch. Texts that differ only in literals share a verdict where the facts do not depend on them.
 
 mod cache;
+mod naming;
+mod scope;
 mod verdict;
 
 use std::{
@@ -16,21 +18,26 @@ use std::{
     },
 };
 
-use weir_policy::{Decision, Identity, Process, Question, Target};
+use weir_policy::{Decision, Obligations, Question};
 use weir_sql::{
     Confidence, Facts, Kind, SessionModes,
+    catalog::Naming,
     postgres::{self, Shape},
 };
 
 use crate::{
     audit::{Durability, Journal},
+    catalog::CatalogSnapshot,
     clock,
     policy::{Policy, Snapshot},
 };
 
-pub use verdict::{Verdict, admission_refusal};
+pub use naming::KnownNaming;
+pub use scope::{Protection, Scope, Who};
+pub use verdict::{Replacement, Verdict, admission_refusal};
 
 use cache::{Cache, Key};
+use naming::Namings;
 
 /// Decides for all sessions.
 #[derive(Debug)]
@@ -40,26 +47,22 @@ pub struct Guard {
     durability: Durability,
     scopes: Mutex<HashMap<Arc<Who>, Arc<Scope>>>,
     next_scope: AtomicU64,
+    namings: Namings,
     /// Keys the hashes of bound values: they can be compared with each other while this agent lives, and mean nothing elsewhere.
     value_hash: std::hash::RandomState,
 }
 
-/// What a decision depends on besides the statement: equal for all sessions of the same kind.
-#[derive(Debug)]
-pub struct Scope {
-    id: u64,
-    who: Arc<Who>,
-}
-
-/// Who asks, with which program, on which database.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub struct Who {
-    /// Verified, or nobody.
-    pub identity: Option<Identity>,
-    /// As observed.
-    pub process: Process,
-    /// What is spoken to.
-    pub target: Target,
+/// What of a session's state a decision depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionView<'a> {
+    /// How it reads strings.
+    pub modes: SessionModes,
+    /// How it reads names.
+    pub naming: &'a Arc<KnownNaming>,
+    /// What its database holds, where that is needed and known.
+    pub catalog: Option<&'a Arc<CatalogSnapshot>>,
+    /// Whether it may know objects that the catalog does not show yet.
+    pub defining: bool,
 }
 
 /// The answer about a connection, before a session begins.
@@ -81,6 +84,7 @@ impl Guard {
             durability,
             scopes: Mutex::default(),
             next_scope: AtomicU64::new(1),
+            namings: Namings::default(),
             value_hash: std::hash::RandomState::new(),
         }
     }
@@ -95,10 +99,8 @@ impl Guard {
             scopes.clear();
         }
         let who = Arc::new(who);
-        let scope = Arc::new(Scope {
-            id: self.next_scope.fetch_add(1, Ordering::Relaxed),
-            who: Arc::clone(&who),
-        });
+        let id = self.next_scope.fetch_add(1, Ordering::Relaxed);
+        let scope = Arc::new(Scope::new(id, Arc::clone(&who)));
         scopes.insert(who, Arc::clone(&scope));
         scope
     }
@@ -117,16 +119,33 @@ impl Guard {
         }
     }
 
+    /// What the policy in force means for a scope before any statement; one load as long as the policy stays.
+    #[must_use]
+    pub fn protection(&self, scope: &Scope) -> Protection {
+        scope
+            .known_protection(self.policy.epoch())
+            .unwrap_or_else(|| scope.ask_protection(&self.policy.current(), clock::now()))
+    }
+
+    /// How a session reads names, from now on.
+    #[must_use]
+    pub fn naming(&self, naming: Naming) -> Arc<KnownNaming> {
+        self.namings.of(naming)
+    }
+
     /// Decides a statement's text.
-    pub fn decide(&self, scope: &Scope, modes: SessionModes, text: &[u8]) -> Arc<Verdict> {
+    pub fn decide(&self, scope: &Scope, view: &SessionView<'_>, text: &[u8]) -> Arc<Verdict> {
         let epoch = self.policy.epoch();
+        let modes = view.modes;
         WORKER.with_borrow_mut(|worker| {
             let key = |text, shape| Key {
                 text,
                 shape,
                 scope: scope.id,
                 modes,
+                naming: 0,
                 epoch,
+                catalog: 0,
             };
             if let Some(verdict) = worker.cache.find(&key(text, false)) {
                 return verdict;
@@ -186,11 +205,21 @@ impl Guard {
             .permits_everything(identity, &who.process, &who.target, clock::now())
     }
 
-    /// Whether a verdict was taken under the policy in force.
+    /// Whether a verdict was taken under the policy in force, and by the catalog that the session goes by.
     #[must_use]
-    pub fn is_current(&self, verdict: &Verdict) -> bool {
-        verdict.epoch == self.policy.epoch()
+    pub fn is_current(&self, verdict: &Verdict, catalog: Option<&Arc<CatalogSnapshot>>) -> bool {
+        let known = catalog.map_or(0, |snapshot| snapshot.epoch);
+        verdict.epoch == self.policy.epoch() && (verdict.catalog == 0 || verdict.catalog == known)
     }
+
+    /// Rows and bytes that budgets leave for a statement that is about to run.
+    #[must_use]
+    pub fn left(&self, _scope: &Scope, _verdict: &Verdict) -> Left {
+        Left::default()
+    }
+
+    /// Takes what came back off the budgets; called while rows stream and once more at the end.
+    pub fn spend(&self, _scope: &Scope, _verdict: &Verdict, _rows: u64, _bytes: u64) {}
 
     /// A keyed hash of bound values.
     #[must_use]
@@ -213,11 +242,25 @@ impl Guard {
             refusal: verdict::refusal(&decision, &facts),
             changes_session: facts.changes_session,
             strict,
+            replacement: None,
+            obligations: Obligations::default(),
+            protect: false,
+            defines: false,
+            catalog: 0,
             epoch: snapshot.epoch,
             text: text.into(),
             statement: self.journal.statement(facts, decision, &snapshot.digest),
         })
     }
+}
+
+/// What budgets leave; `None` is without limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Rows.
+    pub rows: Option<u64>,
+    /// Bytes.
+    pub bytes: Option<u64>,
 }
 
 /// Records of these are on disk before the statement leaves, whatever the default durability.

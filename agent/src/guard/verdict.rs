@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use weir_policy::{Decision, Effect};
-use weir_sql::{Confidence, Facts};
+use weir_policy::{Decision, Effect, Obligations};
+use weir_sql::{Confidence, Facts, postgres::Edit};
 use weir_wire::postgres::Refusal;
 
 use crate::audit;
@@ -19,8 +19,27 @@ pub struct Verdict {
     pub changes_session: bool,
     /// Whether its record must be on disk before it leaves.
     pub strict: bool,
+    /// What goes on in place of the client's text; `None` is the text as it came.
+    pub replacement: Option<Replacement>,
+    /// What the answer is subject to.
+    pub obligations: Obligations,
+    /// Whether something may be hidden from whoever asked: messages are sanitised then.
+    pub protect: bool,
+    /// Whether it makes, changes or removes objects: see [`Link`](crate::catalog::Link).
+    pub defines: bool,
     pub(super) epoch: u64,
+    /// Zero where the catalog played no part.
+    pub(super) catalog: u64,
     pub(super) text: Box<[u8]>,
+}
+
+/// The text that goes on in place of the client's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replacement {
+    /// What the server gets.
+    pub text: Box<[u8]>,
+    /// What was replaced, for positions in the server's errors.
+    pub edits: Vec<Edit>,
 }
 
 impl Verdict {
@@ -28,6 +47,24 @@ impl Verdict {
     #[must_use]
     pub fn text(&self) -> &[u8] {
         &self.text
+    }
+
+    /// Whether the server would get the same as by another verdict on the same text: what was prepared by one may be
+    /// executed by the other.
+    #[must_use]
+    pub fn sends_the_same_as(&self, other: &Self) -> bool {
+        match (&self.replacement, &other.replacement) {
+            (None, None) => true,
+            (Some(one), Some(other)) => one.text == other.text,
+            _ => false,
+        }
+    }
+
+    /// Whether a result column with this provenance (table OID and attribute number) must not be seen as it is.
+    /// It is then a mistake of the rewriting: the cells are masked, and an incident is raised.
+    #[must_use]
+    pub fn hides_column(&self, _relation: u32, _attribute: i16) -> bool {
+        false
     }
 }
 

@@ -16,6 +16,7 @@ use weir_wire::postgres::{
 use super::{Candidate, dial::DialError, listener::Place, reset};
 use crate::{
     audit::JournalError,
+    catalog,
     guard::{Scope, admission_refusal},
     net::Leg,
 };
@@ -67,6 +68,11 @@ impl Candidate {
             ..self.target()
         };
         let scope = self.scope(target.clone());
+        let place = catalog::Place {
+            endpoint: target.endpoint.clone(),
+            address: self.origin.destination,
+            database: target.database.clone(),
+        };
         if let Err(refusal) = self.admit(&scope, message.is_replication()) {
             self.refuse(&refusal.message);
             self.tell(client, &refusal).await;
@@ -99,6 +105,7 @@ impl Candidate {
             guard: Arc::clone(&self.proxy.guard),
             journal: Arc::clone(&self.proxy.journal),
             scope,
+            catalog: self.proxy.catalogs.link(place),
             bound: self.resolved.identity.clone(),
             live,
             modes_uncertain: message.sets_backslash_mode(),
