@@ -19,6 +19,7 @@ use crate::{
     catalog,
     guard::{Scope, admission_refusal},
     net::Leg,
+    telemetry,
 };
 
 use judge::{Parts, SessionJudge};
@@ -172,12 +173,7 @@ impl Candidate {
     }
 
     async fn unreachable(&self, client: Leg, error: &DialError) {
-        let mut reason = error.to_string();
-        let mut source = std::error::Error::source(error);
-        while let Some(cause) = source {
-            reason = format!("{reason}: {cause}");
-            source = cause.source();
-        }
+        let reason = telemetry::chain(error);
         self.refuse(&reason);
         let refused = matches!(error, DialError::Connect { source, .. } if source.kind() == io::ErrorKind::ConnectionRefused);
         if refused && let Leg::Plain(stream) = client {
