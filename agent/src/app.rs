@@ -24,7 +24,7 @@ use crate::{
     clock,
     config::{Config, ConfigError},
     control,
-    guard::Guard,
+    guard::{Guard, MaskKey, MaskKeyError},
     identity::{Identities, OpenError},
     policy::{self, Policy},
     proxy::{
@@ -68,6 +68,9 @@ pub enum AppError {
     /// The local CA.
     #[error("cannot open the local certificate authority")]
     Authority(#[from] AuthorityError),
+    /// The key of masks.
+    #[error("cannot open the key that values are hashed with")]
+    MaskKey(#[from] MaskKeyError),
     /// The kernel programs.
     #[error("cannot capture connections (\"weir doctor\" says what is missing)")]
     Capture(#[from] CaptureError),
@@ -141,6 +144,7 @@ pub fn run(config: &Config) -> Result<(), AppError> {
             Arc::clone(&policy),
             Arc::clone(&journal),
             config.audit.durability,
+            MaskKey::open(&state_dir)?,
         )),
         catalogs,
         journal: Arc::clone(&journal),

@@ -18,7 +18,7 @@ use tokio::{
 use weir_sql::catalog::Catalog;
 
 use super::{CatalogSnapshot, Catalogs, Credentials, Place, Summary, next_epoch};
-use crate::clock;
+use crate::{clock, telemetry};
 
 /// One database.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ pub(super) enum Look {
     /// Nothing has changed since the last look.
     Same,
     /// What it holds now.
-    Changed(Catalog),
+    Changed(Box<Catalog>),
 }
 
 /// Looks at a database.
@@ -192,7 +192,7 @@ impl Database {
                         "catalog read"
                     );
                     state.snapshot = Some(Arc::new(CatalogSnapshot {
-                        catalog,
+                        catalog: *catalog,
                         epoch,
                         read_at,
                     }));
@@ -254,7 +254,7 @@ pub(super) async fn keep<R: Reader>(
         }
         idle_since = None;
         let found = match timeout(LOOK_LIMIT, reader.look()).await {
-            Ok(found) => found.map_err(|error| chain(&error)),
+            Ok(found) => found.map_err(|error| telemetry::chain(&error)),
             Err(_) => Err(format!(
                 "it was not read within {} seconds",
                 LOOK_LIMIT.as_secs()
@@ -262,16 +262,6 @@ pub(super) async fn keep<R: Reader>(
         };
         database.publish(number, found);
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// Reading a database of 10,000 tables takes some seconds on a busy server.

@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, Config, NoTls, config::SslMode};
-use weir_sql::catalog::Catalog;
+use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, SimpleQueryRow, config::SslMode};
+use weir_sql::catalog::{Builder, Catalog, CatalogError, FINGERPRINT, QUERIES};
 
 use super::{
     Credentials, Dial,
@@ -41,6 +41,9 @@ pub(super) enum SideError {
         #[source]
         source: tokio_postgres::Error,
     },
+    /// An answer makes no sense.
+    #[error("cannot use what the server says of itself")]
+    Rows(#[from] CatalogError),
 }
 
 /// One database's side connection: made when it is first needed, and again after an error.
@@ -114,10 +117,56 @@ impl Side {
         Ok(Session { client, driver })
     }
 
-    async fn look_on(&mut self, _session: &Session) -> Result<Look, SideError> {
-        self.fingerprint = None;
-        Ok(Look::Changed(Catalog::default()))
+    /// One read-only transaction: what was read and what it is recognised by are of the same moment.
+    async fn look_on(&mut self, session: &Session) -> Result<Look, SideError> {
+        let begun = session
+            .ask("its fingerprint", &format!("{BEGIN}; {FINGERPRINT}"))
+            .await?;
+        let fingerprint = rows(&begun)
+            .next()
+            .and_then(|row| row.get(0))
+            .map(str::to_owned);
+        let same = fingerprint.is_some() && fingerprint == self.fingerprint;
+        let look = if same {
+            Look::Same
+        } else {
+            Look::Changed(Box::new(session.read().await?))
+        };
+        session.ask("it to the end", "ROLLBACK").await?;
+        self.fingerprint = fingerprint;
+        Ok(look)
     }
+}
+
+impl Session {
+    async fn read(&self) -> Result<Catalog, SideError> {
+        let mut builder = Builder::new();
+        for (name, query) in QUERIES {
+            for row in rows(&self.ask(name, query).await?) {
+                let cells: Vec<Option<&str>> = (0..row.len()).map(|cell| row.get(cell)).collect();
+                builder.row(name, &cells)?;
+            }
+        }
+        Ok(builder.finish())
+    }
+
+    async fn ask(
+        &self,
+        what: &'static str,
+        query: &str,
+    ) -> Result<Vec<SimpleQueryMessage>, SideError> {
+        self.client
+            .simple_query(query)
+            .await
+            .map_err(|source| SideError::Query { what, source })
+    }
+}
+
+fn rows(answer: &[SimpleQueryMessage]) -> impl Iterator<Item = &SimpleQueryRow> {
+    answer.iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    })
 }
 
 impl Reader for Side {
@@ -150,3 +199,8 @@ impl Drop for Session {
         self.driver.abort();
     }
 }
+
+/// Whatever the role's own settings are: names come with their schemas, and a lock that somebody holds is not waited for long.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; \
+    SET LOCAL search_path = ''; SET LOCAL statement_timeout = '20s'; SET LOCAL lock_timeout = '3s'; \
+    SET LOCAL quote_all_identifiers = off";

@@ -10,6 +10,7 @@ use std::{
 
 use weir_policy::{Identity, Process, Target};
 
+use super::hidden::Hidden;
 use crate::policy::Snapshot;
 
 /// What a decision depends on besides the statement: equal for all sessions of the same kind.
@@ -17,6 +18,7 @@ use crate::policy::Snapshot;
 pub struct Scope {
     pub(super) id: u64,
     pub(super) who: Arc<Who>,
+    pub(super) hidden: Hidden,
     /// The policy's epoch and what it means, in one word.
     protection: AtomicU64,
 }
@@ -46,6 +48,7 @@ impl Scope {
         Self {
             id,
             who,
+            hidden: Hidden::default(),
             protection: AtomicU64::new(0),
         }
     }
