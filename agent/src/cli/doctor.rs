@@ -14,7 +14,7 @@ use crate::{
     config::Config,
     control::{Client, protocol::Request, socket_path},
     identity::Identities,
-    policy,
+    policy, telemetry,
 };
 
 /// Checks kernel features, privileges, configuration, policies, issuers and ways around the agent.
@@ -312,11 +312,5 @@ fn finding(name: &str, grade: Grade, detail: &str, remedy: &str) -> Finding {
 }
 
 fn failed(name: &str, error: &dyn std::error::Error, remedy: &str) -> Finding {
-    let mut detail = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        detail = format!("{detail}: {cause}");
-        source = cause.source();
-    }
-    finding(name, Grade::Bad, &detail, remedy)
+    finding(name, Grade::Bad, &telemetry::chain(error), remedy)
 }

@@ -69,14 +69,12 @@ fn print(status: &Value) {
         println!("\nno sessions");
         return;
     }
+    let columns = [
+        "session", "identity", "process", "pid", "database", "requests", "denied", "masked",
+    ];
     let mut table = Table::new();
-    table.set_header([
-        "session", "identity", "process", "pid", "database", "requests", "denied",
-    ]);
+    table.set_header(columns);
     for session in sessions {
-        let columns = [
-            "session", "identity", "process", "pid", "database", "requests", "denied",
-        ];
         table.add_row(columns.map(|column| text(&session[column])));
     }
     println!("\n{table}");

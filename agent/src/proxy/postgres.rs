@@ -16,8 +16,10 @@ use weir_wire::postgres::{
 use super::{Candidate, dial::DialError, listener::Place, reset};
 use crate::{
     audit::JournalError,
+    catalog,
     guard::{Scope, admission_refusal},
     net::Leg,
+    telemetry,
 };
 
 use judge::{Parts, SessionJudge};
@@ -67,6 +69,11 @@ impl Candidate {
             ..self.target()
         };
         let scope = self.scope(target.clone());
+        let place = catalog::Place {
+            endpoint: target.endpoint.clone(),
+            address: self.origin.destination,
+            database: target.database.clone(),
+        };
         if let Err(refusal) = self.admit(&scope, message.is_replication()) {
             self.refuse(&refusal.message);
             self.tell(client, &refusal).await;
@@ -99,6 +106,7 @@ impl Candidate {
             guard: Arc::clone(&self.proxy.guard),
             journal: Arc::clone(&self.proxy.journal),
             scope,
+            catalog: self.proxy.catalogs.link(place),
             bound: self.resolved.identity.clone(),
             live,
             modes_uncertain: message.sets_backslash_mode(),
@@ -165,12 +173,7 @@ impl Candidate {
     }
 
     async fn unreachable(&self, client: Leg, error: &DialError) {
-        let mut reason = error.to_string();
-        let mut source = std::error::Error::source(error);
-        while let Some(cause) = source {
-            reason = format!("{reason}: {cause}");
-            source = cause.source();
-        }
+        let reason = telemetry::chain(error);
         self.refuse(&reason);
         let refused = matches!(error, DialError::Connect { source, .. } if source.kind() == io::ErrorKind::ConnectionRefused);
         if refused && let Leg::Plain(stream) = client {

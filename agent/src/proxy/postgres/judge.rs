@@ -2,13 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use weir_sql::{Kind, SessionModes};
+use weir_sql::{Kind, SessionModes, catalog::Naming};
 use weir_wire::postgres::{Ending, Finished, Judge, Refusal, Ruling, Via, judge::Unreadable};
 
 use crate::{
     audit::{Journal, record},
+    catalog::Link,
     clock,
-    guard::{Guard, Scope, Verdict},
+    guard::{Guard, KnownNaming, Scope, SessionView, Verdict},
     identity::{Bound, State},
     sessions::Registration,
 };
@@ -22,6 +23,8 @@ pub(crate) struct SessionJudge {
     bound: Option<Arc<Bound>>,
     live: Registration,
     modes: SessionModes,
+    naming: Arc<KnownNaming>,
+    catalog: Link,
     /// A statement in flight may have changed the modes.
     modes_uncertain: bool,
     /// A walsender's commands are not SQL.
@@ -38,6 +41,7 @@ pub(crate) struct Parts {
     pub(crate) scope: Arc<Scope>,
     pub(crate) bound: Option<Arc<Bound>>,
     pub(crate) live: Registration,
+    pub(crate) catalog: Link,
     /// Whether the startup packet sets how strings are read.
     pub(crate) modes_uncertain: bool,
     pub(crate) replication: bool,
@@ -54,6 +58,8 @@ pub(crate) struct Ticket {
 impl SessionJudge {
     pub(crate) fn new(parts: Parts) -> Self {
         Self {
+            naming: parts.guard.naming(Naming::default()),
+            catalog: parts.catalog,
             guard: parts.guard,
             journal: parts.journal,
             scope: parts.scope,
@@ -97,8 +103,17 @@ impl SessionJudge {
         }
     }
 
+    fn view(&self, modes: SessionModes) -> SessionView<'_> {
+        SessionView {
+            modes,
+            naming: &self.naming,
+            catalog: self.catalog.snapshot(),
+            defining: self.catalog.is_defining(),
+        }
+    }
+
     fn decide(&self, text: &[u8]) -> Arc<Verdict> {
-        let verdict = self.guard.decide(&self.scope, self.modes, text);
+        let verdict = self.guard.decide(&self.scope, &self.view(self.modes), text);
         if !self.modes_uncertain || verdict.refusal.is_some() || !text.contains(&b'\\') {
             return verdict;
         }
@@ -107,7 +122,7 @@ impl SessionJudge {
             backslash_in_strings: !self.modes.backslash_in_strings,
             ..self.modes
         };
-        let second = self.guard.decide(&self.scope, other, text);
+        let second = self.guard.decide(&self.scope, &self.view(other), text);
         if second.refusal.is_some() {
             second
         } else {
@@ -222,7 +237,7 @@ impl Judge for SessionJudge {
         if let Some(verdict) = self
             .made_by_sql
             .as_ref()
-            .filter(|verdict| self.guard.is_current(verdict))
+            .filter(|verdict| self.guard.is_current(verdict, self.catalog.snapshot()))
         {
             return Arc::clone(verdict);
         }
@@ -244,7 +259,7 @@ impl Judge for SessionJudge {
             return Err(refusal);
         }
         let decided_again;
-        let verdict = if self.guard.is_current(verdict) {
+        let verdict = if self.guard.is_current(verdict, self.catalog.snapshot()) {
             verdict
         } else if verdict.text().is_empty() {
             let mut refusal = Box::new(prepare_again());

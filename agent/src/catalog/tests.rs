@@ -1,0 +1,1 @@
+//! Freshness: who waits for what.
