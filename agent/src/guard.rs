@@ -330,7 +330,10 @@ impl Guard {
                 let snapshot = self.policy.current();
                 scope
                     .hidden
-                    .asks(&snapshot, known, &scope.who, view, relation, column)
+                    .of(&snapshot, known, &scope.who, view, relation)
+                    .hides(column, |number| {
+                        verdict.cleared.binary_search(&(relation, number)).is_ok()
+                    })
             })
     }
 
