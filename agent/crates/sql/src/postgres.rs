@@ -12,11 +12,13 @@ mod nesting;
 mod normalise;
 mod parse;
 mod predicate;
+mod session;
 mod shape;
 mod utility;
 mod walk;
 
 pub use govern::{Context, Edit, Governed, Obstacle, Orders, Outcome, Rewritten, govern};
+pub use session::{Step, Tracker, identifiers, steps};
 pub use shape::{Shape, shape};
 
 use crate::facts::{Confidence, Facts, Kind, SessionModes};
