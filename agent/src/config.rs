@@ -389,6 +389,27 @@ mod tests {
     }
 
     #[test]
+    fn an_endpoints_catalog_needs_a_user_and_a_readable_password() {
+        let with = |section: &str| {
+            load(&format!(
+                "[[endpoint]]\nname = \"shop\"\nports = [5432]\n[endpoint.catalog]\n{section}\n"
+            ))
+            .expect("valid")
+            .catalogs()
+        };
+        let known = with("user = \"weir\"\npoll_seconds = 2").expect("enough");
+        assert_eq!(known["shop"].user, "weir");
+        assert_eq!(known["shop"].poll.as_secs(), 2);
+        for wrong in [
+            "poll_seconds = 2",
+            "user = \"weir\"\npoll_seconds = 0",
+            "user = \"weir\"\npassword_file = \"nowhere\"",
+        ] {
+            assert!(matches!(with(wrong), Err(ConfigError::Catalog { .. })));
+        }
+    }
+
+    #[test]
     fn a_misspelt_key_is_refused_with_its_place() {
         let error = load("[capture]\non_agent_dwon = \"open\"\n").expect_err("refused");
         let source = std::error::Error::source(&error)
