@@ -220,7 +220,8 @@ impl Guard {
                 return verdict;
             }
             let snapshot = self.policy.current();
-            let judged = self.judge(scope, view, &snapshot, text, protection);
+            let mut judged = self.judge(scope, view, &snapshot, text, protection);
+            judged.steps = governed::steps(text, view.modes, &judged.facts);
             // What the session defines itself is not known to others: such a verdict is for this once.
             let lasting = !view.defining;
             let basis = Basis {
@@ -378,6 +379,7 @@ impl Guard {
             decision,
             replacement,
             unknown,
+            steps,
             cleared,
             ..
         } = judged;
@@ -393,6 +395,7 @@ impl Guard {
             protect: basis.protect,
             defines: defines(&facts),
             unknown: unknown.is_some(),
+            steps,
             cleared: cleared.into(),
             epoch: snapshot.epoch,
             catalog: basis.catalog,

@@ -14,7 +14,9 @@ use crate::{
     config::Config,
     control::{Client, protocol::Request, socket_path},
     identity::Identities,
-    policy, telemetry,
+    policy,
+    proxy::Engine,
+    telemetry,
 };
 
 /// Checks kernel features, privileges, configuration, policies, issuers and ways around the agent.

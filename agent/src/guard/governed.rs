@@ -2,9 +2,9 @@
 
 use weir_policy::{Decision, Effect, Question, RuleId};
 use weir_sql::{
-    Confidence, Facts, Kind, RelationName, Use,
+    Confidence, Facts, Kind, RelationName, SessionModes, Use,
     catalog::{Catalog, Naming, Resolved},
-    postgres::{self, Context, Obstacle, Orders, Outcome},
+    postgres::{self, Context, Obstacle, Orders, Outcome, Step},
 };
 
 use super::{Protection, SessionView, verdict::Replacement};
@@ -18,6 +18,8 @@ pub(super) struct Judged {
     pub(super) obstacle: Option<Obstacle>,
     /// A relation that the catalog does not know.
     pub(super) unknown: Option<RelationName>,
+    /// What the text does to how names are read.
+    pub(super) steps: Vec<Step>,
     /// Columns within reach that stay as they are, by relation and number, sorted.
     pub(super) cleared: Vec<(u32, i16)>,
 }
@@ -95,6 +97,7 @@ impl Judged {
             replacement: None,
             obstacle: None,
             unknown: None,
+            steps: Vec::new(),
             cleared: Vec::new(),
         }
     }
@@ -122,6 +125,30 @@ impl Judged {
         };
         self.replacement = None;
         self.obstacle = Some(obstacle);
+    }
+}
+
+/// What a text does to how names are read; almost all texts can be told to do nothing from what is known of them already.
+pub(super) fn steps(text: &[u8], modes: SessionModes, facts: &Facts) -> Vec<Step> {
+    let may = facts.changes_session
+        || facts.confidence >= Confidence::Opaque
+        || facts.kinds.iter().any(|kind| {
+            matches!(
+                kind,
+                Kind::Create
+                    | Kind::Alter
+                    | Kind::Drop
+                    | Kind::Set
+                    | Kind::Transaction
+                    | Kind::Call
+                    | Kind::Do
+                    | Kind::Explain
+            )
+        });
+    if may {
+        postgres::steps(text, modes)
+    } else {
+        Vec::new()
     }
 }
 

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use weir_policy::{Decision, Effect, Obligations};
-use weir_sql::{Confidence, RelationName, postgres::Edit};
+use weir_sql::{
+    Confidence, RelationName,
+    postgres::{Edit, Step},
+};
 use weir_wire::postgres::Refusal;
 
 use super::governed::Judged;
@@ -34,6 +37,8 @@ pub struct Verdict {
     pub defines: bool,
     /// Whether it names a relation that the catalog does not know: see [`Link::unknown_seen`](crate::catalog::Link::unknown_seen).
     pub unknown: bool,
+    /// What it does to how the session's names are read; empty where that does not matter.
+    pub steps: Vec<Step>,
     /// Columns within reach that this decision leaves as they are, by relation and number, sorted.
     pub(super) cleared: Box<[(u32, i16)]>,
     pub(super) epoch: u64,
