@@ -35,8 +35,15 @@ pub(super) fn is_keyed(mask: Mask) -> bool {
 fn redacted(column: &Column) -> String {
     let of = type_of(column);
     let constant = match column.base_type {
-        oid::INT2 | oid::INT4 | oid::INT8 | oid::OID | oid::FLOAT4 | oid::FLOAT8 | oid::NUMERIC
-        | oid::MONEY | oid::INTERVAL => "'0'",
+        oid::INT2
+        | oid::INT4
+        | oid::INT8
+        | oid::OID
+        | oid::FLOAT4
+        | oid::FLOAT8
+        | oid::NUMERIC
+        | oid::MONEY
+        | oid::INTERVAL => "'0'",
         oid::BOOL => "'false'",
         oid::UUID => "'00000000-0000-0000-0000-000000000000'",
         oid::JSON | oid::JSONB => "'\"***\"'",
@@ -50,10 +57,18 @@ fn redacted(column: &Column) -> String {
         oid::MACADDR => "'00:00:00:00:00:00'",
         oid::MACADDR8 => "'00:00:00:00:00:00:00:00'",
         oid::BIT | oid::VARBIT => "B'0'",
-        oid::INT4RANGE | oid::NUMRANGE | oid::TSRANGE | oid::TSTZRANGE | oid::DATERANGE
+        oid::INT4RANGE
+        | oid::NUMRANGE
+        | oid::TSRANGE
+        | oid::TSTZRANGE
+        | oid::DATERANGE
         | oid::INT8RANGE => "'empty'",
-        oid::NUMMULTIRANGE | oid::TSMULTIRANGE | oid::TSTZMULTIRANGE | oid::DATEMULTIRANGE
-        | oid::INT4MULTIRANGE | oid::INT8MULTIRANGE => "'{}'",
+        oid::NUMMULTIRANGE
+        | oid::TSMULTIRANGE
+        | oid::TSTZMULTIRANGE
+        | oid::DATEMULTIRANGE
+        | oid::INT4MULTIRANGE
+        | oid::INT8MULTIRANGE => "'{}'",
         _ if column.type_oid != column.base_type && !is_text(column) => "NULL",
         _ => match column.category {
             'S' => "'***'",
@@ -114,9 +129,8 @@ fn partial(value: &str) -> String {
 
 fn domain_only(value: &str) -> String {
     let text = as_text(value);
-    let domain = format!(
-        "pg_catalog.reverse(pg_catalog.split_part(pg_catalog.reverse({text}), '@', 1))"
-    );
+    let domain =
+        format!("pg_catalog.reverse(pg_catalog.split_part(pg_catalog.reverse({text}), '@', 1))");
     format!(
         "CASE WHEN pg_catalog.strpos({text}, '@') OPERATOR(pg_catalog.>) 0 THEN {} \
          WHEN {text} IS NOT NULL THEN '***' END",
@@ -278,9 +292,7 @@ fn fake_text(column: &Column, digest: &str) -> String {
             )
         };
         let first = number(digest);
-        let last = number(&format!(
-            "pg_catalog.substr({digest}, 9, 4)"
-        ));
+        let last = number(&format!("pg_catalog.substr({digest}, 9, 4)"));
         if has(&["last", "sur", "family"]) {
             pick(LAST_NAMES, &last)
         } else if has(&["first", "given", "fore"]) {

@@ -28,8 +28,8 @@ impl Pass<'_> {
                 [None] => self.spell_out_all(column, derived, edits)?,
                 [Some(qualifier), None] => self.spell_out(column, qualifier, derived, edits)?,
                 [.., Some(schema), Some(relation), last] => {
-                    let renamed = self.names_derived(schema, relation, derived)
-                        && last.is_none_or(|_| true);
+                    let renamed =
+                        self.names_derived(schema, relation, derived) && last.is_none_or(|_| true);
                     if renamed {
                         self.shorten(column, 2, edits)?;
                     }
@@ -104,9 +104,9 @@ impl Pass<'_> {
         let Some(level) = column.level.and_then(|level| self.scan.levels.get(level)) else {
             return Ok(());
         };
-        let meant = derived.iter().find(|derived| {
-            !derived.system.is_empty() && level.reads.contains(&derived.read)
-        });
+        let meant = derived
+            .iter()
+            .find(|derived| !derived.system.is_empty() && level.reads.contains(&derived.read));
         match meant {
             // Written by the grammar for `TABLE t`, which names no column of the server's own.
             Some(_) if column.reference.location < 0 => Err(too_much()),
@@ -138,10 +138,7 @@ impl Pass<'_> {
             let parts = self.places.name(first).ok_or_else(lost)?;
             parts.last().ok_or_else(lost)?.last
         };
-        let range = self
-            .places
-            .range(Span { first, last })
-            .ok_or_else(lost)?;
+        let range = self.places.range(Span { first, last }).ok_or_else(lost)?;
         let list: Vec<_> = derived
             .columns
             .iter()
@@ -178,7 +175,9 @@ pub(super) fn filter(
         hint: "ask whoever wrote the policy".to_owned(),
     };
     if modes.backslash_in_strings && condition.contains('\\') {
-        return Err(broken("cannot be read with standard_conforming_strings off"));
+        return Err(broken(
+            "cannot be read with standard_conforming_strings off",
+        ));
     }
     let text = format!("SELECT {condition}");
     let tokens = lexer::tokens(&text, modes.backslash_in_strings);
@@ -193,7 +192,10 @@ pub(super) fn filter(
         let [statement] = statements else {
             return Err("is not one condition");
         };
-        let select = statement.stmt.as_deref().and_then(|stmt| stmt.node.as_ref());
+        let select = statement
+            .stmt
+            .as_deref()
+            .and_then(|stmt| stmt.node.as_ref());
         let Some(NodeEnum::SelectStmt(select)) = select else {
             return Err("is not a condition");
         };

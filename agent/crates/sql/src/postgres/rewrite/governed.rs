@@ -96,7 +96,12 @@ impl<'a> Governing<'a> {
 
     /// Reading a parent reads its children.
     fn add_descendants(&self, hidden: &mut Hidden<'a>, parent: &Relation) -> Result<(), Obstacle> {
-        let governed: HashSet<u32> = self.masks.keys().chain(self.filters.keys()).copied().collect();
+        let governed: HashSet<u32> = self
+            .masks
+            .keys()
+            .chain(self.filters.keys())
+            .copied()
+            .collect();
         for oid in governed {
             let Some(child) = self.catalog.relations.get(&oid) else {
                 continue;
@@ -113,7 +118,10 @@ impl<'a> Governing<'a> {
                 *entry = (*entry).max(*mask);
             }
             let filters = self.filters.get(&oid).map_or(&[][..], Vec::as_slice);
-            if filters.iter().any(|filter| !hidden.filters.contains(filter)) {
+            if filters
+                .iter()
+                .any(|filter| !hidden.filters.contains(filter))
+            {
                 return Err(Obstacle {
                     reason: format!(
                         "rows of {} are filtered, and {} contains them",

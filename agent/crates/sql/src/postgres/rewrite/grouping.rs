@@ -20,7 +20,10 @@ impl Pass<'_> {
         edits: &mut Edits,
     ) -> Result<(), Obstacle> {
         for level in &self.scan.levels {
-            let Some(select) = level.select.filter(|select| !select.group_clause.is_empty()) else {
+            let Some(select) = level
+                .select
+                .filter(|select| !select.group_clause.is_empty())
+            else {
                 continue;
             };
             let mut added = Vec::new();
@@ -120,13 +123,12 @@ fn is_column(select: &SelectStmt, item: &Node, alias: &str, name: &str) -> bool 
                 [only] => text_of(only),
                 _ => None,
             };
-            names(item, alias, name)
-                || output.is_some_and(|output| {
-                    select.target_list.iter().any(|target| {
-                        matches!(&target.node, Some(NodeEnum::ResTarget(found)) if found.name == output)
-                            && value_of(target, |val| names(val, alias, name))
-                    })
+            names(item, alias, name) || output.is_some_and(|output| {
+                select.target_list.iter().any(|target| {
+                    matches!(&target.node, Some(NodeEnum::ResTarget(found)) if found.name == output)
+                        && value_of(target, |val| names(val, alias, name))
                 })
+            })
         }
         _ => false,
     }

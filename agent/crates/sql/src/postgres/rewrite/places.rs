@@ -89,7 +89,8 @@ impl<'t> Places<'t> {
         if !self.is_identifier(token) {
             return None;
         }
-        let escaped = self.bytes(token).starts_with(b"U&\"") || self.bytes(token).starts_with(b"u&\"");
+        let escaped =
+            self.bytes(token).starts_with(b"U&\"") || self.bytes(token).starts_with(b"u&\"");
         if escaped && self.is_word(token + 1, "uescape") {
             return Some(token + 2);
         }
@@ -102,7 +103,10 @@ impl<'t> Places<'t> {
         let mut at = token;
         loop {
             if !parts.is_empty() && self.is_symbol(at, b'*') {
-                parts.push(Span { first: at, last: at });
+                parts.push(Span {
+                    first: at,
+                    last: at,
+                });
                 return Some(parts);
             }
             let last = self.identifier_end(at)?;

@@ -184,7 +184,15 @@ impl<'a> Pass<'a> {
                     .to_owned(),
             });
         }
-        let below = || hidden.inline && self.task.orders.masks.iter().any(|mask| mask_sql::is_keyed(mask.mask));
+        let below = || {
+            hidden.inline
+                && self
+                    .task
+                    .orders
+                    .masks
+                    .iter()
+                    .any(|mask| mask_sql::is_keyed(mask.mask))
+        };
         if read.explained && (masks.iter().any(|(_, mask)| mask_sql::is_keyed(*mask)) || below()) {
             return Err(keyed(relation));
         }
@@ -236,7 +244,10 @@ impl<'a> Pass<'a> {
         let source = Source {
             relation,
             only: !read.relation.inh,
-            sample: read.sample.map(|sample| self.sample(sample, edits)).transpose()?,
+            sample: read
+                .sample
+                .map(|sample| self.sample(sample, edits))
+                .transpose()?,
             fenced: leaky,
         };
         let mut text = String::new();
@@ -306,12 +317,11 @@ impl<'a> Pass<'a> {
     /// Takes a `TABLESAMPLE` clause out of its place and gives its text.
     fn sample(&self, sample: &RangeTableSample, edits: &mut Edits) -> Result<String, Obstacle> {
         let lost = || misplaced("TABLESAMPLE");
-        let plain = sample.args.iter().chain(sample.repeatable.as_deref()).all(|arg| {
-            matches!(
-                &arg.node,
-                Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_))
-            )
-        });
+        let plain = sample
+            .args
+            .iter()
+            .chain(sample.repeatable.as_deref())
+            .all(|arg| matches!(&arg.node, Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_))));
         if !plain {
             return Err(Obstacle {
                 reason: "a sample of a masked table needs plain arguments".to_owned(),
@@ -407,7 +417,10 @@ pub(super) fn name_of(relation: &RangeVar) -> Name {
 /// A statement whose plan would show a secret.
 pub(super) fn keyed(relation: &Relation) -> Obstacle {
     Obstacle {
-        reason: format!("the plan would show how columns of {} are masked", shown(relation)),
+        reason: format!(
+            "the plan would show how columns of {} are masked",
+            shown(relation)
+        ),
         hint: "EXPLAIN a statement that does not name masked columns".to_owned(),
     }
 }
@@ -453,7 +466,11 @@ fn derived_table(
         };
     }
     for name in &needed.system {
-        let comma = if text.len() == "SELECT ".len() { "" } else { ", " };
+        let comma = if text.len() == "SELECT ".len() {
+            ""
+        } else {
+            ", "
+        };
         let _ = write!(text, "{comma}{name}");
     }
     text.push_str(" FROM ");

@@ -316,8 +316,8 @@ impl<'a> Scan<'a> {
     }
 
     fn read(&mut self, relation: &'a RangeVar, sample: Option<&'a RangeTableSample>) {
-        let is_cte = relation.schemaname.is_empty()
-            && self.ctes.contains(&relation.relname.as_str());
+        let is_cte =
+            relation.schemaname.is_empty() && self.ctes.contains(&relation.relname.as_str());
         self.names
             .push((relation.schemaname.clone(), relation.relname.clone()));
         let number = self.reads.len();
@@ -481,8 +481,10 @@ impl<'a> Visitor<'a> for Scan<'a> {
                 each_child(node, self);
             }
             NodeEnum::CreateTableAsStmt(create) => {
-                self.within.stored |=
-                    create.into.as_deref().is_some_and(|into| !is_temporary(into));
+                self.within.stored |= create
+                    .into
+                    .as_deref()
+                    .is_some_and(|into| !is_temporary(into));
                 each_child(node, self);
             }
             NodeEnum::FuncCall(call) => {
@@ -542,7 +544,18 @@ impl<'a> Visitor<'a> for Scan<'a> {
 }
 
 /// Operators that tell nothing of their operands but the answer.
-const LEAKPROOF: &[&str] = &["=", "<>", "!=", "<", ">", "<=", ">=", "BETWEEN", "NOT BETWEEN", "IN"];
+const LEAKPROOF: &[&str] = &[
+    "=",
+    "<>",
+    "!=",
+    "<",
+    ">",
+    "<=",
+    ">=",
+    "BETWEEN",
+    "NOT BETWEEN",
+    "IN",
+];
 
 /// Aggregates run over the rows that are left.
 const AGGREGATES: &[&str] = &["count", "sum", "min", "max", "avg", "row_number", "rank"];

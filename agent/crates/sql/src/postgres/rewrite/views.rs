@@ -70,7 +70,10 @@ fn with_scan<T: Send>(text: &str, read: impl FnOnce(&Scan<'_>) -> T + Send) -> O
 
 fn unreadable(view: &Relation) -> Obstacle {
     Obstacle {
-        reason: format!("the definition of {}.{} cannot be read", view.schema, view.name),
+        reason: format!(
+            "the definition of {}.{} cannot be read",
+            view.schema, view.name
+        ),
         hint: "read the tables below it".to_owned(),
     }
 }
