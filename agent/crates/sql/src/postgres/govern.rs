@@ -1,6 +1,6 @@
 //! A statement on a database whose catalog is known: facts with columns, and the text that may go on.
 
-use super::analyse;
+use super::analyse_in;
 use crate::{
     catalog::{Catalog, Naming},
     facts::{Facts, SessionModes},
@@ -89,7 +89,7 @@ pub fn govern(
     context: &Context<'_>,
     decide: &mut dyn FnMut(&Facts) -> Orders,
 ) -> Governed {
-    let facts = analyse(text, context.modes);
+    let facts = analyse_in(text, context);
     let orders = decide(&facts);
     let outcome = if orders.masks.is_empty() && orders.filters.is_empty() {
         Ok(Outcome::Unchanged)
