@@ -64,7 +64,7 @@ def answer(frames, ordered):
 
     def close():
         if rows:
-            parts.append(rows if ordered else sorted(rows))
+            parts.append(list(rows) if ordered else sorted(rows))
             rows.clear()
 
     for tag, body in frames:
