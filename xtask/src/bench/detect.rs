@@ -82,7 +82,7 @@ pub(crate) fn run(options: &Args) -> Result<ExitCode> {
         }
     }
     let speed = speed(&scanner, &texts, options.rounds);
-    let report = Report::of(counted.len(), scores, speed);
+    let report = Report::of(counted.len(), &scores, speed);
     report.print();
     if let Some(file) = &options.json {
         let text = serde_json::to_string_pretty(&report).context("writing the figures as JSON")?;
@@ -247,16 +247,16 @@ struct Report {
 }
 
 impl Report {
-    fn of(texts: usize, scores: [Score; TYPES.len()], megabytes_per_second: f64) -> Self {
+    fn of(texts: usize, scores: &[Score], megabytes_per_second: f64) -> Self {
         let mut total = Score::new("total");
-        for score in &scores {
+        for score in scores {
             total.right += score.right;
             total.wrong += score.wrong;
             total.missed += score.missed;
         }
         Self {
             texts,
-            types: scores.map(Score::settled).to_vec(),
+            types: scores.iter().copied().map(Score::settled).collect(),
             total: total.settled(),
             megabytes_per_second,
         }
