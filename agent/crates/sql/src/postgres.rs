@@ -135,6 +135,7 @@ fn facts_of_tree(
     let (search, write) = match names {
         Some(Names { catalog, naming }) => {
             let found = bind::summary(statements, &facts.relations, catalog, naming);
+            facts.resolved = true;
             facts.columns = found.columns;
             facts.reachable = found.reachable;
             (found.vector_search, found.embedding_write)
