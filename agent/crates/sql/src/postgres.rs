@@ -134,6 +134,7 @@ fn facts_of_tree(
     };
     if let Some(Names { catalog, naming }) = names {
         let found = bind::summary(statements, &facts.relations, catalog, naming);
+        facts.resolved = true;
         facts.columns = found.columns;
         facts.reachable = found.reachable;
         vectors = found.vectors;
