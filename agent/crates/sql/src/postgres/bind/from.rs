@@ -235,7 +235,9 @@ impl<'a> Binder<'a> {
         };
         let name = call.funcname.last().and_then(text_of)?;
         let catalog = self.catalog;
-        let relations: Vec<_> = (catalog.functions.get(name)?.iter())
+        let functions = catalog.functions.get(name)?;
+        let relations: Vec<_> = functions
+            .iter()
             .filter_map(|function| catalog.relations.get(&function.returns?))
             .collect();
         if relations.is_empty() {
@@ -248,7 +250,13 @@ impl<'a> Binder<'a> {
             renamed: &[],
             source: self.next_source(),
         };
-        Some(columns.all())
+        let mut outs = columns.all();
+        if functions.len() > 1 {
+            // Which of them is called depends on the types of arguments.
+            let whole = outs.whole();
+            outs.open_with(&whole);
+        }
+        Some(outs)
     }
 
     fn join(&mut self, join: &'a JoinExpr) {

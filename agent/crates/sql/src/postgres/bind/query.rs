@@ -265,6 +265,8 @@ fn position(node: &Node) -> Option<usize> {
     };
     match &constant.val {
         Some(a_const::Val::Ival(position)) => usize::try_from(position.ival).ok(),
+        // Too large to be a position: the server refuses it.
+        Some(a_const::Val::Fval(_)) => Some(0),
         _ => None,
     }
 }
