@@ -14,11 +14,13 @@ mod normalise;
 mod parse;
 mod predicate;
 mod rewrite;
+mod session;
 mod shape;
 mod utility;
 mod walk;
 
 pub use govern::{Context, Edit, Governed, Obstacle, Orders, Outcome, Rewritten, govern};
+pub use session::{NamingEffect, Tracker, path_of};
 pub use shape::{Shape, shape};
 
 use crate::facts::{Confidence, Facts, Kind, SessionModes};

@@ -24,6 +24,8 @@ use self::places::Places;
 use self::scan::Scan;
 use super::govern::{Context, Obstacle, Orders, Outcome};
 use super::lexer::Token;
+use super::session;
+use crate::catalog::Naming;
 
 /// How deeply views are replaced by their definitions.
 const MAX_VIEWS: usize = 16;
@@ -59,8 +61,29 @@ pub(super) fn rewrite(task: &Task<'_>) -> Result<Made, Obstacle> {
         places: Places::new(task.text, task.tokens),
         scan: Scan::of(task.statements),
         governing: &governing,
+        namings: namings(task),
     };
     pass.run()
+}
+
+/// How names are read in each statement; empty when it is the same for all.
+fn namings(task: &Task<'_>) -> Vec<Naming> {
+    let mut effects = Vec::new();
+    let mut namings = Vec::new();
+    for statement in task.statements {
+        namings.push(session::after(task.context.naming, &effects));
+        if let Some(node) = statement
+            .stmt
+            .as_deref()
+            .and_then(|stmt| stmt.node.as_ref())
+        {
+            effects.extend(session::effects(node));
+        }
+    }
+    if effects.is_empty() {
+        namings.clear();
+    }
+    namings
 }
 
 /// One text on its way.
@@ -69,10 +92,12 @@ struct Pass<'a> {
     places: Places<'a>,
     scan: Scan<'a>,
     governing: &'a Governing<'a>,
+    /// How names are read in each statement, where statements before change that.
+    namings: Vec<Naming>,
 }
 
-impl Pass<'_> {
-    fn run(&self) -> Result<Made, Obstacle> {
+impl<'a> Pass<'a> {
+    fn run(&'a self) -> Result<Made, Obstacle> {
         let mut edits = Edits::new(&self.scan);
         let reads = self.reads(&mut edits)?;
         self.copies(&mut edits)?;
