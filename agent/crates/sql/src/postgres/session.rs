@@ -82,7 +82,10 @@ impl Search {
             NodeEnum::VariableSetStmt(set) => self.set(set),
             NodeEnum::DiscardStmt(discard) => {
                 let target = DiscardMode::try_from(discard.target);
-                if matches!(target, Ok(DiscardMode::DiscardAll | DiscardMode::DiscardTemp)) {
+                if matches!(
+                    target,
+                    Ok(DiscardMode::DiscardAll | DiscardMode::DiscardTemp)
+                ) {
                     self.effects.push(NamingEffect::DiscardedTemporary);
                 }
                 if target == Ok(DiscardMode::DiscardAll) {
@@ -99,11 +102,9 @@ impl Search {
             NodeEnum::CreateSeqStmt(sequence) => self.made(sequence.sequence.as_ref(), false),
             NodeEnum::DropStmt(drop) => self.dropped(drop),
             NodeEnum::RenameStmt(rename) => {
-                if let Some(relation) = rename
-                    .relation
-                    .as_ref()
-                    .filter(|_| rename.rename_type == rename.relation_type || is_relation(rename.rename_type))
-                {
+                if let Some(relation) = rename.relation.as_ref().filter(|_| {
+                    rename.rename_type == rename.relation_type || is_relation(rename.rename_type)
+                }) {
                     self.effects.push(NamingEffect::Renamed {
                         from: relation.relname.clone(),
                         to: rename.newname.clone(),
@@ -248,17 +249,21 @@ impl Search {
         }
         let mut args = call.args.iter();
         let name = args.next().and_then(constant_text);
-        if name
-            .as_deref()
-            .is_some_and(|name| !matches!(name.to_ascii_lowercase().as_str(), "search_path" | "role" | "session_authorization"))
-        {
+        if name.as_deref().is_some_and(|name| {
+            !matches!(
+                name.to_ascii_lowercase().as_str(),
+                "search_path" | "role" | "session_authorization"
+            )
+        }) {
             return;
         }
         let value = args.next().and_then(constant_text);
         let local = args.next().and_then(constant_bool);
         let schemas = value.as_deref().and_then(path_of);
         self.effects.push(match (name, schemas, local) {
-            (Some(name), Some(schemas), Some(local)) if name.eq_ignore_ascii_case("search_path") => {
+            (Some(name), Some(schemas), Some(local))
+                if name.eq_ignore_ascii_case("search_path") =>
+            {
                 NamingEffect::Path { schemas, local }
             }
             _ => NamingEffect::UnknownPath,
@@ -345,7 +350,9 @@ pub fn path_of(text: &str) -> Option<Vec<String>> {
             let end = rest.find(',').unwrap_or(rest.len());
             let (name, after) = rest.split_at(end);
             let name = name.trim();
-            if name.is_empty() || name.contains(|letter: char| letter == '"' || letter.is_whitespace()) {
+            if name.is_empty()
+                || name.contains(|letter: char| letter == '"' || letter.is_whitespace())
+            {
                 return None;
             }
             (name.to_lowercase(), after)
@@ -575,9 +582,11 @@ pub(super) fn after(naming: &Naming, effects: &[NamingEffect]) -> Naming {
             | NamingEffect::Rollback
             | NamingEffect::RollbackTo(_) => naming.certain = false,
             // What was `SET LOCAL` ends; whether it was is not told here.
-            NamingEffect::Commit => naming.certain &= effects.iter().all(|effect| {
-                !matches!(effect, NamingEffect::Path { local: true, .. })
-            }),
+            NamingEffect::Commit => {
+                naming.certain &= effects
+                    .iter()
+                    .all(|effect| !matches!(effect, NamingEffect::Path { local: true, .. }))
+            }
             NamingEffect::Begin | NamingEffect::Savepoint(_) | NamingEffect::Release(_) => {}
         }
     }

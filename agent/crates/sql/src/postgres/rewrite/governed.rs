@@ -158,7 +158,9 @@ impl<'a> Governing<'a> {
                 continue;
             };
             if column.exact {
-                hidden.masks.insert(name, below.max(ordered.unwrap_or(below)));
+                hidden
+                    .masks
+                    .insert(name, below.max(ordered.unwrap_or(below)));
             } else {
                 hidden.masks.insert(name, Mask::Redact.max(below));
                 hidden.computed.insert(name);

@@ -9,7 +9,7 @@ use super::edits::{Edits, Name};
 use super::governed::{Hidden, shown};
 use super::places::{Span, quoted};
 use super::resolve::{Meaning, Resolved, resolve};
-use super::scan::{Read, Statement};
+use super::scan::{Read, Scan, Statement};
 use super::{MAX_VIEWS, Pass, Task, misplaced, views};
 use crate::catalog::{Column, Relation, RelationKind};
 use crate::postgres::govern::{Obstacle, Outcome};
@@ -598,14 +598,15 @@ fn inlined(task: &Task<'_>, view: &Relation, names: &mut Vec<Name>) -> Result<St
     let tokens = lexer::tokens(definition, modes.backslash_in_strings);
     let depth = nesting::bound(definition, &tokens);
     let made = parse::with_tree(definition, modes, depth, |statements| {
-        let made = super::rewrite(&Task {
+        let inner = Task {
             text: definition,
             tokens: &tokens,
             statements,
             context: &context,
             orders: task.orders,
             depth: task.depth + 1,
-        })?;
+        };
+        let made = super::rewrite(&inner, &Scan::of(statements))?;
         let text = match made.outcome {
             Outcome::Unchanged => definition.to_owned(),
             Outcome::Rewritten(rewritten) => rewritten.text,
@@ -615,10 +616,8 @@ fn inlined(task: &Task<'_>, view: &Relation, names: &mut Vec<Name>) -> Result<St
     .map_err(|_| impossible())??;
     let text_tokens = lexer::tokens(&made, modes.backslash_in_strings);
     let depth = nesting::bound(&made, &text_tokens);
-    let found = parse::with_tree(&made, modes, depth, |statements| {
-        super::scan::Scan::of(statements).names
-    })
-    .map_err(|_| impossible())?;
+    let found = parse::with_tree(&made, modes, depth, |statements| Scan::of(statements).names)
+        .map_err(|_| impossible())?;
     names.extend(found);
     Ok(made)
 }

@@ -15,7 +15,7 @@ use crate::postgres::walk::text_of;
 
 /// A text as the rewriting sees it.
 #[derive(Default)]
-pub(super) struct Scan<'a> {
+pub(in crate::postgres) struct Scan<'a> {
     pub(super) levels: Vec<Level<'a>>,
     pub(super) reads: Vec<Read<'a>>,
     pub(super) writes: Vec<Write<'a>>,
@@ -150,7 +150,7 @@ impl<'a> ColumnUse<'a> {
 
 impl<'a> Scan<'a> {
     /// Reads all statements of a text.
-    pub(super) fn of(statements: &'a [RawStmt]) -> Self {
+    pub(in crate::postgres) fn of(statements: &'a [RawStmt]) -> Self {
         let mut scan = Self::default();
         for statement in statements {
             scan.statements.push(Statement::default());

@@ -85,7 +85,9 @@ impl<'a> Pass<'a> {
         }
         let updates = conflict.action == OnConflictAction::OnconflictUpdate as i32;
         if updates && !target.hidden.filters.is_empty() {
-            return Err(target.refused("shows only some of its rows, and ON CONFLICT could change others"));
+            return Err(
+                target.refused("shows only some of its rows, and ON CONFLICT could change others")
+            );
         }
         Ok(())
     }
@@ -122,9 +124,7 @@ impl<'a> Pass<'a> {
             return Ok(());
         }
         if !column.returning {
-            return Err(target.refused(&format!(
-                "has its masked column {name} read by the write"
-            )));
+            return Err(target.refused(&format!("has its masked column {name} read by the write")));
         }
         if target.write.explained && mask_sql::is_keyed(*mask) {
             return Err(keyed(target.relation));
@@ -143,10 +143,12 @@ impl<'a> Pass<'a> {
                 self.scan
                     .reads
                     .get(*read)
-                    .and_then(|read| match self.resolved(read.relation, read.statement).meaning {
-                        Meaning::Relation(relation) => relation.column(name),
-                        _ => None,
-                    })
+                    .and_then(
+                        |read| match self.resolved(read.relation, read.statement).meaning {
+                            Meaning::Relation(relation) => relation.column(name),
+                            _ => None,
+                        },
+                    )
                     .is_some()
             });
             if has {
@@ -173,9 +175,7 @@ impl<'a> Pass<'a> {
             last: parts.last().ok_or_else(lost)?.last,
         };
         let value = self.places.slice(span).ok_or_else(lost)?;
-        let masked = target
-            .masked(name, value, self)
-            .ok_or_else(lost)?;
+        let masked = target.masked(name, value, self).ok_or_else(lost)?;
         let named = if column.bare_item {
             format!("{masked} AS {}", quoted(name))
         } else {
@@ -236,7 +236,9 @@ impl<'a> Pass<'a> {
             WriteNode::Update(update) => update.where_clause.as_deref(),
             WriteNode::Delete(delete) => delete.where_clause.as_deref(),
             WriteNode::Merge(_) => {
-                return Err(target.refused("shows only some of its rows, and MERGE could change others"));
+                return Err(
+                    target.refused("shows only some of its rows, and MERGE could change others")
+                );
             }
         };
         let lost = || misplaced("WHERE");
@@ -248,7 +250,9 @@ impl<'a> Pass<'a> {
             return Ok(());
         };
         if matches!(place.node, Some(NodeEnum::CurrentOfExpr(_))) {
-            return Err(target.refused("shows only some of its rows; WHERE CURRENT OF cannot be limited to them"));
+            return Err(target.refused(
+                "shows only some of its rows; WHERE CURRENT OF cannot be limited to them",
+            ));
         }
         let target_end = self.place(target.write.relation)?.last;
         let before = self
@@ -305,10 +309,15 @@ impl Target<'_> {
 fn returned_aliases(returning: Option<&ReturningClause>) -> Vec<&str> {
     let mut aliases = vec!["old", "new"];
     if let Some(returning) = returning {
-        aliases.extend(returning.options.iter().filter_map(|option| match &option.node {
-            Some(NodeEnum::ReturningOption(option)) => Some(option.value.as_str()),
-            _ => None,
-        }));
+        aliases.extend(
+            returning
+                .options
+                .iter()
+                .filter_map(|option| match &option.node {
+                    Some(NodeEnum::ReturningOption(option)) => Some(option.value.as_str()),
+                    _ => None,
+                }),
+        );
     }
     aliases
 }
