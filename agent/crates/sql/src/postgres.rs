@@ -9,10 +9,13 @@ mod claimed;
 mod functions;
 mod govern;
 mod lexer;
+mod mask_sql;
 mod nesting;
 mod normalise;
 mod parse;
 mod predicate;
+mod rewrite;
+mod session;
 mod shape;
 mod utility;
 mod vectors;
@@ -20,6 +23,7 @@ mod walk;
 
 pub(crate) use bind::{Base, Binder, Lineage};
 pub use govern::{Context, Edit, Governed, Obstacle, Orders, Outcome, Rewritten, govern};
+pub use session::{Step, Tracker, identifiers, steps};
 pub use shape::{Shape, shape};
 
 use pg_query::protobuf::RawStmt;
@@ -130,6 +134,7 @@ fn facts_of_tree(
     };
     if let Some(Names { catalog, naming }) = names {
         let found = bind::summary(statements, &facts.relations, catalog, naming);
+        facts.resolved = true;
         facts.columns = found.columns;
         facts.reachable = found.reachable;
         vectors = found.vectors;

@@ -30,14 +30,11 @@ pub(super) fn with_tree<T: Send>(
     text: &str,
     modes: SessionModes,
     depth: usize,
-    read: impl Fn(&[RawStmt]) -> T + Send,
+    read: impl FnOnce(&[RawStmt]) -> T + Send,
 ) -> Result<T, ParseError> {
-    let work = || {
-        // The library asserts what its own parser gave it.
-        catch_unwind(AssertUnwindSafe(|| parse(text, modes, read)))
-            .unwrap_or(Err(ParseError::Panicked))
-    };
-    if depth <= INLINE_DEPTH {
+    // The library asserts what its own parser gave it.
+    let work = || inline(text, modes, read);
+    if is_shallow(depth) {
         return work();
     }
     thread::scope(|scope| {
@@ -51,10 +48,24 @@ pub(super) fn with_tree<T: Send>(
     })
 }
 
+/// Whether a text of that depth is parsed on the caller's stack.
+pub(super) fn is_shallow(depth: usize) -> bool {
+    depth <= INLINE_DEPTH
+}
+
+/// Parses a shallow text on the caller's stack and gives its statements to `read`.
+pub(super) fn inline<T>(
+    text: &str,
+    modes: SessionModes,
+    read: impl FnOnce(&[RawStmt]) -> T,
+) -> Result<T, ParseError> {
+    catch_unwind(AssertUnwindSafe(|| parse(text, modes, read))).unwrap_or(Err(ParseError::Panicked))
+}
+
 fn parse<T>(
     text: &str,
     modes: SessionModes,
-    read: impl Fn(&[RawStmt]) -> T,
+    read: impl FnOnce(&[RawStmt]) -> T,
 ) -> Result<T, ParseError> {
     let options = if modes.backslash_in_strings {
         ParserOptions::DISABLE_STANDARD_CONFORMING_STRINGS
