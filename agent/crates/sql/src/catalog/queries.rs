@@ -124,7 +124,8 @@ ORDER BY s.setdatabase OPERATOR(pg_catalog.<>) 0";
 ///
 /// A row that is changed gets a newer transaction number than all it replaces, so number of rows and sum of those numbers
 /// cannot both stay. `VACUUM` and `ANALYZE` change neither, nor do temporary tables. Relations themselves are hashed instead:
-/// `TRUNCATE` renews their rows without changing what they are. Some 100 ms on 10,000 tables of 10 columns.
+/// `TRUNCATE` renews their rows without changing what they are. On
+/// 10,000 tables of 10 columns it takes a quarter of a second on a busy machine.
 pub const FINGERPRINT: &str = "\
 WITH relations AS MATERIALIZED (
 SELECT oid, relname, relnamespace, relkind FROM pg_catalog.pg_class

@@ -161,7 +161,7 @@ impl<'a> Binder<'a> {
         }
         let lineage = self.expression(value);
         let name = if target.name.is_empty() {
-            super::expression::name_of(value)
+            super::result_name::name_of(value)
         } else {
             &target.name
         };
@@ -265,6 +265,8 @@ fn position(node: &Node) -> Option<usize> {
     };
     match &constant.val {
         Some(a_const::Val::Ival(position)) => usize::try_from(position.ival).ok(),
+        // Too large to be a position: the server refuses it.
+        Some(a_const::Val::Fval(_)) => Some(0),
         _ => None,
     }
 }

@@ -21,7 +21,11 @@ impl<'a> Binder<'a> {
         };
         let item = self.target(relation);
         let written: Vec<Out<'a>> = if insert.cols.is_empty() {
-            item.columns.first(source.list.len())
+            let count = match source.open {
+                Some(_) => usize::MAX,
+                None => source.list.len(),
+            };
+            item.columns.first(count)
         } else {
             results(&insert.cols)
                 .map(|target| Out {
