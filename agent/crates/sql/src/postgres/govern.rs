@@ -1,7 +1,7 @@
 //! A statement on a database whose catalog is known: facts with columns, and the text that may go on.
 
 use super::rewrite::{self, Task};
-use super::{analyse, lexer, nesting, parse};
+use super::{analyse_in, lexer, nesting, parse};
 use crate::{
     catalog::{Catalog, Naming},
     facts::{Facts, SessionModes},
@@ -92,7 +92,7 @@ pub fn govern(
     context: &Context<'_>,
     decide: &mut dyn FnMut(&Facts) -> Orders,
 ) -> Governed {
-    let facts = analyse(text, context.modes);
+    let facts = analyse_in(text, context);
     let orders = decide(&facts);
     let (outcome, unknown_relations) = match enforce(text, context, &orders) {
         Ok((outcome, unknown)) => (Ok(outcome), unknown),
