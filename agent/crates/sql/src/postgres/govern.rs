@@ -1,6 +1,10 @@
 //! A statement on a database whose catalog is known: facts with columns, and the text that may go on.
 
-use super::analyse_in;
+use pg_query::protobuf::RawStmt;
+
+use super::lexer::Token;
+use super::rewrite::{self, Made, Scan, Task, reach};
+use super::{Names, claimed, facts_of_tree, lexer, nesting, parse, unparsed};
 use crate::{
     catalog::{Catalog, Naming},
     facts::{Facts, SessionModes},
@@ -42,6 +46,8 @@ pub struct Governed {
     pub facts: Facts,
     /// What may go on.
     pub outcome: Result<Outcome, Obstacle>,
+    /// Relations that the text reads or writes and the catalog does not know: it may be out of date.
+    pub unknown_relations: Vec<String>,
 }
 
 /// What may go on.
@@ -84,20 +90,126 @@ pub struct Obstacle {
 }
 
 /// Reads a text, asks `decide` what is to be done with it, and does it.
+///
+/// `decide` is asked once, also about a text that cannot be parsed.
 pub fn govern(
     text: &[u8],
     context: &Context<'_>,
     decide: &mut dyn FnMut(&Facts) -> Orders,
 ) -> Governed {
-    let facts = analyse_in(text, context);
-    let orders = decide(&facts);
-    let outcome = if orders.masks.is_empty() && orders.filters.is_empty() {
-        Ok(Outcome::Unchanged)
-    } else {
-        Err(Obstacle {
-            reason: "masked data cannot be read yet".to_owned(),
-            hint: String::new(),
-        })
+    let text = match super::readable(text, context.modes) {
+        Ok(text) => text,
+        Err(error) => return unread(unparsed(text.len(), error.to_string()), decide),
     };
-    Governed { facts, outcome }
+    let tokens = lexer::tokens(text, context.modes.backslash_in_strings);
+    let source = Source {
+        text,
+        tokens: &tokens,
+        context,
+    };
+    let depth = nesting::bound(text, &tokens);
+    let governed = if parse::is_shallow(depth) {
+        parse::inline(text, context.modes, |statements| {
+            let scan = Scan::of(statements);
+            let facts = source.facts(statements, &scan);
+            let orders = decide(&facts);
+            source.enforce(statements, &scan, facts, &orders)
+        })
+    } else {
+        // `decide` stays on its own thread; a deeply nested text is worth parsing twice.
+        source.deep(depth, decide)
+    };
+    governed.unwrap_or_else(|error| {
+        let facts = Facts {
+            claimed: claimed::claimed(text, &tokens),
+            ..unparsed(text.len(), error.to_string())
+        };
+        unread(facts, decide)
+    })
+}
+
+/// A text on its way through.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    text: &'a str,
+    tokens: &'a [Token],
+    context: &'a Context<'a>,
+}
+
+impl Source<'_> {
+    fn facts(&self, statements: &[RawStmt], scan: &Scan<'_>) -> Facts {
+        let names = Names {
+            catalog: self.context.catalog,
+            naming: self.context.naming,
+        };
+        let mut facts = facts_of_tree(self.text, self.tokens, statements, Some(names));
+        reach::extend(&mut facts, statements, scan, self.context);
+        facts
+    }
+
+    fn enforce(
+        &self,
+        statements: &[RawStmt],
+        scan: &Scan<'_>,
+        facts: Facts,
+        orders: &Orders,
+    ) -> Governed {
+        let nothing = !orders.protect && orders.masks.is_empty() && orders.filters.is_empty();
+        let made = if nothing {
+            Ok(Made::unchanged())
+        } else {
+            let task = Task {
+                text: self.text,
+                tokens: self.tokens,
+                statements,
+                context: self.context,
+                orders,
+                depth: 0,
+            };
+            rewrite::rewrite(&task, scan)
+        };
+        let (outcome, unknown_relations) = match made {
+            Ok(made) => (Ok(made.outcome), made.unknown),
+            Err(obstacle) => (Err(obstacle), Vec::new()),
+        };
+        Governed {
+            facts,
+            outcome,
+            unknown_relations,
+        }
+    }
+
+    fn deep(
+        &self,
+        depth: usize,
+        decide: &mut dyn FnMut(&Facts) -> Orders,
+    ) -> Result<Governed, parse::ParseError> {
+        let modes = self.context.modes;
+        let facts = parse::with_tree(self.text, modes, depth, |statements| {
+            self.facts(statements, &Scan::of(statements))
+        })?;
+        let orders = decide(&facts);
+        parse::with_tree(self.text, modes, depth, |statements| {
+            self.enforce(statements, &Scan::of(statements), facts, &orders)
+        })
+    }
+}
+
+/// What is left to do with a text that has no tree.
+fn unread(facts: Facts, decide: &mut dyn FnMut(&Facts) -> Orders) -> Governed {
+    let orders = decide(&facts);
+    let outcome = if orders.protect || !orders.masks.is_empty() || !orders.filters.is_empty() {
+        let why = facts.parse_error.as_deref().unwrap_or_default();
+        Err(Obstacle {
+            reason: format!("the statement cannot be read: {why}"),
+            hint: "data is hidden from you here, so only what can be read may go on".to_owned(),
+        })
+    } else {
+        Ok(Outcome::Unchanged)
+    };
+    Governed {
+        facts,
+        outcome,
+        unknown_relations: Vec::new(),
+    }
 }
