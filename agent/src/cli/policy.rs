@@ -245,6 +245,7 @@ impl ExplainArgs {
                 groups_complete: true,
                 auth_time: None,
                 acr: None,
+                claims: std::collections::BTreeMap::new(),
             },
             actors: self.agent.iter().map(actor).collect(),
             method: "explain".to_owned(),

@@ -168,6 +168,11 @@ struct PersonText {
     purpose: Option<String>,
     #[serde(default)]
     issuer: String,
+    #[serde(default)]
+    claims: BTreeMap<String, String>,
+    #[serde(default = "strong")]
+    strength: Strength,
+    run: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -240,7 +245,7 @@ impl PersonText {
                 issuer: self.issuer.clone(),
                 subject: name.to_owned(),
                 client_id: None,
-                run_id: None,
+                run_id: self.run.clone(),
             });
             identity.purpose.clone_from(&self.purpose);
             return Some(identity);
@@ -255,10 +260,11 @@ impl PersonText {
                 groups_complete: self.groups_complete,
                 auth_time: None,
                 acr: None,
+                claims: self.claims.clone(),
             },
             actors: Vec::new(),
             method: "case".to_owned(),
-            strength: Strength::Strong,
+            strength: self.strength,
             purpose: self.purpose.clone(),
         })
     }
@@ -346,6 +352,10 @@ fn differ(what: &str, expected: Option<&Vec<String>>, found: &[&str]) -> Option<
 
 fn yes() -> bool {
     true
+}
+
+fn strong() -> Strength {
+    Strength::Strong
 }
 
 #[cfg(test)]

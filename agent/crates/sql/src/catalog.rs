@@ -3,7 +3,17 @@
 //! Pure: rows of the server's catalog come in as text, an immutable [`Catalog`] comes out. Who reads them, and when they
 //! are read again, is the agent's to say.
 
-use std::collections::{BTreeSet, HashMap};
+mod builder;
+mod lineage;
+mod queries;
+mod resolve;
+mod tables;
+
+pub use builder::{Builder, CatalogError};
+pub use queries::{FINGERPRINT, QUERIES};
+pub use resolve::Resolved;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +41,12 @@ pub struct Catalog {
     pub functions: HashMap<String, Vec<Function>>,
     /// Operators that somebody made: name to the OIDs of what they call.
     pub operators: HashMap<String, Vec<u32>>,
+    /// Casts that somebody made.
+    pub casts: Vec<Cast>,
+    /// The types of pgvector, where it is installed.
+    pub vector_types: HashSet<u32>,
+    /// Direct children by parent: inheritance and partitioning.
+    pub children: HashMap<u32, Vec<u32>>,
     /// `search_path` as set for roles and databases: role (empty for all) to its text.
     pub search_paths: HashMap<String, String>,
 }
@@ -54,6 +70,12 @@ pub struct Relation {
     pub primary_key: Vec<i16>,
     /// A view's query, every name qualified.
     pub definition: Option<String>,
+    /// A view's: columns of tables that decide which rows it has, how they are grouped or in which order they come.
+    pub row_bases: Vec<ColumnName>,
+    /// A view's: the relations that its query reads, other views as they are.
+    pub reads: Vec<u32>,
+    /// Whether the server brought it along: `pg_catalog`, `information_schema`. Its columns are not listed then.
+    pub system: bool,
 }
 
 /// What holds the rows.
@@ -86,8 +108,12 @@ pub struct Column {
     pub base_type: u32,
     /// `typcategory` of the base type: `S` string, `N` number, `A` array, `E` enum, `R` range, …
     pub category: char,
-    /// Of which columns, directly or through views, the values are made; empty for a table's own column.
+    /// Of which tables' columns, through any number of views, the values are made; empty for a table's own column. A child's
+    /// or a partition's column has its parent's here.
     pub bases: Vec<ColumnName>,
+    /// Whether the values are those of one table's column as they are: that of the first of `bases`, or its own. The rest of
+    /// `bases` are then that column's in the table's parents.
+    pub exact: bool,
 }
 
 /// A function somebody made.
@@ -101,8 +127,27 @@ pub struct Function {
     pub name: String,
     /// `sql`, `plpgsql`, `c`, …
     pub language: String,
-    /// Its source, where that is text.
+    /// Its source, where that is text; of a body that the server keeps parsed (`BEGIN ATOMIC`), the whole `CREATE FUNCTION`.
     pub body: Option<String>,
+    /// `prokind`: `f` function, `p` procedure, `a` aggregate, `w` window function.
+    pub kind: char,
+    /// `provolatile`: `i` immutable, `s` stable, `v` volatile.
+    pub volatility: char,
+    /// Whether it runs with the rights of its owner.
+    pub security_definer: bool,
+    /// What an aggregate calls: numbers of functions, the server's own among them.
+    pub calls: Vec<u32>,
+}
+
+/// A cast somebody made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cast {
+    /// The type cast from.
+    pub source: u32,
+    /// The type cast to.
+    pub target: u32,
+    /// The function called; `None` when the bytes stay or pass through text.
+    pub function: Option<u32>,
 }
 
 /// How a session's unqualified names are read.
@@ -130,5 +175,47 @@ impl Catalog {
             .into_iter()
             .flatten()
             .filter_map(|oid| self.relations.get(oid))
+    }
+
+    /// Adds a relation that is not there yet, without working out lineage.
+    pub(crate) fn insert(&mut self, relation: Relation) {
+        let oids = self.by_name.entry(relation.name.clone()).or_default();
+        if !oids.contains(&relation.oid) {
+            oids.push(relation.oid);
+        }
+        self.relations.insert(relation.oid, relation);
+    }
+
+    /// All relations below `oid`, the nearest first.
+    pub(crate) fn descendants(&self, oid: u32) -> Vec<u32> {
+        let mut found = Vec::new();
+        let mut next = vec![oid];
+        while let Some(parent) = next.pop() {
+            for &child in self.children.get(&parent).into_iter().flatten() {
+                if child != oid && !found.contains(&child) {
+                    found.push(child);
+                    next.push(child);
+                }
+            }
+        }
+        found
+    }
+}
+
+impl Relation {
+    /// The live column of that name.
+    #[must_use]
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// The full name of its column.
+    #[must_use]
+    pub fn column_name(&self, column: &Column) -> ColumnName {
+        ColumnName {
+            schema: self.schema.clone(),
+            relation: self.name.clone(),
+            column: column.name.clone(),
+        }
     }
 }

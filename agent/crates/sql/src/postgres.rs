@@ -3,23 +3,34 @@
 //! Nothing here panics or overflows the stack, whatever the text: what cannot be read is
 //! [`Confidence::Unparsed`] with the reason.
 
+mod bind;
 mod children;
 mod claimed;
 mod functions;
 mod govern;
 mod lexer;
+mod mask_sql;
 mod nesting;
 mod normalise;
 mod parse;
 mod predicate;
+mod rewrite;
+mod session;
 mod shape;
 mod utility;
+mod vectors;
 mod walk;
 
+pub(crate) use bind::{Base, Binder, Lineage};
 pub use govern::{Context, Edit, Governed, Obstacle, Orders, Outcome, Rewritten, govern};
+pub use session::{Step, Tracker, identifiers, steps};
 pub use shape::{Shape, shape};
 
+use pg_query::protobuf::RawStmt;
+
+use crate::catalog::{Catalog, Naming};
 use crate::facts::{Confidence, Facts, Kind, SessionModes};
+use lexer::Token;
 use walk::Walk;
 
 /// Longer texts are not parsed: the time it takes would be an attack.
@@ -32,9 +43,31 @@ pub const MAX_STATEMENT_BYTES: usize = 1 << 20;
 #[must_use]
 pub fn analyse(text: &[u8], modes: SessionModes) -> Facts {
     match readable(text, modes) {
-        Ok(text) => read(text, modes),
+        Ok(text) => read(text, modes, None),
         Err(error) => unparsed(text.len(), error.to_string()),
     }
+}
+
+/// Reads what a text does on a database whose catalog is known: [`Facts::columns`] and [`Facts::reachable`] too.
+#[must_use]
+pub fn analyse_in(text: &[u8], context: &Context<'_>) -> Facts {
+    match readable(text, context.modes) {
+        Ok(text) => {
+            let names = Names {
+                catalog: context.catalog,
+                naming: context.naming,
+            };
+            read(text, context.modes, Some(names))
+        }
+        Err(error) => unparsed(text.len(), error.to_string()),
+    }
+}
+
+/// What the names of a text are resolved by.
+#[derive(Clone, Copy)]
+struct Names<'a> {
+    catalog: &'a Catalog,
+    naming: &'a Naming,
 }
 
 /// Why a text is not even given to the parser.
@@ -63,43 +96,66 @@ fn readable(text: &[u8], modes: SessionModes) -> Result<&str, Unreadable> {
     std::str::from_utf8(text).map_err(|_| Unreadable::Utf8)
 }
 
-fn read(text: &str, modes: SessionModes) -> Facts {
+fn read(text: &str, modes: SessionModes, names: Option<Names<'_>>) -> Facts {
     let tokens = lexer::tokens(text, modes.backslash_in_strings);
     let depth = nesting::bound(text, &tokens);
     let found = parse::with_tree(text, modes, depth, |statements| {
-        let mut walk = Walk::default();
-        walk.statements(statements);
-        Found {
-            count: statements.len(),
-            facts: facts_of(&mut walk),
-            values: std::mem::take(&mut walk.values),
-        }
+        facts_of_tree(text, &tokens, statements, names)
     });
-    let found = match found {
-        Ok(found) => found,
-        Err(error) => {
-            return Facts {
-                claimed: claimed::claimed(text, &tokens),
-                ..unparsed(text.len(), error.to_string())
-            };
-        }
-    };
-    let normalised = normalise::normalise(text, &tokens, &sorted(found.values));
-    Facts {
-        statement_count: found.count,
-        fingerprint: normalised.fingerprint,
-        normalised: normalised.text,
-        claimed: claimed::claimed(text, &tokens),
-        literal_free: found.facts.literal_free && found.count == 1,
-        ..found.facts
+    match found {
+        Ok(facts) => facts,
+        Err(error) => Facts {
+            claimed: claimed::claimed(text, &tokens),
+            ..unparsed(text.len(), error.to_string())
+        },
     }
 }
 
-/// What is known once the tree is gone.
-struct Found {
-    count: usize,
-    facts: Facts,
-    values: Vec<usize>,
+/// The facts of a text that has been parsed.
+fn facts_of_tree(
+    text: &str,
+    tokens: &[Token],
+    statements: &[RawStmt],
+    names: Option<Names<'_>>,
+) -> Facts {
+    let mut walk = Walk::default();
+    walk.statements(statements);
+    let values = std::mem::take(&mut walk.values);
+    let vectors = (walk.vector_search, walk.embedding_write());
+    let facts = facts_of(&mut walk);
+    let normalised = normalise::normalise(text, tokens, &sorted(values));
+    let mut facts = Facts {
+        statement_count: statements.len(),
+        fingerprint: normalised.fingerprint,
+        normalised: normalised.text,
+        claimed: claimed::claimed(text, tokens),
+        literal_free: facts.literal_free && statements.len() == 1,
+        ..facts
+    };
+    let (search, write) = match names {
+        Some(Names { catalog, naming }) => {
+            let found = bind::summary(statements, &facts.relations, catalog, naming);
+            facts.columns = found.columns;
+            facts.reachable = found.reachable;
+            (found.vector_search, found.embedding_write)
+        }
+        None => vectors,
+    };
+    facts.kinds.extend(search.then_some(Kind::VectorSearch));
+    facts.kinds.extend(write.then_some(Kind::EmbeddingWrite));
+    facts.kinds.sort_unstable();
+    facts
+}
+
+/// Parses a view's query and gives it to `read`.
+pub(crate) fn with_view<T: Send>(
+    definition: &str,
+    read: impl Fn(&[RawStmt]) -> T + Send,
+) -> Result<T, String> {
+    let modes = SessionModes::default();
+    let tokens = lexer::tokens(definition, false);
+    let depth = nesting::bound(definition, &tokens);
+    parse::with_tree(definition, modes, depth, read).map_err(|error| error.to_string())
 }
 
 fn facts_of(walk: &mut Walk<'_>) -> Facts {

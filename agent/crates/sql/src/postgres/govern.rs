@@ -1,6 +1,7 @@
 //! A statement on a database whose catalog is known: facts with columns, and the text that may go on.
 
-use super::analyse;
+use super::rewrite::{self, Task};
+use super::{analyse_in, lexer, nesting, parse};
 use crate::{
     catalog::{Catalog, Naming},
     facts::{Facts, SessionModes},
@@ -42,6 +43,8 @@ pub struct Governed {
     pub facts: Facts,
     /// What may go on.
     pub outcome: Result<Outcome, Obstacle>,
+    /// Relations that the text reads or writes and the catalog does not know: it may be out of date.
+    pub unknown_relations: Vec<String>,
 }
 
 /// What may go on.
@@ -89,15 +92,45 @@ pub fn govern(
     context: &Context<'_>,
     decide: &mut dyn FnMut(&Facts) -> Orders,
 ) -> Governed {
-    let facts = analyse(text, context.modes);
+    let facts = analyse_in(text, context);
     let orders = decide(&facts);
-    let outcome = if orders.masks.is_empty() && orders.filters.is_empty() {
-        Ok(Outcome::Unchanged)
-    } else {
-        Err(Obstacle {
-            reason: "masked data cannot be read yet".to_owned(),
-            hint: String::new(),
-        })
+    let (outcome, unknown_relations) = match enforce(text, context, &orders) {
+        Ok((outcome, unknown)) => (Ok(outcome), unknown),
+        Err(obstacle) => (Err(obstacle), Vec::new()),
     };
-    Governed { facts, outcome }
+    Governed {
+        facts,
+        outcome,
+        unknown_relations,
+    }
+}
+
+/// Does to a text what is ordered.
+fn enforce(
+    text: &[u8],
+    context: &Context<'_>,
+    orders: &Orders,
+) -> Result<(Outcome, Vec<String>), Obstacle> {
+    if !orders.protect && orders.masks.is_empty() && orders.filters.is_empty() {
+        return Ok((Outcome::Unchanged, Vec::new()));
+    }
+    let unread = |reason: String| Obstacle {
+        reason: format!("the statement cannot be read: {reason}"),
+        hint: "send it in another form".to_owned(),
+    };
+    let text = super::readable(text, context.modes).map_err(|error| unread(error.to_string()))?;
+    let tokens = lexer::tokens(text, context.modes.backslash_in_strings);
+    let depth = nesting::bound(text, &tokens);
+    let made = parse::with_tree(text, context.modes, depth, |statements| {
+        rewrite::rewrite(&Task {
+            text,
+            tokens: &tokens,
+            statements,
+            context,
+            orders,
+            depth: 0,
+        })
+    })
+    .map_err(|error| unread(error.to_string()))??;
+    Ok((made.outcome, made.unknown))
 }

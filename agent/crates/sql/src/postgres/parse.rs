@@ -30,7 +30,7 @@ pub(super) fn with_tree<T: Send>(
     text: &str,
     modes: SessionModes,
     depth: usize,
-    read: impl Fn(&[RawStmt]) -> T + Send,
+    read: impl FnOnce(&[RawStmt]) -> T + Send,
 ) -> Result<T, ParseError> {
     let work = || {
         // The library asserts what its own parser gave it.
@@ -54,7 +54,7 @@ pub(super) fn with_tree<T: Send>(
 fn parse<T>(
     text: &str,
     modes: SessionModes,
-    read: impl Fn(&[RawStmt]) -> T,
+    read: impl FnOnce(&[RawStmt]) -> T,
 ) -> Result<T, ParseError> {
     let options = if modes.backslash_in_strings {
         ParserOptions::DISABLE_STANDARD_CONFORMING_STRINGS

@@ -12,6 +12,7 @@ use pg_query::protobuf::{
 use super::children::{Field, Visitor, each_child};
 use super::functions::{self, Reach};
 use super::predicate;
+use super::vectors;
 use crate::facts::{Confidence, Kind, RelationName, RelationUse, Use};
 
 /// What a walk has found so far.
@@ -28,6 +29,10 @@ pub(super) struct Walk<'a> {
     pub(super) literals_matter: bool,
     /// Offsets of words that are values.
     pub(super) values: Vec<usize>,
+    /// Vectors are compared, as far as the text alone shows.
+    pub(super) vector_search: bool,
+    /// A value is made a vector.
+    vector_made: bool,
     /// What naming a relation means where the walk is.
     pub(super) usage: Option<Use>,
     /// Names of the common table expressions in sight, the nearest last.
@@ -133,6 +138,14 @@ impl<'a> Walk<'a> {
         }
         self.functions.push(parts.join("."));
         reach
+    }
+
+    /// Vectors are written, as far as the text alone shows.
+    pub(super) fn embedding_write(&self) -> bool {
+        let writes = [Kind::Insert, Kind::Update, Kind::Merge];
+        self.vector_made
+            && !self.vector_search
+            && self.kinds.iter().any(|kind| writes.contains(kind))
     }
 
     fn select_scope(&mut self, select: &'a SelectStmt) {
@@ -283,6 +296,9 @@ impl<'a> Walk<'a> {
 
     fn call(&mut self, call: &'a FuncCall) {
         let reach = self.calls(&call.funcname);
+        let name = call.funcname.last().and_then(text_of).unwrap_or_default();
+        self.vector_search |= vectors::is_distance_function(name)
+            && (call.args.iter()).any(|arg| vectors::is_vector(arg) || vectors::is_parameter(arg));
         let outer = self.in_unknown_call;
         self.in_unknown_call |= reach != Reach::Value;
         self.inside(&call.args);
@@ -302,6 +318,14 @@ impl<'a> Visitor<'a> for Walk<'a> {
             | NodeEnum::MergeStmt(_) => self.statement(node),
             NodeEnum::FuncCall(call) => self.call(call),
             NodeEnum::ColumnRef(_) => self.columns_seen += 1,
+            NodeEnum::AExpr(expr) => {
+                self.vector_search |= vectors::is_search(expr);
+                each_child(node, self);
+            }
+            NodeEnum::TypeName(name) => {
+                self.vector_made |= vectors::is_vector_type(name);
+                each_child(node, self);
+            }
             NodeEnum::AConst(constant) => {
                 if self.in_unknown_call && matches!(constant.val, Some(a_const::Val::Sval(_))) {
                     self.literals_matter = true;

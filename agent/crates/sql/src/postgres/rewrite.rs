@@ -1,0 +1,105 @@
+//! A text in which hidden columns and rows are never read: every reference to their relation is replaced, at its place,
+//! by a query that gives the masked columns and the rows that may be seen.
+//!
+//! Everything else stays byte for byte. Which columns a reference needs is taken generously, by name; which relation a
+//! name means is written out, so that the server cannot read it differently.
+
+mod columns;
+mod edits;
+pub(super) mod governed;
+mod grouping;
+mod places;
+mod read;
+pub(super) mod resolve;
+mod scan;
+mod verify;
+pub(super) mod views;
+mod writes;
+
+use pg_query::protobuf::RawStmt;
+
+use self::edits::Edits;
+use self::governed::Governing;
+use self::places::Places;
+use self::scan::Scan;
+use super::govern::{Context, Obstacle, Orders, Outcome};
+use super::lexer::Token;
+
+/// How deeply views are replaced by their definitions.
+const MAX_VIEWS: usize = 16;
+
+/// A text to rewrite, and by what.
+#[derive(Clone, Copy)]
+pub(super) struct Task<'a> {
+    pub(super) text: &'a str,
+    pub(super) tokens: &'a [Token],
+    pub(super) statements: &'a [RawStmt],
+    pub(super) context: &'a Context<'a>,
+    pub(super) orders: &'a Orders,
+    /// Views around this text, when it is the definition of one.
+    pub(super) depth: usize,
+}
+
+/// What a text becomes, and what its names were.
+pub(super) struct Made {
+    pub(super) outcome: Outcome,
+    /// Names that the catalog does not know.
+    pub(super) unknown: Vec<String>,
+}
+
+/// Rewrites a text.
+///
+/// # Errors
+///
+/// [`Obstacle`] where something hidden would be reached that no rewriting hides.
+pub(super) fn rewrite(task: &Task<'_>) -> Result<Made, Obstacle> {
+    let governing = Governing::new(task.context.catalog, task.orders);
+    let pass = Pass {
+        task,
+        places: Places::new(task.text, task.tokens),
+        scan: Scan::of(task.statements),
+        governing: &governing,
+    };
+    pass.run()
+}
+
+/// One text on its way.
+struct Pass<'a> {
+    task: &'a Task<'a>,
+    places: Places<'a>,
+    scan: Scan<'a>,
+    governing: &'a Governing<'a>,
+}
+
+impl Pass<'_> {
+    fn run(&self) -> Result<Made, Obstacle> {
+        let mut edits = Edits::new(&self.scan);
+        let reads = self.reads(&mut edits)?;
+        self.copies(&mut edits)?;
+        self.writes(&mut edits)?;
+        self.columns(&reads, &mut edits)?;
+        self.grouping(&reads, &mut edits)?;
+        let unknown = std::mem::take(&mut edits.unknown);
+        if edits.is_empty() {
+            return Ok(Made {
+                outcome: Outcome::Unchanged,
+                unknown,
+            });
+        }
+        let expected = edits.expected();
+        let rewritten = edits.apply(self.task.text)?;
+        verify::verify(self.task, &rewritten.text, &expected)?;
+        Ok(Made {
+            outcome: Outcome::Rewritten(rewritten),
+            unknown,
+        })
+    }
+}
+
+/// A place of the tree that the text does not show as expected.
+fn misplaced(what: &str) -> Obstacle {
+    Obstacle {
+        reason: format!("the place of {what} in the text is not certain"),
+        hint: "write the statement in a simpler form".to_owned(),
+    }
+}
