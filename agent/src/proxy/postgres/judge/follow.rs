@@ -41,13 +41,14 @@ impl SessionJudge {
         &mut self,
         verdict: &Arc<Verdict>,
     ) -> Result<Option<Box<Followed>>, Box<Refusal>> {
-        if !self.protection.needs_catalog && is_plain(verdict) && self.named.is_empty() {
+        if !self.protection.needs_catalog
+            && is_plain(verdict)
+            && self.named.is_empty()
+            && !verdict.defines
+        {
             return Ok(None);
         }
-        let left = self.guard.left(&self.scope, verdict);
-        if left.rows == Some(0) || left.bytes == Some(0) {
-            return Err(Box::new(budget_used_up()));
-        }
+        let left = self.guard.take(&self.scope, verdict)?;
         let facts = &verdict.statement.decided.facts;
         let own = allowance::of_obligations(&verdict.obligations);
         if let Some(limits) = own {
