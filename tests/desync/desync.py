@@ -15,11 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import twin
 import wire
 
-SETUP = """
-    drop table if exists bait; drop table if exists vault;
-    create table bait (id int); insert into bait values (1), (2);
-    create table vault (id int, secret text, kind text); insert into vault values (1, '{secret}', 'plain')
-"""
+SETUP = "truncate bait, vault; insert into bait values (1), (2); insert into vault values (1, '{secret}', 'plain')"
 D = b"delete from bait"
 S = b"select secret from vault"
 OFF = ["set standard_conforming_strings = off"]

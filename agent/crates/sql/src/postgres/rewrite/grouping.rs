@@ -123,12 +123,13 @@ fn is_column(select: &SelectStmt, item: &Node, alias: &str, name: &str) -> bool 
                 [only] => text_of(only),
                 _ => None,
             };
-            names(item, alias, name) || output.is_some_and(|output| {
-                select.target_list.iter().any(|target| {
+            names(item, alias, name)
+                || output.is_some_and(|output| {
+                    select.target_list.iter().any(|target| {
                     matches!(&target.node, Some(NodeEnum::ResTarget(found)) if found.name == output)
                         && value_of(target, |val| names(val, alias, name))
                 })
-            })
+                })
         }
         _ => false,
     }
