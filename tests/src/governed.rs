@@ -105,7 +105,7 @@ fn write_pack(classes: &BTreeMap<String, String>, rules: &str) -> Result<TempDir
         .permissions(fs::Permissions::from_mode(0o755))
         .tempdir()
         .context("cannot make a folder for the pack")?;
-    let mut listed = String::from("columns:\n");
+    let mut listed = String::from("version: 1\ncolumns:\n");
     for (column, class) in classes {
         let _ = writeln!(listed, "  \"{column}\": {class}");
     }
@@ -137,7 +137,7 @@ mod tests {
         let classes = shop_classes().expect("the list is there");
         let pack = write_pack(&classes, "").expect("a folder");
         let written = fs::read_to_string(pack.path().join("classes.yaml")).expect("written");
-        assert_eq!(written.lines().count(), classes.len() + 1);
+        assert_eq!(written.lines().count(), classes.len() + 2);
         assert!(written.contains("\"public.customers.ssn\": pii.ssn"));
     }
 }
