@@ -53,6 +53,9 @@ impl Number {
         let mut separator = Separator::None;
         loop {
             let end = digits_end(text, at);
+            if number.count > 0 && is_another_word(text, end) {
+                break;
+            }
             if !number.push(text, at, end, separator) {
                 break;
             }
@@ -198,6 +201,17 @@ pub(crate) fn digits_end(text: &Text<'_>, start: usize) -> usize {
     let rest = text.bytes.get(start..).unwrap_or_default();
     let digits = rest.iter().take_while(|byte| byte.is_ascii_digit());
     start + digits.count()
+}
+
+/// Whether the digits that end here begin a word or a time, which has to be looked at by itself: `538a:912`, `12:20`.
+/// An extension is none.
+fn is_another_word(text: &Text<'_>, end: usize) -> bool {
+    match (text.at(end), text.at(end + 1)) {
+        (b'x' | b'X', next) => !next.is_ascii_digit(),
+        (b'e' | b'E', b'x' | b'X') => false,
+        (b':', next) => next.is_ascii_hexdigit() || next == b':',
+        (next, _) => next.is_ascii_alphabetic() || next == b'_',
+    }
 }
 
 /// The separator at a position, where a digit follows it, and its bytes.

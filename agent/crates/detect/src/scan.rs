@@ -8,7 +8,7 @@ use crate::{
     cues::{Cue, Cues},
     kind::{Kind, Kinds},
     number::{Number, digits_end},
-    text::Text,
+    text::{Text, is_sign, sign_width},
     values::{
         card, crypto, date, domain, email, iban, ip, jwt, key, mac, national, pem, phone, ssn,
     },
@@ -168,22 +168,37 @@ impl<'a> Pass<'a> {
         let mut has_digit = false;
         let mut has_letter = false;
         let mut end = start;
-        let mut last = 0;
-        for byte in self.text.bytes.get(start..).unwrap_or_default() {
+        let rest = self.text.bytes.get(start..).unwrap_or_default();
+        let sign = sign_width(rest, 0);
+        if sign > 0 {
+            return start + sign;
+        }
+        for (at, byte) in rest.iter().enumerate() {
             match CLASSES[usize::from(*byte)] {
-                // Quotes, dashes and spaces beyond ASCII do not join digits to a word.
-                Class::Digit if last >= 0x80 => break,
-                Class::Letter if *byte >= 0x80 && !has_letter && has_digit => break,
                 Class::Digit => has_digit = true,
+                // A separator of a number, or a quote or dash after a word.
+                Class::Letter
+                    if *byte >= 0x80 && (is_sign(rest, at) || !has_letter && has_digit) =>
+                {
+                    break;
+                }
                 Class::Letter => has_letter = true,
                 _ => break,
             }
-            last = *byte;
             end += 1;
         }
         if !has_letter {
             if let Some(next) = self.hexadecimal(start, end) {
                 return next;
+            }
+            let may_have_letters = matches!(end - start, 6 | 8)
+                && matches!(self.text.at(end), b'-' | b'+')
+                && self.text.before(start) != b'-';
+            if may_have_letters
+                && let Some((end, scheme, confidence)) =
+                    national::with_letters(self.text, start, end)
+            {
+                return self.found(Kind::NationalId(scheme), start, end, confidence);
             }
             return self.number(start, end);
         }
@@ -499,3 +514,6 @@ const SURE_PERCENT: u8 = 70;
 
 /// No value of one kind is longer, private keys included.
 const MAX_WHOLE_BYTES: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests;

@@ -42,6 +42,12 @@ impl<'a> Text<'a> {
         position.checked_sub(1).map_or(0, |before| self.at(before))
     }
 
+    /// Whether a word goes on at a position: an ASCII letter or digit, or a letter beyond ASCII.
+    pub(crate) fn is_word(&self, position: usize) -> bool {
+        let byte = self.at(position);
+        byte.is_ascii_alphanumeric() || byte >= 0x80 && !is_sign(self.bytes, position)
+    }
+
     /// Whether the words before a position speak of `cue`.
     pub(crate) fn speaks_of(&self, cue: Cue, position: usize) -> bool {
         self.assumed || self.nearby(position).has(cue)
@@ -69,7 +75,24 @@ impl<'a> Text<'a> {
     }
 }
 
-/// Whether a byte is part of a word: ASCII letters, digits and all that is not ASCII.
-pub(crate) const fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte >= 0x80
+/// The bytes of the sign beyond ASCII that begins at a position and is no letter: a quote, dash, space or bullet; zero when
+/// none does.
+pub(crate) fn sign_width(bytes: &[u8], at: usize) -> usize {
+    match bytes.get(at..) {
+        // U+0080 to U+00BF, U+2000 to U+20FF, U+3000 to U+303F.
+        Some([0xC2, _, ..]) => 2,
+        Some([0xE2, 0x80..=0x83, _, ..] | [0xE3, 0x80, _, ..]) => 3,
+        _ => 0,
+    }
+}
+
+/// Whether such a sign begins at a position.
+pub(crate) fn is_sign(bytes: &[u8], at: usize) -> bool {
+    sign_width(bytes, at) > 0
+}
+
+/// Where `start..end` begins once all up to its last such sign is left out.
+pub(crate) fn after_signs(bytes: &[u8], start: usize, end: usize) -> usize {
+    let last = (start..end).rev().find(|at| is_sign(bytes, *at));
+    last.map_or(start, |last| (last + sign_width(bytes, last)).min(end))
 }

@@ -297,7 +297,7 @@ fn check_id(id: &str, place: &Place, findings: &mut Vec<Finding>) {
 }
 
 /// A day ends an exemption as it begins, in UTC.
-fn parse_instant(text: &str) -> Option<Duration> {
+pub(crate) fn parse_instant(text: &str) -> Option<Duration> {
     let instant = match Date::parse(text, format_description!("[year]-[month]-[day]")) {
         Ok(date) => date.midnight().assume_utc(),
         Err(_) => OffsetDateTime::parse(text, &Rfc3339).ok()?,

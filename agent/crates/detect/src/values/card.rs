@@ -9,7 +9,12 @@ use crate::{
 /// How sure it is that the groups `first..=last` are the number of a card, in percent; zero when they are not.
 pub(crate) fn judge(text: &Text<'_>, number: &Number, first: usize, last: usize) -> u8 {
     let digits = number.digits(first, last);
-    if !(12..=19).contains(&digits.len()) || !is_grouped(number, first, last) || !luhn(digits) {
+    let is_dialled = number.has_plus && first == 0;
+    if is_dialled
+        || !(12..=19).contains(&digits.len())
+        || !is_grouped(number, first, last)
+        || !luhn(digits)
+    {
         return 0;
     }
     let is_issued = has_issuer(digits);

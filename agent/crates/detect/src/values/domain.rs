@@ -1,6 +1,6 @@
 //! Hosts' names and addresses with a scheme.
 
-use crate::text::Text;
+use crate::text::{Text, after_signs, is_sign};
 
 mod tlds;
 
@@ -46,9 +46,9 @@ pub(crate) fn around(
         .rev()
         .take_while(|byte| is_label_byte(**byte))
         .count();
-    let start = dot - taken;
+    let start = after_signs(text.bytes, dot - taken, dot);
     let run_end = run_end(text, dot);
-    if taken == 0 || text.at(start) == b'-' || is_part(text, start) {
+    if start == dot || text.at(start) == b'-' || is_part(text, start) {
         return (None, run_end);
     }
     let Some(end) = host_end(text, start) else {
@@ -81,8 +81,11 @@ pub(crate) fn url_around(text: &Text<'_>, colon: usize, floor: usize) -> Option<
         return None;
     }
     let rest = text.bytes.get(colon + 3..)?;
-    let goes_on = |byte: &&u8| **byte > b' ' && !b"<>\"`|\\^{}".contains(*byte);
-    let length = rest.iter().take(MAX_URL_BYTES).take_while(goes_on).count();
+    let goes_on = |(at, byte): &(usize, &u8)| {
+        **byte > b' ' && !b"<>\"`|\\^{}".contains(*byte) && !is_sign(rest, *at)
+    };
+    let url = rest.iter().take(MAX_URL_BYTES).enumerate();
+    let length = url.take_while(goes_on).count();
     let mut end = colon + 3 + length;
     while end > colon + 3 && is_trailing(text.before(end)) {
         end -= 1;
@@ -198,7 +201,8 @@ fn label_end(text: &Text<'_>, start: usize) -> usize {
     let label = rest
         .iter()
         .take(MAX_LABEL_BYTES + 1)
-        .take_while(|byte| is_label_byte(**byte));
+        .enumerate()
+        .take_while(|(at, byte)| is_label_byte(**byte) && !is_sign(rest, *at));
     let mut end = start + label.count();
     while end > start && text.before(end) == b'-' {
         end -= 1;

@@ -1,6 +1,9 @@
 //! E-mail addresses, from the sign in their middle.
 
-use crate::{text::Text, values::domain};
+use crate::{
+    text::{Text, after_signs},
+    values::domain,
+};
 
 /// The start and end of the address around the `@` at a position, which begins no earlier than `floor`.
 pub(crate) fn around(text: &Text<'_>, sign: usize, floor: usize) -> Option<(usize, usize)> {
@@ -11,7 +14,7 @@ pub(crate) fn around(text: &Text<'_>, sign: usize, floor: usize) -> Option<(usiz
         .rev()
         .take_while(|byte| is_local(**byte))
         .count();
-    let mut start = sign - taken;
+    let mut start = after_signs(text.bytes, sign - taken, sign);
     // Dots stand between parts; other signs at the beginning are the text's: `'me@example.com'`.
     while start < sign && !is_first(text.at(start)) {
         start += 1;

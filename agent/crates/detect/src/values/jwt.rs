@@ -1,6 +1,6 @@
 //! JSON Web Tokens: two segments of base64url that begin an object, and a signature.
 
-use crate::text::{Text, is_word};
+use crate::text::Text;
 
 /// The end of the token that begins at `start`.
 pub(crate) fn end(text: &Text<'_>, start: usize) -> Option<usize> {
@@ -15,7 +15,7 @@ pub(crate) fn end(text: &Text<'_>, start: usize) -> Option<usize> {
         return None;
     }
     let end = segment_end(text, payload + 1);
-    (!is_word(text.at(end))).then_some(end)
+    (!text.is_word(end)).then_some(end)
 }
 
 fn segment_end(text: &Text<'_>, start: usize) -> usize {

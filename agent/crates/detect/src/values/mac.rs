@@ -1,6 +1,6 @@
 //! Hardware addresses: six pairs of hexadecimal digits, or three fours as network gear writes them.
 
-use crate::text::{Text, is_word};
+use crate::text::Text;
 
 /// The end of the address that begins at `start`.
 pub(crate) fn end(text: &Text<'_>, start: usize) -> Option<usize> {
@@ -34,7 +34,7 @@ pub(crate) fn end(text: &Text<'_>, start: usize) -> Option<usize> {
         }
     }
     let next = text.at(at);
-    let goes_on = is_word(next) || next == separator && text.at(at + 1).is_ascii_hexdigit();
+    let goes_on = text.is_word(at) || next == separator && text.at(at + 1).is_ascii_hexdigit();
     // Pairs of digits with dashes are telephone numbers in some countries, and four letters are words.
     let is_telling = has_digit && (has_letter || separator == b':');
     (!goes_on && is_telling).then_some(at)

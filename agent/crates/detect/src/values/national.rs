@@ -81,10 +81,7 @@ fn written(number: &Number, first: usize, last: usize) -> Option<Scheme> {
         ([3, 2, 4], [Dash, Dash]) => Scheme::UsItin,
         _ => return None,
     };
-    let before = number.separator(first);
-    let joins = |separator: Separator| matches!(separator, Dash | Dot);
-    let stands = first == 0 || !joins(before);
-    (stands && !joins(number.next_separator(last))).then_some(scheme)
+    number.stands_alone(first, last).then_some(scheme)
 }
 
 fn is(scheme: Scheme, digits: &[u8]) -> bool {

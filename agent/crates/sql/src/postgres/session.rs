@@ -14,6 +14,7 @@ use pg_query::protobuf::{
 use super::children::{Field as _, Visitor, each_child};
 use super::walk::text_of;
 use super::{lexer, nesting, parse, readable};
+use crate::catalog::Naming;
 use crate::facts::SessionModes;
 
 pub use tracker::Tracker;
@@ -80,6 +81,42 @@ pub fn steps(text: &[u8], modes: SessionModes) -> Vec<Step> {
     })
     // What the grammar refuses does not run.
     .unwrap_or_default()
+}
+
+/// What one statement of a text does.
+pub(super) fn of_statement(node: &NodeEnum) -> Vec<Step> {
+    let mut reader = Reader::default();
+    reader.statement(node);
+    reader.steps
+}
+
+/// How names are read after statements of the same text, without what only the session's history tells.
+pub(super) fn after(naming: &Naming, steps: &[Step]) -> Naming {
+    let mut naming = naming.clone();
+    for step in steps {
+        match step {
+            Step::SearchPath {
+                path: Some(path), ..
+            } => {
+                naming.search_path.clone_from(path);
+                naming.certain = path.iter().all(|name| name != "$user");
+            }
+            Step::Make { name, .. } => {
+                naming.temporary.insert(name.clone());
+            }
+            Step::Drop(name) => {
+                naming.temporary.remove(name);
+            }
+            Step::DropTemporary => naming.temporary.clear(),
+            Step::Begin | Step::Savepoint(_) | Step::Release(_) => {}
+            Step::SearchPath { path: None, .. }
+            | Step::Commit { .. }
+            | Step::Rollback { .. }
+            | Step::RollbackTo(_)
+            | Step::LoseTrack => naming.certain = false,
+        }
+    }
+    naming
 }
 
 #[derive(Default)]

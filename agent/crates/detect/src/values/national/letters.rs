@@ -1,11 +1,6 @@
 //! National numbers with letters in them: codice fiscale, DNI, NIE, National Insurance, henkilötunnus.
 
-use crate::{
-    cues::Cue,
-    kind::Scheme,
-    text::{Text, is_word},
-    values::date,
-};
+use crate::{cues::Cue, kind::Scheme, text::Text, values::date};
 
 /// The national number in the word `start..end`, or in the groups that begin with it: its end, scheme and confidence.
 pub(crate) fn read(text: &Text<'_>, start: usize, end: usize) -> Option<(usize, Scheme, u8)> {
@@ -33,7 +28,7 @@ pub(crate) fn read(text: &Text<'_>, start: usize, end: usize) -> Option<(usize, 
         [b'0'..=b'9', ..] if word.len() == 6 => {
             // `130542-308T`: the sign of the twentieth century is a dash.
             let whole = text.bytes.get(start..start + 11)?;
-            let is_apart = !is_word(text.at(start + 11));
+            let is_apart = !text.is_word(start + 11);
             (is_apart && is_hetu(whole)).then_some((start + 11, Scheme::FiHetu, 92))
         }
         _ => None,
@@ -105,7 +100,7 @@ fn dni_with_letter(
     let is_apart = text.at(at) == b'-';
     at += usize::from(is_apart);
     let letter = text.at(at).to_ascii_uppercase();
-    let is_alone = !is_word(text.at(at + 1)) && at + 1 >= end;
+    let is_alone = !text.is_word(at + 1) && at + 1 >= end;
     let is_valid = LETTERS.get((number % 23) as usize) == Some(&letter);
     (is_alone && is_valid).then_some((at + 1, scheme, 85))
 }
@@ -139,7 +134,7 @@ fn nino(text: &Text<'_>, start: usize) -> Option<(usize, Scheme, u8)> {
         at += 1;
         spaces += 1;
     }
-    let is_whole = matches!(text.at(at), b'A'..=b'D') && !is_word(text.at(at + 1));
+    let is_whole = matches!(text.at(at), b'A'..=b'D') && !text.is_word(at + 1);
     let confidence = if spaces == 4 || text.speaks_of(Cue::Nino, start) {
         92
     } else if spaces == 0 {
@@ -181,7 +176,7 @@ mod tests {
         let text = Text::new(word.as_bytes(), &cues);
         let end = word
             .bytes()
-            .position(|byte| !is_word(byte))
+            .position(|byte| !byte.is_ascii_alphanumeric())
             .unwrap_or(word.len());
         read(&text, 0, end).map(|(_, scheme, _)| scheme)
     }

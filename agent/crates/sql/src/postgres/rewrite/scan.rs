@@ -15,12 +15,13 @@ use crate::postgres::walk::text_of;
 
 /// A text as the rewriting sees it.
 #[derive(Default)]
-pub(super) struct Scan<'a> {
+pub(in crate::postgres) struct Scan<'a> {
     pub(super) levels: Vec<Level<'a>>,
     pub(super) reads: Vec<Read<'a>>,
     pub(super) writes: Vec<Write<'a>>,
     pub(super) columns: Vec<ColumnUse<'a>>,
-    pub(super) copies: Vec<&'a CopyStmt>,
+    /// What is copied out, and by which statement.
+    pub(super) copies: Vec<(&'a CopyStmt, usize)>,
     pub(super) statements: Vec<Statement<'a>>,
     /// Every relation's name in the text, whatever it is used for, as `schema.name`.
     pub(super) names: Vec<(String, String)>,
@@ -68,7 +69,6 @@ pub(super) struct Level<'a> {
     /// Some of them are no relation, so that their columns are not known.
     pub(super) opaque: bool,
     pub(super) reads: Vec<usize>,
-    pub(super) write: Option<usize>,
 }
 
 /// A relation that is read.
@@ -150,7 +150,7 @@ impl<'a> ColumnUse<'a> {
 
 impl<'a> Scan<'a> {
     /// Reads all statements of a text.
-    pub(super) fn of(statements: &'a [RawStmt]) -> Self {
+    pub(in crate::postgres) fn of(statements: &'a [RawStmt]) -> Self {
         let mut scan = Self::default();
         for statement in statements {
             scan.statements.push(Statement::default());
@@ -374,7 +374,6 @@ impl<'a> Scan<'a> {
     ) {
         let outer = (self.level, self.within, self.ctes.len());
         let number = self.writes.len();
-        let level = self.levels.len();
         self.within.returning = false;
         if let Some(relation) = relation {
             self.names
@@ -393,11 +392,7 @@ impl<'a> Scan<'a> {
         if let WriteNode::Insert(insert) = node {
             insert.select_stmt.hand(self);
         }
-        debug_assert!(level <= self.levels.len(), "levels only grow");
-        let level = self.enter(Level {
-            write: Some(number),
-            ..Level::default()
-        });
+        let level = self.enter(Level::default());
         if let Some(write) = self.writes.get_mut(number) {
             write.level = level;
         }
@@ -444,7 +439,7 @@ impl<'a> Scan<'a> {
             self.names
                 .push((relation.schemaname.clone(), relation.relname.clone()));
             if !copy.is_from {
-                self.copies.push(copy);
+                self.copies.push((copy, self.statement_number()));
             }
         }
         copy.query.hand(self);
