@@ -486,3 +486,6 @@ thread_local! {
 
 /// Scopes that are remembered; a host has far fewer.
 const MAX_SCOPES: usize = 10_000;
+
+#[cfg(test)]
+mod tests;
