@@ -25,6 +25,8 @@ pub(in crate::postgres) struct Scan<'a> {
     pub(super) statements: Vec<Statement<'a>>,
     /// Every relation's name in the text, whatever it is used for, as `schema.name`.
     pub(super) names: Vec<(String, String)>,
+    /// Names of functions called, and of operators used, without their schemas.
+    pub(super) called: HashSet<&'a str>,
     ctes: Vec<&'a str>,
     /// The level the walk is in.
     level: Option<usize>,
@@ -160,6 +162,18 @@ impl<'a> Scan<'a> {
             statement.stmt.hand(&mut scan);
         }
         scan
+    }
+
+    /// The names that are read, and by which statement.
+    pub(in crate::postgres) fn read_names(&self) -> impl Iterator<Item = (&'a RangeVar, usize)> {
+        let copies = self
+            .copies
+            .iter()
+            .filter_map(|(copy, statement)| Some((copy.relation.as_ref()?, *statement)));
+        self.reads
+            .iter()
+            .map(|read| (read.relation, read.statement))
+            .chain(copies)
     }
 
     /// Whether a level is inside another, or the same.
@@ -485,6 +499,7 @@ impl<'a> Visitor<'a> for Scan<'a> {
             NodeEnum::FuncCall(call) => {
                 let name = call.funcname.last().and_then(text_of);
                 // Attribute notation: `ssn(c)` is `c.ssn`.
+                self.called.extend(name);
                 if let (Some(name), Some(statement)) = (name, self.statement()) {
                     statement.columns.insert(name);
                     statement.leaky |= !AGGREGATES.contains(&name);
@@ -493,6 +508,7 @@ impl<'a> Visitor<'a> for Scan<'a> {
             }
             NodeEnum::AExpr(expr) => {
                 let name = expr.name.last().and_then(text_of).unwrap_or_default();
+                self.called.insert(name);
                 if let Some(statement) = self.statement() {
                     statement.leaky |= !LEAKPROOF.contains(&name);
                 }
