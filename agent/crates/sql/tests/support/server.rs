@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 const BIN: &str = "/usr/lib/postgresql/15/bin";
 
 /// A running server; it is gone when this is dropped.
-pub struct Server {
+pub(crate) struct Server {
     folder: PathBuf,
     process: Child,
 }
 
 impl Server {
     /// Makes a cluster and starts it.
-    pub fn start(name: &str) -> Self {
+    pub(crate) fn start(name: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("weir-sql-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("a folder for the server");
@@ -70,7 +70,7 @@ impl Server {
     }
 
     /// Runs a script and gives all that is printed, errors as their SQLSTATE.
-    pub fn psql(&self, database: &str, script: &str) -> String {
+    pub(crate) fn psql(&self, database: &str, script: &str) -> String {
         let mut child = Command::new("sh")
             .args([
                 "-c",

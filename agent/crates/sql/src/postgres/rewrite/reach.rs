@@ -31,6 +31,10 @@ pub(in crate::postgres) fn extend(
     for (relation, statement) in scan.read_names() {
         name(relation, statement);
     }
+    // Whoever may not see its data may not change its definition either.
+    for &(relation, statement) in &scan.mentions {
+        name(relation, statement);
+    }
     for write in &scan.writes {
         // What is only added is not read.
         let reads = match write.node {

@@ -25,6 +25,8 @@ pub(in crate::postgres) struct Scan<'a> {
     pub(super) statements: Vec<Statement<'a>>,
     /// Every relation's name in the text, whatever it is used for, as `schema.name`.
     pub(super) names: Vec<(String, String)>,
+    /// Relations that are named and neither read nor written, and by which statement.
+    pub(super) mentions: Vec<(&'a RangeVar, usize)>,
     /// Names of functions called, and of operators used, without their schemas.
     pub(super) called: HashSet<&'a str>,
     ctes: Vec<&'a str>,
@@ -136,7 +138,6 @@ impl<'a> WriteNode<'a> {
 pub(super) struct ColumnUse<'a> {
     pub(super) reference: &'a ColumnRef,
     pub(super) level: Option<usize>,
-    pub(super) statement: usize,
     /// It stands in a list of what a write gives back.
     pub(super) returning: bool,
     /// It is a whole item of a list, and has no name of its own.
@@ -259,7 +260,6 @@ impl<'a> Scan<'a> {
 
     fn column(&mut self, reference: &'a ColumnRef, bare_item: bool) {
         let (level, returning) = (self.level, self.within.returning);
-        let statement = self.statement_number();
         let parts: Vec<_> = reference.fields.iter().map(text_of).collect();
         match parts.as_slice() {
             [None] => {
@@ -282,7 +282,6 @@ impl<'a> Scan<'a> {
         self.columns.push(ColumnUse {
             reference,
             level,
-            statement,
             returning,
             bare_item,
         });
@@ -543,6 +542,7 @@ impl<'a> Visitor<'a> for Scan<'a> {
     }
 
     fn relation(&mut self, relation: &'a RangeVar) {
+        self.mentions.push((relation, self.statement_number()));
         self.names
             .push((relation.schemaname.clone(), relation.relname.clone()));
     }
