@@ -83,9 +83,7 @@ const SHOWING: &[&str] = &[
     "pg_prepared_xacts",
     "pg_replication_slots",
     "pg_shadow",
-    "pg_subscription",
     "pg_user_mapping",
-    "pg_user_mappings",
 ];
 
 /// Harmless as values, but not here: the statement with its masks, and time.

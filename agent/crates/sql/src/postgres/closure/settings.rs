@@ -65,6 +65,8 @@ pub(super) fn is_harmless_call(call: &FuncCall) -> bool {
     };
     match (constant_text(name), constant_text(value)) {
         (Some(name), Some(value)) => is_harmless_setting(&name, Some(&value)),
+        // pg_dump sets what it finds in pg_settings, to a value that no other setting takes.
+        (None, Some(value)) => value == "view, foreign-table",
         _ => false,
     }
 }

@@ -1,19 +1,21 @@
 //! Statements of a masked principal on a real server: what is rewritten answers on the real data as the statement itself
 //! answers on a twin database whose masked columns hold the constants.
 
-#[path = "support/server.rs"]
+mod filters;
+mod kinds;
 mod server;
+mod tools;
 
 use server::Server;
 use weir_sql::catalog::{Builder, QUERIES};
 use weir_sql::postgres::{Context, Orders, Outcome, Tracker, govern};
 use weir_sql::{Catalog, ColumnMask, ColumnName, Facts, Mask, Naming, SessionModes};
 
-const SCHEMA: &str = include_str!("masking/schema.sql");
-const TWIN: &str = include_str!("masking/twin.sql");
-const OTHER: &str = include_str!("masking/other.sql");
-const STATEMENTS: &str = include_str!("masking/statements.sql");
-const TRICKS: &str = include_str!("masking/tricks.sql");
+const SCHEMA: &str = include_str!("schema.sql");
+const TWIN: &str = include_str!("twin.sql");
+const OTHER: &str = include_str!("other.sql");
+const STATEMENTS: &str = include_str!("statements.sql");
+const TRICKS: &str = include_str!("tricks.sql");
 
 /// Columns that are masked with `redact`.
 const MASKED: &[(&str, &[&str])] = &[
