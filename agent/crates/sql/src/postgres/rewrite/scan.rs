@@ -25,6 +25,10 @@ pub(in crate::postgres) struct Scan<'a> {
     pub(super) statements: Vec<Statement<'a>>,
     /// Every relation's name in the text, whatever it is used for, as `schema.name`.
     pub(super) names: Vec<(String, String)>,
+    /// Relations that are named and neither read nor written, and by which statement.
+    pub(super) mentions: Vec<(&'a RangeVar, usize)>,
+    /// Names of functions called, and of operators used, without their schemas.
+    pub(super) called: HashSet<&'a str>,
     ctes: Vec<&'a str>,
     /// The level the walk is in.
     level: Option<usize>,
@@ -134,7 +138,6 @@ impl<'a> WriteNode<'a> {
 pub(super) struct ColumnUse<'a> {
     pub(super) reference: &'a ColumnRef,
     pub(super) level: Option<usize>,
-    pub(super) statement: usize,
     /// It stands in a list of what a write gives back.
     pub(super) returning: bool,
     /// It is a whole item of a list, and has no name of its own.
@@ -160,6 +163,18 @@ impl<'a> Scan<'a> {
             statement.stmt.hand(&mut scan);
         }
         scan
+    }
+
+    /// The names that are read, and by which statement.
+    pub(in crate::postgres) fn read_names(&self) -> impl Iterator<Item = (&'a RangeVar, usize)> {
+        let copies = self
+            .copies
+            .iter()
+            .filter_map(|(copy, statement)| Some((copy.relation.as_ref()?, *statement)));
+        self.reads
+            .iter()
+            .map(|read| (read.relation, read.statement))
+            .chain(copies)
     }
 
     /// Whether a level is inside another, or the same.
@@ -245,7 +260,6 @@ impl<'a> Scan<'a> {
 
     fn column(&mut self, reference: &'a ColumnRef, bare_item: bool) {
         let (level, returning) = (self.level, self.within.returning);
-        let statement = self.statement_number();
         let parts: Vec<_> = reference.fields.iter().map(text_of).collect();
         match parts.as_slice() {
             [None] => {
@@ -268,7 +282,6 @@ impl<'a> Scan<'a> {
         self.columns.push(ColumnUse {
             reference,
             level,
-            statement,
             returning,
             bare_item,
         });
@@ -485,6 +498,7 @@ impl<'a> Visitor<'a> for Scan<'a> {
             NodeEnum::FuncCall(call) => {
                 let name = call.funcname.last().and_then(text_of);
                 // Attribute notation: `ssn(c)` is `c.ssn`.
+                self.called.extend(name);
                 if let (Some(name), Some(statement)) = (name, self.statement()) {
                     statement.columns.insert(name);
                     statement.leaky |= !AGGREGATES.contains(&name);
@@ -493,6 +507,7 @@ impl<'a> Visitor<'a> for Scan<'a> {
             }
             NodeEnum::AExpr(expr) => {
                 let name = expr.name.last().and_then(text_of).unwrap_or_default();
+                self.called.insert(name);
                 if let Some(statement) = self.statement() {
                     statement.leaky |= !LEAKPROOF.contains(&name);
                 }
@@ -527,6 +542,7 @@ impl<'a> Visitor<'a> for Scan<'a> {
     }
 
     fn relation(&mut self, relation: &'a RangeVar) {
+        self.mentions.push((relation, self.statement_number()));
         self.names
             .push((relation.schemaname.clone(), relation.relname.clone()));
     }
