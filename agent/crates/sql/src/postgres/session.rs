@@ -349,7 +349,7 @@ fn may_be_temporary(relation: &RangeVar) -> bool {
 }
 
 /// A constant's text, casts of it included.
-fn constant(node: &Node) -> Option<String> {
+pub(super) fn constant(node: &Node) -> Option<String> {
     match node.node.as_ref()? {
         NodeEnum::AConst(constant) => match constant.val.as_ref()? {
             a_const::Val::Sval(text) => Some(text.sval.clone()),
