@@ -24,6 +24,7 @@ fn main() -> Result<()> {
     let settings = policy::Settings {
         dir: pack(folder.path())?,
         mode: Mode::Enforce,
+        ..policy::Settings::default()
     };
     let (journal, _) = Journal::open(folder.path(), &audit::Settings::default())?;
     let guard = Guard::new(
