@@ -2,7 +2,7 @@
 
 use pg_query::protobuf::{FuncCall, VariableSetKind, VariableSetStmt};
 
-use crate::postgres::session::constant as constant_text;
+use crate::postgres::session::constant_text;
 
 /// Whether a setting may have this value where data is hidden. No value stands for the default.
 #[must_use]
