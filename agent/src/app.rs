@@ -20,14 +20,16 @@ use tokio::{
 use crate::{
     audit::{self, Journal, JournalError, index::Indexer, record::Event},
     capture::{self, Capture, CaptureError, ListenerPorts, Takeover},
+    catalog::Catalogs,
     clock,
     config::{Config, ConfigError},
     control,
-    guard::Guard,
+    guard::{Guard, MaskKey, MaskKeyError},
     identity::{Identities, OpenError},
     policy::{self, Policy},
     proxy::{
         Deadlines, Proxy,
+        dial::Dialler,
         listener::{Workers, accept},
     },
     sessions::Sessions,
@@ -66,6 +68,9 @@ pub enum AppError {
     /// The local CA.
     #[error("cannot open the local certificate authority")]
     Authority(#[from] AuthorityError),
+    /// The key of masks.
+    #[error("cannot open the key that values are hashed with")]
+    MaskKey(#[from] MaskKeyError),
     /// The kernel programs.
     #[error("cannot capture connections (\"weir doctor\" says what is missing)")]
     Capture(#[from] CaptureError),
@@ -92,6 +97,7 @@ pub fn run(config: &Config) -> Result<(), AppError> {
     raise_file_limit();
     let state_dir = open_state_dir(&config.agent.state_dir)?;
     let endpoints = config.endpoints()?;
+    let credentials = config.catalogs()?;
     let loaded = match &config.policy {
         Some(settings) => policy::load::load(settings)?,
         None => policy::load::permit_all(weir_policy::Mode::Observe),
@@ -126,6 +132,10 @@ pub fn run(config: &Config) -> Result<(), AppError> {
     let rules = config.rules(&endpoints);
     let (capture, takeover) = Capture::attach(&config.capture, &rules, ports)?;
 
+    let deadlines = Arc::new(Deadlines::default());
+    let dialler = Dialler::new(&deadlines, capture.marker(), endpoints.values());
+    let catalogs = Catalogs::start(credentials, Arc::new(dialler)).map_err(AppError::Start)?;
+
     let proxy = Arc::new(Proxy {
         origins: capture.origins(),
         marker: capture.marker(),
@@ -134,12 +144,14 @@ pub fn run(config: &Config) -> Result<(), AppError> {
             Arc::clone(&policy),
             Arc::clone(&journal),
             config.audit.durability,
+            MaskKey::open(&state_dir)?,
         )),
+        catalogs,
         journal: Arc::clone(&journal),
         sessions: Arc::new(Sessions::default()),
         endpoints,
         authority,
-        deadlines: Deadlines::default(),
+        deadlines,
         port,
     });
     record_start(&journal, &policy, &identities, &takeover)?;

@@ -10,6 +10,7 @@ mod policy;
 mod report;
 mod run;
 mod status;
+mod top;
 mod unload;
 mod whoami;
 mod whois;
@@ -31,6 +32,7 @@ enum Command {
     Run(run::Args),
     Doctor(doctor::Args),
     Status(status::Args),
+    Top(top::Args),
     Login(login::Args),
     Logout(logout::Args),
     Whoami(whoami::Args),
@@ -50,6 +52,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Doctor(args) => Ok(doctor::run(&args)),
         Command::Status(args) => status::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Login(args) => login::run(args),
         Command::Logout(args) => logout::run(args),
         Command::Whoami(args) => whoami::run(args),

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use crate::{
     audit,
     capture::{self, Cidr, EndpointRule, OnAgentDown, OnStop},
+    catalog::{CatalogSettings, CatalogSettingsError, Credentials},
     identity::{self, IssuerSettings, WorkloadSettings},
     policy,
     proxy::{Endpoint, Engine, endpoint::ClientTls},
@@ -63,6 +64,15 @@ pub enum ConfigError {
         /// Why.
         #[source]
         source: ServerTlsError,
+    },
+    /// An endpoint's catalogs cannot be read.
+    #[error("endpoint {name:?}")]
+    Catalog {
+        /// Which.
+        name: String,
+        /// Why.
+        #[source]
+        source: CatalogSettingsError,
     },
 }
 
@@ -135,6 +145,8 @@ pub struct EndpointSettings {
     pub tls_ca: Option<PathBuf>,
     /// The client leg.
     pub client_tls: ClientTls,
+    /// How the agent reads what its databases hold.
+    pub catalog: Option<CatalogSettings>,
 }
 
 impl Config {
@@ -216,6 +228,28 @@ impl Config {
             .collect()
     }
 
+    /// How catalogs are read, by the endpoints' names.
+    ///
+    /// # Errors
+    ///
+    /// A section is incomplete, or its password cannot be read.
+    pub fn catalogs(&self) -> Result<HashMap<String, Arc<Credentials>>, ConfigError> {
+        self.endpoint
+            .iter()
+            .filter_map(|endpoint| Some((endpoint, endpoint.catalog.as_ref()?)))
+            .map(|(endpoint, settings)| {
+                let credentials =
+                    settings
+                        .credentials()
+                        .map_err(|source| ConfigError::Catalog {
+                            name: endpoint.name.clone(),
+                            source,
+                        })?;
+                Ok((endpoint.name.clone(), Arc::new(credentials)))
+            })
+            .collect()
+    }
+
     /// What the kernel is to govern; host names are resolved now (this blocks), and noted for certificates.
     ///
     /// An endpoint whose names do not resolve is left out until they do: without addresses it would govern all.
@@ -274,6 +308,10 @@ impl Config {
             .iter_mut()
             .filter_map(|endpoint| endpoint.tls_ca.as_mut())
             .for_each(anchor);
+        self.endpoint
+            .iter_mut()
+            .filter_map(|endpoint| endpoint.catalog.as_mut())
+            .for_each(|catalog| catalog.anchor(folder));
         self.workload
             .iter_mut()
             .for_each(|workload| anchor(&mut workload.token_file));
@@ -348,6 +386,27 @@ mod tests {
         assert_eq!(rules.len(), 1);
         assert_eq!((rules[0].id, rules[0].ports.as_slice()), (1, &[5432][..]));
         assert_eq!(endpoints[&1].environment, "production");
+    }
+
+    #[test]
+    fn an_endpoints_catalog_needs_a_user_and_a_readable_password() {
+        let with = |section: &str| {
+            load(&format!(
+                "[[endpoint]]\nname = \"shop\"\nports = [5432]\n[endpoint.catalog]\n{section}\n"
+            ))
+            .expect("valid")
+            .catalogs()
+        };
+        let known = with("user = \"weir\"\npoll_seconds = 2").expect("enough");
+        assert_eq!(known["shop"].user, "weir");
+        assert_eq!(known["shop"].poll.as_secs(), 2);
+        for wrong in [
+            "poll_seconds = 2",
+            "user = \"weir\"\npoll_seconds = 0",
+            "user = \"weir\"\npassword_file = \"nowhere\"",
+        ] {
+            assert!(matches!(with(wrong), Err(ConfigError::Catalog { .. })));
+        }
     }
 
     #[test]

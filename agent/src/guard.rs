@@ -4,6 +4,12 @@
 //! and the policy's epoch. Texts that differ only in literals share a verdict where the facts do not depend on them.
 
 mod cache;
+mod counts;
+mod governed;
+mod hidden;
+mod key;
+mod naming;
+mod scope;
 mod verdict;
 
 use std::{
@@ -16,21 +22,29 @@ use std::{
     },
 };
 
-use weir_policy::{Decision, Identity, Process, Question, Target};
+use weir_policy::Decision;
 use weir_sql::{
     Confidence, Facts, Kind, SessionModes,
+    catalog::Naming,
     postgres::{self, Shape},
 };
 
 use crate::{
     audit::{Durability, Journal},
+    catalog::CatalogSnapshot,
     clock,
     policy::{Policy, Snapshot},
 };
 
-pub use verdict::{Verdict, admission_refusal};
+pub use key::{MaskKey, MaskKeyError};
+pub use naming::KnownNaming;
+pub use scope::{Protection, Scope, Who};
+pub use verdict::{Replacement, Verdict, admission_refusal};
 
 use cache::{Cache, Key};
+use counts::Counts;
+use governed::{Judged, OrdersFor};
+use naming::Namings;
 
 /// Decides for all sessions.
 #[derive(Debug)]
@@ -40,26 +54,24 @@ pub struct Guard {
     durability: Durability,
     scopes: Mutex<HashMap<Arc<Who>, Arc<Scope>>>,
     next_scope: AtomicU64,
+    namings: Namings,
+    mask_key: MaskKey,
+    counts: Counts,
     /// Keys the hashes of bound values: they can be compared with each other while this agent lives, and mean nothing elsewhere.
     value_hash: std::hash::RandomState,
 }
 
-/// What a decision depends on besides the statement: equal for all sessions of the same kind.
-#[derive(Debug)]
-pub struct Scope {
-    id: u64,
-    who: Arc<Who>,
-}
-
-/// Who asks, with which program, on which database.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub struct Who {
-    /// Verified, or nobody.
-    pub identity: Option<Identity>,
-    /// As observed.
-    pub process: Process,
-    /// What is spoken to.
-    pub target: Target,
+/// What of a session's state a decision depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionView<'a> {
+    /// How it reads strings.
+    pub modes: SessionModes,
+    /// How it reads names.
+    pub naming: &'a Arc<KnownNaming>,
+    /// What its database holds, where that is needed and known.
+    pub catalog: Option<&'a Arc<CatalogSnapshot>>,
+    /// Whether it may know objects that the catalog does not show yet.
+    pub defining: bool,
 }
 
 /// The answer about a connection, before a session begins.
@@ -74,13 +86,21 @@ pub struct Admission {
 impl Guard {
     /// A guard over the current and future policies.
     #[must_use]
-    pub fn new(policy: Arc<Policy>, journal: Arc<Journal>, durability: Durability) -> Self {
+    pub fn new(
+        policy: Arc<Policy>,
+        journal: Arc<Journal>,
+        durability: Durability,
+        mask_key: MaskKey,
+    ) -> Self {
         Self {
             policy,
             journal,
             durability,
             scopes: Mutex::default(),
             next_scope: AtomicU64::new(1),
+            namings: Namings::default(),
+            mask_key,
+            counts: Counts::default(),
             value_hash: std::hash::RandomState::new(),
         }
     }
@@ -95,10 +115,8 @@ impl Guard {
             scopes.clear();
         }
         let who = Arc::new(who);
-        let scope = Arc::new(Scope {
-            id: self.next_scope.fetch_add(1, Ordering::Relaxed),
-            who: Arc::clone(&who),
-        });
+        let id = self.next_scope.fetch_add(1, Ordering::Relaxed);
+        let scope = Arc::new(Scope::new(id, Arc::clone(&who)));
         scopes.insert(who, Arc::clone(&scope));
         scope
     }
@@ -117,8 +135,33 @@ impl Guard {
         }
     }
 
+    /// What the policy in force means for a scope before any statement; one load as long as the policy stays.
+    #[must_use]
+    pub fn protection(&self, scope: &Scope) -> Protection {
+        scope
+            .known_protection(self.policy.epoch())
+            .unwrap_or_else(|| scope.ask_protection(&self.policy.current(), clock::now()))
+    }
+
+    /// How a session reads names, from now on.
+    #[must_use]
+    pub fn naming(&self, naming: Naming) -> Arc<KnownNaming> {
+        self.namings.of(naming)
+    }
+
     /// Decides a statement's text.
-    pub fn decide(&self, scope: &Scope, modes: SessionModes, text: &[u8]) -> Arc<Verdict> {
+    #[inline]
+    pub fn decide(&self, scope: &Scope, view: &SessionView<'_>, text: &[u8]) -> Arc<Verdict> {
+        let protection = self.protection(scope);
+        if protection.needs_catalog {
+            self.decide_governed(scope, view, text, protection)
+        } else {
+            self.decide_plain(scope, view.modes, text)
+        }
+    }
+
+    /// Where neither columns nor classes matter.
+    fn decide_plain(&self, scope: &Scope, modes: SessionModes, text: &[u8]) -> Arc<Verdict> {
         let epoch = self.policy.epoch();
         WORKER.with_borrow_mut(|worker| {
             let key = |text, shape| Key {
@@ -126,7 +169,9 @@ impl Guard {
                 shape,
                 scope: scope.id,
                 modes,
+                naming: 0,
                 epoch,
+                catalog: 0,
             };
             if let Some(verdict) = worker.cache.find(&key(text, false)) {
                 return verdict;
@@ -138,7 +183,10 @@ impl Guard {
             }
             let facts = postgres::analyse(text, modes);
             let by_shape = shaped && facts.literal_free;
-            let verdict = self.verdict(scope, text, facts);
+            let snapshot = self.policy.current();
+            let decision = governed::decide(&snapshot, &scope.who, &facts);
+            let judged = Judged::plain(facts, decision);
+            let verdict = self.verdict(scope, &snapshot, text, judged, &Basis::default());
             let stored = if by_shape {
                 worker.shape.as_bytes()
             } else {
@@ -147,6 +195,67 @@ impl Guard {
             worker.cache.insert(&key(stored, by_shape), &verdict);
             verdict
         })
+    }
+
+    /// Where they do. Only whole texts are remembered: a rewritten one carries its literals.
+    fn decide_governed(
+        &self,
+        scope: &Scope,
+        view: &SessionView<'_>,
+        text: &[u8],
+        protection: Protection,
+    ) -> Arc<Verdict> {
+        let catalog = view.catalog.map_or(0, |snapshot| snapshot.epoch);
+        let key = Key {
+            text,
+            shape: false,
+            scope: scope.id,
+            modes: view.modes,
+            naming: view.naming.id,
+            epoch: self.policy.epoch(),
+            catalog,
+        };
+        WORKER.with_borrow_mut(|worker| {
+            if let Some(verdict) = worker.cache.find(&key) {
+                return verdict;
+            }
+            let snapshot = self.policy.current();
+            let mut judged = self.judge(scope, view, &snapshot, text, protection);
+            judged.steps = governed::steps(text, view.modes, &judged.facts);
+            // What the session defines itself is not known to others: such a verdict is for this once.
+            let lasting = !view.defining;
+            let basis = Basis {
+                protect: protection.hides,
+                catalog: Some(catalog),
+            };
+            let verdict = self.verdict(scope, &snapshot, text, judged, &basis);
+            if lasting {
+                worker.cache.insert(&key, &verdict);
+            }
+            verdict
+        })
+    }
+
+    fn judge(
+        &self,
+        scope: &Scope,
+        view: &SessionView<'_>,
+        snapshot: &Snapshot,
+        text: &[u8],
+        protection: Protection,
+    ) -> Judged {
+        let decide = |facts: &Facts| governed::decide(snapshot, &scope.who, facts);
+        let Some(known) = view.catalog else {
+            let facts = postgres::analyse(text, view.modes);
+            let decision = decide(&facts);
+            return governed::judge_blind(facts, decision, protection);
+        };
+        let orders = OrdersFor {
+            protection,
+            key: &self.mask_key.0,
+            reviewed_functions: &[],
+        };
+        governed::judge(text, view, &known.catalog, &orders, &decide)
     }
 
     /// Decides a request that is not a text weir can read.
@@ -162,7 +271,7 @@ impl Guard {
             normalised: format!("<{description}>"),
             ..Facts::default()
         };
-        self.verdict(scope, b"", facts)
+        self.decide_facts(scope, facts)
     }
 
     /// The verdict for what only SQL named (`PREPARE`, `DECLARE`): its text was decided when it was made.
@@ -172,7 +281,19 @@ impl Guard {
             normalised: "<execution of what SQL prepared or declared>".to_owned(),
             ..Facts::default()
         };
-        self.verdict(scope, b"", facts)
+        self.decide_facts(scope, facts)
+    }
+
+    fn decide_facts(&self, scope: &Scope, facts: Facts) -> Arc<Verdict> {
+        let snapshot = self.policy.current();
+        let protection = self.protection(scope);
+        let decision = governed::decide(&snapshot, &scope.who, &facts);
+        let judged = Judged::unseen(facts, decision, protection);
+        let basis = Basis {
+            protect: protection.hides,
+            catalog: None,
+        };
+        self.verdict(scope, &snapshot, b"", judged, &basis)
     }
 
     /// Whether no rule could refuse anything: then what cannot be read may pass.
@@ -181,16 +302,61 @@ impl Guard {
         let snapshot = self.policy.current();
         let who = &scope.who;
         let identity = who.identity.as_ref();
-        snapshot
-            .pack
-            .permits_everything(identity, &who.process, &who.target, clock::now())
+        !self.protection(scope).needs_catalog
+            && snapshot
+                .pack
+                .permits_everything(identity, &who.process, &who.target, clock::now())
     }
 
-    /// Whether a verdict was taken under the policy in force.
+    /// Whether a verdict was taken under the policy in force, and by the catalog that the session goes by.
     #[must_use]
-    pub fn is_current(&self, verdict: &Verdict) -> bool {
-        verdict.epoch == self.policy.epoch()
+    pub fn is_current(&self, verdict: &Verdict, catalog: Option<&Arc<CatalogSnapshot>>) -> bool {
+        let known = catalog.map_or(0, |snapshot| snapshot.epoch);
+        verdict.epoch == self.policy.epoch() && verdict.catalog.is_none_or(|epoch| epoch == known)
     }
+
+    /// Whether a result column that comes straight from this column of a relation must not be seen as it is: then the
+    /// rewriting has missed it. Column zero is the whole row.
+    #[must_use]
+    pub fn is_hidden(
+        &self,
+        scope: &Scope,
+        verdict: &Verdict,
+        view: &SessionView<'_>,
+        relation: u32,
+        column: i16,
+    ) -> bool {
+        verdict.protect
+            && view.catalog.is_some_and(|known| {
+                let snapshot = self.policy.current();
+                scope
+                    .hidden
+                    .of(&snapshot, known, &scope.who, view, relation)
+                    .hides(column, |number| {
+                        verdict.cleared.binary_search(&(relation, number)).is_ok()
+                    })
+            })
+    }
+
+    /// Something that rewriting should have made impossible was stopped on its way.
+    pub fn incident(&self) {
+        self.counts.incident();
+    }
+
+    /// What masking did since the agent's start.
+    #[must_use]
+    pub fn status(&self) -> serde_json::Value {
+        self.counts.show()
+    }
+
+    /// Rows and bytes that budgets leave for a statement that is about to run.
+    #[must_use]
+    pub fn left(&self, _scope: &Scope, _verdict: &Verdict) -> Left {
+        Left::default()
+    }
+
+    /// Takes what came back off the budgets; called while rows stream and once more at the end.
+    pub fn spend(&self, _scope: &Scope, _verdict: &Verdict, _rows: u64, _bytes: u64) {}
 
     /// A keyed hash of bound values.
     #[must_use]
@@ -198,26 +364,84 @@ impl Guard {
         self.value_hash.hash_one(values)
     }
 
-    fn verdict(&self, scope: &Scope, text: &[u8], facts: Facts) -> Arc<Verdict> {
-        let snapshot: Arc<Snapshot> = self.policy.current();
-        let who = &scope.who;
-        let decision = snapshot.pack.decide(&Question {
-            identity: who.identity.as_ref(),
-            process: &who.process,
-            target: &who.target,
-            facts: &facts,
-            now: clock::now(),
-        });
-        let strict = self.durability == Durability::Strict || deserves_sync(who, &facts);
+    fn verdict(
+        &self,
+        scope: &Scope,
+        snapshot: &Snapshot,
+        text: &[u8],
+        judged: Judged,
+        basis: &Basis,
+    ) -> Arc<Verdict> {
+        let refusal = verdict::refusal(&judged);
+        self.count(&judged);
+        let Judged {
+            mut facts,
+            decision,
+            replacement,
+            unknown,
+            steps,
+            cleared,
+            ..
+        } = judged;
+        let strict = self.durability == Durability::Strict || deserves_sync(&scope.who, &facts);
+        // What is recorded says which columns were used; those within reach have served their purpose.
+        facts.reachable = Vec::new();
         Arc::new(Verdict {
-            refusal: verdict::refusal(&decision, &facts),
+            refusal,
             changes_session: facts.changes_session,
             strict,
+            replacement,
+            obligations: decision.obligations.clone(),
+            protect: basis.protect,
+            defines: defines(&facts),
+            unknown: unknown.is_some(),
+            steps,
+            cleared: cleared.into(),
             epoch: snapshot.epoch,
+            catalog: basis.catalog,
             text: text.into(),
             statement: self.journal.statement(facts, decision, &snapshot.digest),
         })
     }
+
+    fn count(&self, judged: &Judged) {
+        if let Some(obstacle) = &judged.obstacle {
+            self.counts.obstacle(&obstacle.reason);
+        }
+        if judged.replacement.is_some() {
+            let obligations = &judged.decision.obligations;
+            self.counts
+                .rewritten(obligations.masks.len(), obligations.filters.len());
+        }
+    }
+}
+
+/// What a verdict rests on besides text and policy.
+#[derive(Debug, Default)]
+struct Basis {
+    protect: bool,
+    /// The catalog's epoch, zero when there was none; `None` when it played no part.
+    catalog: Option<u64>,
+}
+
+/// What budgets leave; `None` is without limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Rows.
+    pub rows: Option<u64>,
+    /// Bytes.
+    pub bytes: Option<u64>,
+}
+
+/// Whether the text makes, changes or removes what a catalog lists.
+fn defines(facts: &Facts) -> bool {
+    facts.confidence >= Confidence::Opaque
+        || facts.kinds.iter().any(|kind| {
+            matches!(
+                kind,
+                Kind::Create | Kind::Alter | Kind::Drop | Kind::Grant | Kind::Do | Kind::Call
+            )
+        })
 }
 
 /// Records of these are on disk before the statement leaves, whatever the default durability.

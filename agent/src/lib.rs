@@ -1,12 +1,13 @@
 //! weir, the agent: maps database connections to verified identities, decides and records each statement.
 //!
 //! A module imports from lower ones only:
-//! `cli` → `app` → `config` → `control` · `proxy` → `guard` · `sessions` → `policy` · `identity` · `audit` · `capture` · `tls`.
+//! `cli` → `app` → `config` → `control` · `proxy` → `guard` · `sessions` → `policy` · `identity` · `audit` · `catalog` · `capture` · `tls`.
 //! `telemetry`, `shutdown` and `clock` are open to all.
 
 pub mod app;
 pub mod audit;
 pub mod capture;
+pub mod catalog;
 pub mod cli;
 pub mod clock;
 pub mod config;

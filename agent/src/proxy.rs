@@ -15,6 +15,7 @@ use weir_policy::{Identity, Process, Target};
 use crate::{
     audit::{Journal, JournalError, NewSession, record::Event},
     capture::{Marker, Origin, Origins},
+    catalog::Catalogs,
     guard::{Guard, Scope, Who},
     identity::{Evidence, Identities, Resolved},
     net::Leg,
@@ -37,6 +38,8 @@ pub struct Proxy {
     pub identities: Arc<Identities>,
     /// Decides.
     pub guard: Arc<Guard>,
+    /// What databases hold.
+    pub catalogs: Arc<Catalogs>,
     /// Records.
     pub journal: Arc<Journal>,
     /// What is live.
@@ -46,7 +49,7 @@ pub struct Proxy {
     /// Signs leaves for clients.
     pub authority: Arc<Authority>,
     /// What must not take for ever.
-    pub deadlines: Deadlines,
+    pub deadlines: Arc<Deadlines>,
     /// Our own listeners' port: never a server's.
     pub port: u16,
 }

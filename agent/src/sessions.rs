@@ -28,6 +28,7 @@ struct Counts {
     unattributed: AtomicU64,
     requests: AtomicU64,
     denied: AtomicU64,
+    masked: AtomicU64,
 }
 
 /// One live session.
@@ -41,6 +42,7 @@ pub struct Live {
     pub client: SocketAddr,
     requests: AtomicU64,
     denied: AtomicU64,
+    masked: AtomicU64,
     ended: AtomicBool,
     waker: Mutex<Option<Waker>>,
 }
@@ -64,6 +66,8 @@ pub struct Summary {
     pub requests: u64,
     /// Refused ones among them.
     pub denied: u64,
+    /// Those whose answer showed less than the data: masked, filtered.
+    pub masked: u64,
 }
 
 /// Counts since the agent's start.
@@ -81,6 +85,8 @@ pub struct Totals {
     pub requests: u64,
     /// Refused ones among them.
     pub denied: u64,
+    /// Those whose answer showed less than the data: masked, filtered.
+    pub masked: u64,
 }
 
 impl Sessions {
@@ -97,6 +103,7 @@ impl Sessions {
             client,
             requests: AtomicU64::new(0),
             denied: AtomicU64::new(0),
+            masked: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             waker: Mutex::default(),
         });
@@ -166,6 +173,7 @@ impl Sessions {
             unattributed: counts.unattributed.load(Ordering::Relaxed),
             requests: counts.requests.load(Ordering::Relaxed) + open(|live| &live.requests),
             denied: counts.denied.load(Ordering::Relaxed) + open(|live| &live.denied),
+            masked: counts.masked.load(Ordering::Relaxed) + open(|live| &live.masked),
         }
     }
 
@@ -209,6 +217,11 @@ impl Live {
         self.denied.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a request whose answer shows less than the data.
+    pub fn count_masked(&self) {
+        self.masked.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Requests so far.
     #[must_use]
     pub fn requests(&self) -> u64 {
@@ -239,6 +252,7 @@ impl Live {
             ),
             requests: self.requests(),
             denied: self.denied.load(Ordering::Relaxed),
+            masked: self.masked.load(Ordering::Relaxed),
         }
     }
 }
@@ -269,6 +283,9 @@ impl Drop for Registration {
         counts
             .denied
             .fetch_add(self.live.denied.load(Ordering::Relaxed), Ordering::Relaxed);
+        counts
+            .masked
+            .fetch_add(self.live.masked.load(Ordering::Relaxed), Ordering::Relaxed);
         live.remove(&self.live.session.id);
         // A burst of connections must not keep its memory for good.
         if live.capacity() > 1_024 && live.len() < live.capacity() / 8 {

@@ -1,4 +1,4 @@
-//! The agent's log.
+//! The agent's log, and how errors read in it.
 
 use std::io::{self, IsTerminal};
 
@@ -17,4 +17,11 @@ pub fn init(json: bool) {
     } else {
         log.try_init()
     };
+}
+
+/// An error and its causes, in one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(error.source(), |cause| cause.source())
+        .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

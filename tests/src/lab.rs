@@ -309,6 +309,7 @@ fn start_postgres(folder: &Folder, options: &LabOptions) -> Result<Postgres> {
         settings: options.server_settings.clone(),
     };
     let postgres = Postgres::start(&home, &wanted)?;
+    make_roles(folder, &postgres)?;
     match &options.seed {
         Some(file) => postgres.seed(Postgres::DATABASE, file)?,
         None => {
@@ -317,6 +318,21 @@ fn start_postgres(folder: &Folder, options: &LabOptions) -> Result<Postgres> {
     }
     Ok(postgres)
 }
+
+/// The role that the agent reads catalogs as: it may log in, and no more. Beside it the superuser that tools expect.
+fn make_roles(folder: &Folder, postgres: &Postgres) -> Result<()> {
+    let mut sql = format!("CREATE ROLE postgres SUPERUSER LOGIN; CREATE ROLE {CATALOG_ROLE} LOGIN");
+    if let Some(password) = postgres.password() {
+        sql += &format!(" PASSWORD '{password}'");
+        let file = folder.path().join(CATALOG_PASSWORD_FILE);
+        fs::write(&file, password).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    postgres.admin("postgres", &sql)?;
+    Ok(())
+}
+
+const CATALOG_ROLE: &str = "weir";
+const CATALOG_PASSWORD_FILE: &str = "catalog-password";
 
 /// Customers with personal data, products, orders.
 const SHOP: &str = include_str!("lab/shop.sql");
@@ -365,6 +381,14 @@ fn configuration(
                 .into(),
         );
         endpoint.insert("client_tls".into(), "on".into());
+    }
+    if let Some(postgres) = postgres {
+        let mut catalog = Table::new();
+        catalog.insert("user".into(), CATALOG_ROLE.into());
+        if postgres.password().is_some() {
+            catalog.insert("password_file".into(), CATALOG_PASSWORD_FILE.into());
+        }
+        endpoint.insert("catalog".into(), Value::Table(catalog));
     }
     config.insert(
         "endpoint".into(),

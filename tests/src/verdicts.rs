@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -23,8 +24,8 @@ pub struct Verdict {
     pub got: Value,
 }
 
-/// Seconds after which a program is taken for stuck; the slowest takes about a minute on a busy machine.
-const PATIENCE_SECONDS: &str = "240";
+/// After this a program is taken for stuck, unless it is given more; the slowest takes about a minute on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(4);
 
 /// A program of `drivers/` and the interpreter that runs it.
 #[derive(Clone, Debug)]
@@ -32,6 +33,7 @@ pub struct Program {
     interpreter: PathBuf,
     file: PathBuf,
     arguments: Vec<String>,
+    patience: Duration,
 }
 
 impl Program {
@@ -67,7 +69,15 @@ impl Program {
             interpreter,
             file: drivers().join(name),
             arguments: Vec::new(),
+            patience: PATIENCE,
         }
+    }
+
+    /// Gives it more time than a program usually has.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// Adds an argument.
@@ -91,7 +101,8 @@ impl Program {
 
     fn complete(&self, mut command: Command) -> Command {
         command
-            .args(["--kill-after=5", PATIENCE_SECONDS])
+            .arg("--kill-after=5")
+            .arg(self.patience.as_secs().to_string())
             .arg(&self.interpreter)
             .arg(&self.file)
             .args(&self.arguments)

@@ -45,6 +45,7 @@ use workload::{IDLE, INSTRUCTIONS, SYSCALLS, WORKLOADS, Workload};
 
 mod client;
 mod counts;
+mod detect;
 mod gate;
 mod idle;
 mod peer;
@@ -58,7 +59,10 @@ mod workload;
 
 /// Compares weir with a direct connection, a bare relay, haproxy and pgbouncer.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// Three rounds of a second each of the most telling workloads: under five minutes.
     #[arg(long)]
     quick: bool,
@@ -82,9 +86,19 @@ pub(crate) struct Args {
     gate: bool,
 }
 
+/// Benchmarks of single parts.
+#[derive(Debug, clap::Subcommand)]
+enum Other {
+    /// Measures what the detectors find in labelled texts, and how fast
+    Detect(detect::Args),
+}
+
 /// Runs the benchmark and prints its table; fails when a peer fails or, with `--gate`, a goal is
 /// missed.
 pub(crate) fn run(options: &Args) -> Result<ExitCode> {
+    if let Some(Other::Detect(options)) = &options.other {
+        return detect::run(options);
+    }
     let plan = Plan::from(options);
     if !elevate::is_prepared() {
         setup::prepare(Purpose::Bench)?;

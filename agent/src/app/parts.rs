@@ -121,6 +121,8 @@ impl control::Parts for Running {
             "kernel": kernel.as_ref().map(|(counters, _)| counters),
             "flows_in_transit": kernel.as_ref().and_then(|(_, leftovers)| *leftovers),
             "journal": self.proxy.journal.health(),
+            "masking": self.proxy.guard.status(),
+            "catalogs": self.proxy.catalogs.summaries(),
             "totals": self.proxy.sessions.totals(),
             "sessions": sessions,
         })

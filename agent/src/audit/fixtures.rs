@@ -77,6 +77,7 @@ fn identity(who: &str) -> Identity {
             groups_complete: true,
             auth_time: None,
             acr: None,
+            claims: std::collections::BTreeMap::new(),
         },
         actors: actor
             .map(|actor| Actor {

@@ -5,6 +5,7 @@
 //! a statement costs the store nothing but its share of a few upserts.
 
 mod batch;
+mod dictionary;
 
 use std::{
     path::Path,

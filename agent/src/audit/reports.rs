@@ -3,6 +3,7 @@
 //! A [`Report`] is data: a [`Header`] that says how far to trust it, columns, rows. [`render`] makes text of it.
 
 mod access;
+mod columns;
 mod completeness;
 mod header;
 pub mod period;
@@ -31,6 +32,11 @@ pub enum Question {
     Access {
         /// Only this table.
         table: Option<String>,
+    },
+    /// Who used which column, and whether they saw it masked.
+    Columns {
+        /// Only columns like this: a pattern over `schema.table.column`.
+        column: Option<String>,
     },
     /// DDL, grants, refusals, and changes to agent, policy and bindings.
     Privileged,
@@ -120,6 +126,7 @@ pub fn ask(
     let answer = match question {
         Question::Usage { table } => usage::rows(store, period, table.as_deref()),
         Question::Access { table } => access::rows(store, period, table.as_deref()),
+        Question::Columns { column } => columns::rows(store, period, column.as_deref()),
         Question::Privileged => privileged::rows(store, period),
         Question::Completeness => completeness::rows(store, period),
     };
@@ -128,6 +135,7 @@ pub fn ask(
         name: match question {
             Question::Usage { .. } => "usage",
             Question::Access { .. } => "access",
+            Question::Columns { .. } => "columns",
             Question::Privileged => "privileged",
             Question::Completeness => "completeness",
         },

@@ -10,8 +10,12 @@ use super::journal::reader::ReadError;
 pub const FILE: &str = "audit.db";
 
 /// The schema's version; a store of another one is rebuilt from the journal.
-const VERSION: i64 = 1;
-const SCHEMA: &str = include_str!("../../migrations/0001_usage.sql");
+const VERSION: i64 = 2;
+/// What each version adds to the one before.
+const SCHEMA: [&str; 2] = [
+    include_str!("../../migrations/0001_usage.sql"),
+    include_str!("../../migrations/0002_columns.sql"),
+];
 
 /// Why the store could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -126,7 +130,7 @@ pub fn clear(store: &mut Connection) -> Result<(), StoreError> {
             .map_err(StoreError::sqlite("clear"))?;
     }
     transaction
-        .execute_batch(SCHEMA)
+        .execute_batch(&SCHEMA.concat())
         .and_then(|()| transaction.commit())
         .map_err(StoreError::sqlite("clear"))
 }
@@ -138,18 +142,20 @@ fn migrate(store: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let found: i64 = transaction
         .query_row("PRAGMA user_version", [], |row| row.get(0))
         .map_err(StoreError::sqlite("make"))?;
-    match found {
-        VERSION => Ok(()),
-        0 => transaction
-            .execute_batch(SCHEMA)
-            .and_then(|()| transaction.pragma_update(None, "user_version", VERSION))
-            .and_then(|()| transaction.commit())
-            .map_err(StoreError::sqlite("make")),
-        found => Err(StoreError::Newer {
+    if found == VERSION {
+        return Ok(());
+    }
+    let Some(missing) = usize::try_from(found).ok().and_then(|at| SCHEMA.get(at..)) else {
+        return Err(StoreError::Newer {
             path: path.to_owned(),
             found,
-        }),
-    }
+        });
+    };
+    transaction
+        .execute_batch(&missing.concat())
+        .and_then(|()| transaction.pragma_update(None, "user_version", VERSION))
+        .and_then(|()| transaction.commit())
+        .map_err(StoreError::sqlite("make"))
 }
 
 /// SQLite gives the files beside the store the rights of the store itself.

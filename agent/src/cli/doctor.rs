@@ -15,6 +15,8 @@ use crate::{
     control::{Client, protocol::Request, socket_path},
     identity::Identities,
     policy,
+    proxy::Engine,
+    telemetry,
 };
 
 /// Checks kernel features, privileges, configuration, policies, issuers and ways around the agent.
@@ -133,6 +135,7 @@ fn configuration(path: Option<&Path>, findings: &mut Vec<Finding>) {
         ),
         Err(error) => failed("endpoints", &error, "correct the endpoint's tls settings"),
     });
+    catalog_settings(&config, findings);
     let loaded = config.policy.as_ref().map(policy::load::load);
     findings.extend(loaded.map(|loaded| match loaded {
         Ok(loaded) => {
@@ -182,6 +185,32 @@ fn configuration(path: Option<&Path>, findings: &mut Vec<Finding>) {
     }
 }
 
+/// Whether the agent could log in to read what databases hold; that it can, only the running agent knows.
+fn catalog_settings(config: &Config, findings: &mut Vec<Finding>) {
+    let known = match config.catalogs() {
+        Ok(known) => known,
+        Err(error) => {
+            findings.push(failed("catalogs", &error, "correct [endpoint.catalog]"));
+            return;
+        }
+    };
+    for endpoint in &config.endpoint {
+        if endpoint.engine != Engine::Postgres || known.contains_key(&endpoint.name) {
+            continue;
+        }
+        let detail = format!(
+            "endpoint {:?} has no [endpoint.catalog]: where rules mask columns, every statement that reads data is refused",
+            endpoint.name
+        );
+        findings.push(finding(
+            "catalogs",
+            Grade::Note,
+            &detail,
+            "add [endpoint.catalog] with a user that may only log in",
+        ));
+    }
+}
+
 /// What the running agent says of itself.
 fn agent(findings: &mut Vec<Finding>) {
     let status =
@@ -223,6 +252,23 @@ fn agent(findings: &mut Vec<Finding>) {
             Grade::Bad,
             failure,
             "make room, or repair the disk",
+        ));
+    }
+    for catalog in status["catalogs"].as_array().into_iter().flatten() {
+        let Some(problem) = catalog["problem"].as_str() else {
+            continue;
+        };
+        let detail = format!(
+            "the catalog of {} on {} ({}): {problem}",
+            catalog["database"].as_str().unwrap_or_default(),
+            catalog["endpoint"].as_str().unwrap_or_default(),
+            catalog["address"].as_str().unwrap_or_default(),
+        );
+        findings.push(finding(
+            "catalogs",
+            Grade::Bad,
+            &detail,
+            "until it can be read, who may not see everything is refused",
         ));
     }
     for problem in status["identity_problems"].as_array().into_iter().flatten() {
@@ -312,11 +358,5 @@ fn finding(name: &str, grade: Grade, detail: &str, remedy: &str) -> Finding {
 }
 
 fn failed(name: &str, error: &dyn std::error::Error, remedy: &str) -> Finding {
-    let mut detail = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        detail = format!("{detail}: {cause}");
-        source = cause.source();
-    }
-    finding(name, Grade::Bad, &detail, remedy)
+    finding(name, Grade::Bad, &telemetry::chain(error), remedy)
 }

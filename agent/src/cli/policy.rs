@@ -148,9 +148,7 @@ fn test(args: &PackArgs) -> ExitCode {
         Ok(loaded) => loaded.pack,
         Err(error) => return refused(&args.dir, &error),
     };
-    let results = pack
-        .cases()
-        .run(&pack, clock::now(), weir_sql::postgres::analyse);
+    let results = pack.cases().run(&pack, clock::now());
     let failed: Vec<_> = results
         .iter()
         .filter(|result| result.failure.is_some())
@@ -245,6 +243,7 @@ impl ExplainArgs {
                 groups_complete: true,
                 auth_time: None,
                 acr: None,
+                claims: std::collections::BTreeMap::new(),
             },
             actors: self.agent.iter().map(actor).collect(),
             method: "explain".to_owned(),

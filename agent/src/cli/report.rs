@@ -17,6 +17,7 @@ use crate::{
 Examples:
   weir report usage --since 24h
   weir report access --table orders --since 2026-01-01 --format csv
+  weir report columns --column '*.customers.ssn' --since 30d
   weir report privileged --since 7d
   weir report completeness --since 30d --format json")]
 pub(super) struct Args {
@@ -30,6 +31,8 @@ enum Kind {
     Usage(TableArgs),
     /// Who touched a table, with which program and as which database user
     Access(TableArgs),
+    /// Who used which column, for what, and whether they saw it masked
+    Columns(ColumnArgs),
     /// Definitions, grants, refusals; changes to agent, policy and bindings
     Privileged(Common),
     /// What was seen, what was not governed, and every gap
@@ -41,6 +44,15 @@ struct TableArgs {
     /// Only this table; `schema.table` also finds statements that leave the schema out; `*` is a wildcard
     #[arg(long, value_name = "TABLE")]
     table: Option<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, clap::Args)]
+struct ColumnArgs {
+    /// Only columns like this: a pattern over `schema.table.column`; `*` is a wildcard
+    #[arg(long, value_name = "COLUMN")]
+    column: Option<String>,
     #[command(flatten)]
     common: Common,
 }
@@ -65,6 +77,12 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (question, common) = match args.report {
         Kind::Usage(args) => (Question::Usage { table: args.table }, args.common),
         Kind::Access(args) => (Question::Access { table: args.table }, args.common),
+        Kind::Columns(args) => (
+            Question::Columns {
+                column: args.column,
+            },
+            args.common,
+        ),
         Kind::Privileged(common) => (Question::Privileged, common),
         Kind::Completeness(common) => (Question::Completeness, common),
     };

@@ -34,11 +34,6 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn print(status: &Value) {
-    let text = |value: &Value| {
-        value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned)
-    };
     println!(
         "weir {}, since {}",
         text(&status["version"]),
@@ -49,7 +44,9 @@ fn print(status: &Value) {
             "a development issuer is trusted: identities are not verified by a company's provider"
         );
     }
-    for section in ["policy", "listener", "totals", "kernel", "journal"] {
+    for section in [
+        "policy", "listener", "totals", "kernel", "journal", "masking",
+    ] {
         println!("\n{section}");
         for (key, value) in status[section].as_object().into_iter().flatten() {
             println!("  {:<24}{}", key.replace('_', " "), text(value));
@@ -64,20 +61,57 @@ fn print(status: &Value) {
             text(&hook["detail"])
         );
     }
+    catalogs(status);
     let sessions = status["sessions"].as_array().map_or(&[][..], Vec::as_slice);
     if sessions.is_empty() {
         println!("\nno sessions");
         return;
     }
+    let columns = [
+        "session", "identity", "process", "pid", "database", "requests", "denied", "masked",
+    ];
     let mut table = Table::new();
-    table.set_header([
-        "session", "identity", "process", "pid", "database", "requests", "denied",
-    ]);
+    table.set_header(columns);
     for session in sessions {
-        let columns = [
-            "session", "identity", "process", "pid", "database", "requests", "denied",
-        ];
         table.add_row(columns.map(|column| text(&session[column])));
     }
     println!("\n{table}");
+}
+
+/// What is known of the databases that somebody may not see all of.
+fn catalogs(status: &Value) {
+    let catalogs = status["catalogs"].as_array().map_or(&[][..], Vec::as_slice);
+    if catalogs.is_empty() {
+        return;
+    }
+    let columns = [
+        "endpoint",
+        "database",
+        "mode",
+        "sessions",
+        "epoch",
+        "relations",
+    ];
+    let mut table = Table::new();
+    table.set_header(columns.into_iter().chain(["current", "problem"]));
+    for catalog in catalogs {
+        let current = match &catalog["checked_seconds_ago"] {
+            Value::Null => "never".to_owned(),
+            seconds => format!("{seconds} s ago"),
+        };
+        let problem = catalog["problem"].as_str().unwrap_or_default().to_owned();
+        table.add_row(
+            columns
+                .map(|column| text(&catalog[column]))
+                .into_iter()
+                .chain([current, problem]),
+        );
+    }
+    println!("\ncatalogs\n{table}");
+}
+
+fn text(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }

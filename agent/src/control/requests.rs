@@ -14,9 +14,8 @@ use super::{
 use crate::{
     audit::record::Event,
     clock,
-    identity::{
-        BindError, Bound, Change, Identities, Key, NewBinding, Resolved, Verified, workload::chain,
-    },
+    identity::{BindError, Bound, Change, Identities, Key, NewBinding, Resolved, Verified},
+    telemetry,
 };
 
 /// The longest life of an agent's run.
@@ -288,7 +287,7 @@ impl Desk {
         self.identities
             .verify(token)
             .await
-            .map_err(|error| Refusal::new(chain(&error)))
+            .map_err(|error| Refusal::new(telemetry::chain(&error)))
     }
 
     async fn development_token(&self, user: &str) -> Result<String, Refusal> {
@@ -297,7 +296,7 @@ impl Desk {
             Some(Err(error)) => Err(Refusal::with_hint(
                 format!(
                     "the development issuer gave no token for {user:?}: {}",
-                    chain(&error)
+                    telemetry::chain(&error)
                 ),
                 "check that `weir dev-idp` runs at the configured address and knows that user",
             )),
@@ -363,7 +362,7 @@ fn check_alive(peer: &Peer) -> Result<(), Refusal> {
 }
 
 fn bind_refusal(error: &BindError) -> Refusal {
-    let message = chain(error);
+    let message = telemetry::chain(error);
     match error {
         BindError::Marked => Refusal::with_hint(message, "log in outside of the run"),
         BindError::NoSession => Refusal::with_hint(

@@ -16,7 +16,12 @@ pub(super) struct Key<'a> {
     pub(super) shape: bool,
     pub(super) scope: u64,
     pub(super) modes: SessionModes,
+    /// Number of the session's naming; zero where it does not matter.
+    pub(super) naming: u64,
+    /// Of the policy.
     pub(super) epoch: u64,
+    /// Of the catalog; zero where it does not matter.
+    pub(super) catalog: u64,
 }
 
 #[derive(Debug)]
@@ -25,7 +30,9 @@ struct Entry {
     shape: bool,
     scope: u64,
     modes: SessionModes,
+    naming: u64,
     epoch: u64,
+    catalog: u64,
     verdict: Arc<Verdict>,
 }
 
@@ -36,7 +43,9 @@ impl Entry {
             shape: self.shape,
             scope: self.scope,
             modes: self.modes,
+            naming: self.naming,
             epoch: self.epoch,
+            catalog: self.catalog,
         }
     }
 }
@@ -69,7 +78,9 @@ impl Cache {
             shape: key.shape,
             scope: key.scope,
             modes: key.modes,
+            naming: key.naming,
             epoch: key.epoch,
+            catalog: key.catalog,
             verdict: Arc::clone(verdict),
         };
         self.add(self.hasher.hash_one(key), entry);

@@ -2,14 +2,22 @@
 
 use std::sync::Arc;
 
-use weir_policy::{Decision, Effect};
-use weir_sql::{Confidence, Facts};
+use weir_policy::{Decision, Effect, Obligations};
+use weir_sql::{
+    Confidence, RelationName,
+    postgres::{Edit, Step},
+};
 use weir_wire::postgres::Refusal;
 
+use super::governed::Judged;
 use crate::audit;
 
 /// What was decided about one text.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are independent answers, each read by itself"
+)]
 pub struct Verdict {
     /// The journal's entry for it.
     pub statement: Arc<audit::Statement>,
@@ -19,8 +27,33 @@ pub struct Verdict {
     pub changes_session: bool,
     /// Whether its record must be on disk before it leaves.
     pub strict: bool,
+    /// What goes on in place of the client's text; `None` is the text as it came.
+    pub replacement: Option<Replacement>,
+    /// What the answer is subject to.
+    pub obligations: Obligations,
+    /// Whether something may be hidden from whoever asked: messages are sanitised then.
+    pub protect: bool,
+    /// Whether it makes, changes or removes objects: see [`Link`](crate::catalog::Link).
+    pub defines: bool,
+    /// Whether it names a relation that the catalog does not know: see [`Link::unknown_seen`](crate::catalog::Link::unknown_seen).
+    pub unknown: bool,
+    /// What it does to how the session's names are read; empty where that does not matter.
+    pub steps: Vec<Step>,
+    /// Columns within reach that this decision leaves as they are, by relation and number, sorted.
+    pub(super) cleared: Box<[(u32, i16)]>,
     pub(super) epoch: u64,
+    /// The catalog's epoch, zero when there was none; `None` where it played no part.
+    pub(super) catalog: Option<u64>,
     pub(super) text: Box<[u8]>,
+}
+
+/// The text that goes on in place of the client's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replacement {
+    /// What the server gets.
+    pub text: Box<[u8]>,
+    /// What was replaced, for positions in the server's errors.
+    pub edits: Vec<Edit>,
 }
 
 impl Verdict {
@@ -29,11 +62,23 @@ impl Verdict {
     pub fn text(&self) -> &[u8] {
         &self.text
     }
+
+    /// Whether the server would get the same as by another verdict on the same text: what was prepared by one may be
+    /// executed by the other.
+    #[must_use]
+    pub fn sends_the_same_as(&self, other: &Self) -> bool {
+        match (&self.replacement, &other.replacement) {
+            (None, None) => true,
+            (Some(one), Some(other)) => one.text == other.text,
+            _ => false,
+        }
+    }
 }
 
-pub(super) fn refusal(decision: &Decision, facts: &Facts) -> Option<Refusal> {
+pub(super) fn refusal(judged: &Judged) -> Option<Refusal> {
+    let (facts, decision) = (&judged.facts, &judged.decision);
     let Effect::Deny { reason } = &decision.effect else {
-        return None;
+        return judged.unknown.as_ref().map(not_there);
     };
     if facts.confidence == Confidence::Unparsed
         && let Some(error) = facts
@@ -60,8 +105,27 @@ pub(super) fn refusal(decision: &Decision, facts: &Facts) -> Option<Refusal> {
         sqlstate: "42501".into(),
         message: format!("weir: {reason}{unread}"),
         detail: Some(rules(decision)),
-        hint: Some(HINT.into()),
+        hint: judged
+            .obstacle
+            .as_ref()
+            .map(|obstacle| obstacle.hint.clone())
+            .filter(|hint| !hint.is_empty())
+            .or_else(|| Some(HINT.into())),
     })
+}
+
+/// As the server says it: most often that is what it would say.
+fn not_there(relation: &RelationName) -> Refusal {
+    let schema = relation
+        .schema
+        .as_ref()
+        .map_or_else(String::new, |schema| format!("{schema}."));
+    Refusal {
+        sqlstate: "42P01".into(),
+        message: format!("relation \"{schema}{}\" does not exist", relation.name),
+        detail: None,
+        hint: Some("if it was made a moment ago, run this again: weir looks for it now".into()),
+    }
 }
 
 /// What a client is told when its connection is refused.

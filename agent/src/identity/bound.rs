@@ -172,6 +172,7 @@ pub(crate) mod tests {
                 groups_complete: true,
                 auth_time: None,
                 acr: None,
+                claims: std::collections::BTreeMap::new(),
             },
             actors: actor
                 .map(|name| Actor {

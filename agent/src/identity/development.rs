@@ -6,7 +6,7 @@
 
 mod http;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,9 @@ pub struct User {
     /// As the tokens will state them.
     #[serde(default)]
     pub groups: Vec<String>,
+    /// Further claims, which row filters and rules may ask for by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub claims: BTreeMap<String, String>,
 }
 
 /// The file that `weir dev-idp --users` reads.
@@ -162,6 +165,7 @@ pub fn default_users() -> Vec<User> {
         name: name.to_owned(),
         kind,
         groups: group.map(str::to_owned).into_iter().collect(),
+        claims: BTreeMap::new(),
     };
     vec![
         user("alice", PrincipalKind::Human, Some("dba")),
@@ -252,7 +256,7 @@ impl Desk {
             .unwrap_or(DEFAULT_TTL_S)
             .clamp(*TTL_S.start(), *TTL_S.end());
         let now_s = clock::now().as_secs();
-        let claims = json!({
+        let mut claims = json!({
             "iss": self.url,
             "sub": user.name,
             "aud": AUDIENCE,
@@ -263,6 +267,12 @@ impl Desk {
             "groups": user.groups,
             "weir_kind": user.kind,
         });
+        for (name, value) in &user.claims {
+            // What the issuer states itself is not for a user's file to change.
+            if claims.get(name).is_none() {
+                claims[name] = json!(value);
+            }
+        }
         let header = Header {
             typ: Some("at+jwt".to_owned()),
             kid: Some(self.key_id.clone()),

@@ -2,6 +2,8 @@
 //!
 //! Signature by `jsonwebtoken`; every claim is checked here, in one place, against a time that is an argument.
 
+use std::collections::BTreeMap;
+
 use aws_lc_rs::digest;
 use jsonwebtoken::{Algorithm, Validation};
 use serde::Deserialize;
@@ -14,6 +16,28 @@ pub const TOKEN_BYTES: usize = 16 * 1024;
 
 /// The most groups that a token may carry.
 pub const MAX_GROUPS: usize = 1_000;
+
+/// The most further claims that are kept.
+const MAX_CLAIMS: usize = 32;
+
+/// Claims that differ from token to token.
+const PER_TOKEN: &[&str] = &[
+    "aio",
+    "at_hash",
+    "azp",
+    "c_hash",
+    "client_id",
+    "jti",
+    "nonce",
+    "rh",
+    "s_hash",
+    "scope",
+    "scp",
+    "session_state",
+    "sid",
+    "uti",
+    "ver",
+];
 
 /// How far the issuer's clock may be off.
 const SKEW_S: i64 = 60;
@@ -158,6 +182,8 @@ struct Claims {
     auth_time: Option<f64>,
     acr: Option<String>,
     weir_kind: Option<String>,
+    #[serde(flatten)]
+    others: BTreeMap<String, serde_json::Value>,
 }
 
 #[derive(Deserialize)]
@@ -304,8 +330,23 @@ fn check(claims: Claims, expected: Expected<'_>) -> Result<(Principal, i64), Tok
         groups,
         auth_time: claims.auth_time.and_then(instant),
         acr: claims.acr.filter(|acr| is_name(acr)),
+        claims: lasting(claims.others),
     };
     Ok((principal, not_after_s))
+}
+
+/// The further claims that say something of the subject rather than of this one token: two tokens of the same subject
+/// must make the same principal, or nothing that was decided for one would be remembered for the other.
+fn lasting(others: BTreeMap<String, serde_json::Value>) -> BTreeMap<String, String> {
+    others
+        .into_iter()
+        .filter(|(name, _)| is_name(name) && !PER_TOKEN.contains(&name.as_str()))
+        .filter_map(|(name, value)| match value {
+            serde_json::Value::String(text) if is_name(&text) => Some((name, text)),
+            _ => None,
+        })
+        .take(MAX_CLAIMS)
+        .collect()
 }
 
 fn check_times(claims: &Claims, now_s: i64) -> Result<i64, TokenError> {

@@ -19,6 +19,7 @@ use super::{
     settings::WorkloadSettings,
     token::{TOKEN_BYTES, TokenError, Verified},
 };
+use crate::telemetry;
 
 /// Why an entry cannot be used as written.
 #[derive(Debug, thiserror::Error)]
@@ -172,7 +173,7 @@ impl Workload {
         let mut proof = self.proved.write().ok()?;
         match verified {
             Err(error) => {
-                proof.problem = Some(chain(&error));
+                proof.problem = Some(telemetry::chain(&error));
                 None
             }
             Ok(verified) => {
@@ -260,17 +261,6 @@ pub(crate) fn read_token(path: &Path) -> std::io::Result<String> {
     file.take(TOKEN_BYTES as u64 + 2)
         .read_to_string(&mut text)?;
     Ok(text)
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

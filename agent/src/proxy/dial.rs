@@ -1,6 +1,6 @@
 //! Connections to servers: marked as ours before they are made, encrypted as configured.
 
-use std::{io, net::SocketAddr, os::fd::AsFd, sync::Arc, time::Duration};
+use std::{collections::HashMap, io, net::SocketAddr, os::fd::AsFd, sync::Arc, time::Duration};
 
 use rustls::pki_types::{InvalidDnsNameError, ServerName};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -14,6 +14,7 @@ use weir_wire::postgres::startup::SSL_REQUEST_BYTES;
 use super::{Deadlines, Endpoint};
 use crate::{
     capture::{CaptureError, Marker},
+    catalog::{Dial, Dialling},
     net::Leg,
 };
 
@@ -134,6 +135,43 @@ async fn encrypt(
         .await
         .map_err(|source| DialError::Handshake { address, source })?;
     Ok(Leg::Tls(Box::new(TlsStream::Client(stream))))
+}
+
+/// Makes the agent's own connections to the endpoints' servers.
+pub struct Dialler {
+    deadlines: Arc<Deadlines>,
+    marker: Arc<Marker>,
+    endpoints: HashMap<String, Arc<Endpoint>>,
+}
+
+impl Dialler {
+    /// For these endpoints.
+    pub fn new<'e>(
+        deadlines: &Arc<Deadlines>,
+        marker: Marker,
+        endpoints: impl IntoIterator<Item = &'e Arc<Endpoint>>,
+    ) -> Self {
+        Self {
+            deadlines: Arc::clone(deadlines),
+            marker: Arc::new(marker),
+            endpoints: endpoints
+                .into_iter()
+                .map(|endpoint| (endpoint.name.clone(), Arc::clone(endpoint)))
+                .collect(),
+        }
+    }
+}
+
+impl Dial for Dialler {
+    fn dial(&self, endpoint: &str, address: SocketAddr) -> Dialling {
+        let found = self.endpoints.get(endpoint).cloned();
+        let (deadlines, marker) = (Arc::clone(&self.deadlines), Arc::clone(&self.marker));
+        let name = endpoint.to_owned();
+        Box::pin(async move {
+            let endpoint = found.ok_or_else(|| format!("no endpoint is named {name:?}"))?;
+            Ok(dial(&deadlines, &marker, &endpoint, address).await?)
+        })
+    }
 }
 
 /// As long as libpq would wait for a silent host by most operators' settings.

@@ -1,5 +1,6 @@
 //! One PostgreSQL connection: startup, admission, log-in, relay.
 
+mod cancel;
 mod judge;
 mod relay;
 mod startup;
@@ -16,11 +17,14 @@ use weir_wire::postgres::{
 use super::{Candidate, dial::DialError, listener::Place, reset};
 use crate::{
     audit::JournalError,
+    catalog,
     guard::{Scope, admission_refusal},
     net::Leg,
+    telemetry,
 };
 
-use judge::{Parts, SessionJudge};
+use cancel::Route;
+use judge::{Asked, Parts, SessionJudge};
 use relay::Relay;
 use startup::{Beginning, begin};
 
@@ -39,7 +43,7 @@ pub(super) async fn serve(candidate: Candidate, client: TcpStream, place: Place)
                 });
             }
         }
-        Some(Ok(Beginning::Cancel { client, packet })) => candidate.cancel(client, &packet).await,
+        Some(Ok(Beginning::Cancel { client, packet })) => candidate.cancel(client, packet).await,
         Some(Ok(Beginning::Gone)) => {}
         Some(Err(error)) => {
             let reason = error.to_string();
@@ -67,6 +71,11 @@ impl Candidate {
             ..self.target()
         };
         let scope = self.scope(target.clone());
+        let place = catalog::Place {
+            endpoint: target.endpoint.clone(),
+            address: self.origin.destination,
+            database: target.database.clone(),
+        };
         if let Err(refusal) = self.admit(&scope, message.is_replication()) {
             self.refuse(&refusal.message);
             self.tell(client, &refusal).await;
@@ -99,10 +108,13 @@ impl Candidate {
             guard: Arc::clone(&self.proxy.guard),
             journal: Arc::clone(&self.proxy.journal),
             scope,
+            catalog: self.proxy.catalogs.link(place),
             bound: self.resolved.identity.clone(),
             live,
             modes_uncertain: message.sets_backslash_mode(),
             replication: message.is_replication(),
+            search_path: Asked::of(&message),
+            database_user: message.user(),
         });
         // Binding a log-in to a TLS channel needs one: a client in clear would refuse the offer (and need not make it).
         let stripped = matches!((&client, &server), (Leg::Plain(_), Leg::Tls(_)));
@@ -116,6 +128,7 @@ impl Candidate {
             server,
             Conversation::new(channel_binding),
             judge,
+            self.route(),
         ))
     }
 
@@ -138,39 +151,29 @@ impl Candidate {
     }
 
     /// Sends a cancellation on; the key in it decides what it reaches.
-    async fn cancel(&self, mut client: Leg, packet: &[u8]) {
+    async fn cancel(&self, mut client: Leg, packet: Vec<u8>) {
         let scope = self.scope(self.target());
         if let Err(refusal) = self.admit(&scope, false) {
             self.refuse(&refusal.message);
             return;
         }
-        match self.dial().await {
-            Ok(mut server) => {
-                let sent = async {
-                    server.write_all(packet).await?;
-                    server.flush().await?;
-                    // The server closes once the cancellation is on its way: clients wait for that.
-                    tokio::io::copy(&mut server, &mut tokio::io::sink()).await
-                };
-                let sent = self.proxy.deadlines.within(STARTUP_LIMIT, sent).await;
-                if !matches!(sent, Some(Ok(_))) {
-                    tracing::warn!(destination = %self.origin.destination, "a cancellation was not taken");
-                }
-            }
-            Err(error) => tracing::warn!(%error, "cannot send a cancellation on"),
-        }
+        self.route().cancel(packet).await;
         // With TLS a bare end of the stream could be anyone's doing: clients take it for a failure.
         let shutdown = client.shutdown();
         let _ = self.proxy.deadlines.within(TELL_LIMIT, shutdown).await;
     }
 
-    async fn unreachable(&self, client: Leg, error: &DialError) {
-        let mut reason = error.to_string();
-        let mut source = std::error::Error::source(error);
-        while let Some(cause) = source {
-            reason = format!("{reason}: {cause}");
-            source = cause.source();
+    /// For connections beside a session's own.
+    fn route(&self) -> Route {
+        Route {
+            proxy: Arc::clone(&self.proxy),
+            endpoint: Arc::clone(&self.endpoint),
+            destination: self.origin.destination,
         }
+    }
+
+    async fn unreachable(&self, client: Leg, error: &DialError) {
+        let reason = telemetry::chain(error);
         self.refuse(&reason);
         let refused = matches!(error, DialError::Connect { source, .. } if source.kind() == io::ErrorKind::ConnectionRefused);
         if refused && let Leg::Plain(stream) = client {

@@ -5,20 +5,22 @@ use std::collections::BTreeMap;
 use weir_sql::Kind;
 
 use crate::{
+    bits::Bits,
+    classes::ClassTree,
     conditions::{Attribute, Conditions, Groups, Matcher},
     finding::{Finding, Place},
-    groups::GroupBits,
-    pack::Pack,
+    pack::Compiled,
     rule::Rule,
     schema::{Answer, Mode},
     view::{kind_actions, kind_bits},
 };
 
 /// Everything about the pack that deserves a warning.
-pub(crate) fn warnings(pack: &Pack) -> Vec<Finding> {
+pub(crate) fn warnings(pack: &Compiled, _tree: &ClassTree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for rule in &pack.rules {
         findings.extend(never_fires(rule));
+        findings.extend(approvals(rule));
         if rule.effects.allow {
             findings.extend(shadowed(rule, pack));
         }
@@ -26,6 +28,19 @@ pub(crate) fn warnings(pack: &Pack) -> Vec<Finding> {
     findings.extend(misspelt_groups(pack));
     findings.sort_by(|a, b| a.place.cmp(&b.place));
     findings
+}
+
+/// Until somebody can approve, what needs it is refused.
+fn approvals(rule: &Rule) -> Option<Finding> {
+    rule.effects.approve.as_ref().map(|_| {
+        rule.place.warning(
+            format!(
+                "`{}` asks for an approval; approvals are not available in this version, so it refuses",
+                rule.id.0
+            ),
+            "keep it if that is what you want, or write `deny` with what to do instead",
+        )
+    })
 }
 
 fn never_fires(rule: &Rule) -> Option<Finding> {
@@ -85,7 +100,7 @@ fn contradiction(conditions: &Conditions) -> Option<(&'static str, &'static str)
     })
 }
 
-fn shadowed(allow: &Rule, pack: &Pack) -> Option<Finding> {
+fn shadowed(allow: &Rule, pack: &Compiled) -> Option<Finding> {
     let id = &allow.id.0;
     let denial = pack.rules.iter().find(|rule| {
         rule.effects.deny.is_some()
@@ -144,15 +159,13 @@ fn implies(given: &Matcher, wanted: &Matcher) -> bool {
 }
 
 fn groups_imply(given: &Groups, wanted: &Groups) -> bool {
-    type Set = Option<(GroupBits, Vec<String>)>;
-    let meets = |wanted: &Set, given: &Set, holds: fn(&GroupBits, &GroupBits) -> bool| match (
-        wanted, given,
-    ) {
+    type Set = Option<(Bits, Vec<String>)>;
+    let meets = |wanted: &Set, given: &Set, holds: fn(&Bits, &Bits) -> bool| match (wanted, given) {
         (None, _) => true,
         (Some(_), None) => false,
         (Some((wanted, _)), Some((given, _))) => holds(wanted, given),
     };
-    meets(&wanted.any, &given.any, GroupBits::contains_all)
+    meets(&wanted.any, &given.any, Bits::contains_all)
         && meets(&wanted.all, &given.all, |wanted, given| {
             given.contains_all(wanted)
         })
@@ -162,7 +175,7 @@ fn groups_imply(given: &Groups, wanted: &Groups) -> bool {
 }
 
 /// Groups that differ from another one only in case or punctuation, or by one letter and are named once.
-fn misspelt_groups(pack: &Pack) -> Vec<Finding> {
+fn misspelt_groups(pack: &Compiled) -> Vec<Finding> {
     let mut uses: BTreeMap<&str, (usize, &Place)> = BTreeMap::new();
     for rule in &pack.rules {
         let exemptions = rule.exemptions.iter().map(|exemption| &exemption.matching);

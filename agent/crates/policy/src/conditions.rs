@@ -4,19 +4,26 @@
 //! the text is [`Truth::Maybe`]; whoever decides then resolves it to the safe side.
 
 mod compile;
+mod data;
 mod evaluate;
 mod gate;
 mod show;
+mod when;
+mod window;
 
-use weir_sql::{Confidence, Kind};
+use weir_sql::{ColumnName, Confidence, Kind};
 
-pub(crate) use compile::group_names as written_groups;
+pub(crate) use compile::{Known, class_names as written_classes, group_names as written_groups};
+pub(crate) use data::{ClassSet, Joins};
 pub(crate) use gate::Gate;
 pub use show::Check;
+pub(crate) use when::When;
+pub(crate) use window::Window;
 
 use crate::{
-    groups::GroupBits,
-    pattern::{Pattern, QualifiedPattern},
+    bits::Bits,
+    pattern::{ColumnPattern, Pattern, QualifiedPattern},
+    principal::Strength,
     schema::Action,
 };
 
@@ -51,16 +58,51 @@ pub(crate) enum Matcher {
     Named(Attribute, Vec<Pattern>),
     Relations(Vec<QualifiedPattern>),
     Functions(Vec<QualifiedPattern>),
-    /// Part of the format, not yet of this version: always in doubt.
-    Later(&'static str),
+    Classes(Box<ClassSet>),
+    Columns {
+        patterns: Vec<ColumnPattern>,
+        /// What the columns must be used for.
+        usages: u8,
+    },
+    Joins(Box<Joins>),
+    Time(Box<Window>),
+    Uids(Vec<u32>),
+    Strengths(Vec<Strength>),
+    /// Tags that the statement claims.
+    Claimed(Vec<(String, Vec<Pattern>)>),
+    /// Claims that the identity provider vouches for.
+    Claims(Vec<(String, Vec<Pattern>)>),
+    /// Asked last, when all others agree.
+    When(Box<When>),
+}
+
+/// What the fields about relations, columns and classes are asked of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Focus<'a> {
+    /// All that the statement touches.
+    Statement,
+    /// Some column of what it reads, whichever: always in doubt.
+    Some,
+    /// This column of what it reads.
+    Column(&'a ColumnView<'a>),
+}
+
+/// One column that a statement can reach.
+#[derive(Debug)]
+pub(crate) struct ColumnView<'a> {
+    pub(crate) column: &'a ColumnName,
+    /// What its values are made of.
+    pub(crate) bases: &'a [ColumnName],
+    /// The classes of all of them.
+    pub(crate) classes: &'a Bits,
 }
 
 /// `actor.groups`, as bits to decide with and as words to show.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Groups {
-    pub(crate) any: Option<(GroupBits, Vec<String>)>,
-    pub(crate) all: Option<(GroupBits, Vec<String>)>,
-    pub(crate) none: Option<(GroupBits, Vec<String>)>,
+    pub(crate) any: Option<(Bits, Vec<String>)>,
+    pub(crate) all: Option<(Bits, Vec<String>)>,
+    pub(crate) none: Option<(Bits, Vec<String>)>,
 }
 
 /// A value with a name that globs are held against.
@@ -75,6 +117,10 @@ pub(crate) enum Attribute {
     Endpoint,
     Environment,
     Purpose,
+    /// Issuer and subject, `issuer#subject`: no two of them are alike.
+    Id,
+    Client,
+    Run,
 }
 
 /// Whether something holds.
@@ -130,10 +176,22 @@ impl Matcher {
             | Self::HasWhere(_)
             | Self::LimitAbove(_)
             | Self::LimitAtMost(_)
-            | Self::Later(_) => 0,
+            | Self::Uids(_)
+            | Self::Strengths(_) => 0,
             Self::Groups(_) => 1,
-            Self::Named(..) => 2,
+            Self::Named(..) | Self::Time(_) | Self::Claimed(_) | Self::Claims(_) => 2,
             Self::Relations(_) | Self::Functions(_) => 3,
+            Self::Classes(_) | Self::Columns { .. } => 4,
+            Self::Joins(_) => 5,
+            Self::When(_) => 9,
         }
+    }
+
+    /// Whether it says which columns a mask or filter is about.
+    pub(crate) fn selects(&self) -> bool {
+        matches!(
+            self,
+            Self::Relations(_) | Self::Classes(_) | Self::Columns { .. }
+        )
     }
 }

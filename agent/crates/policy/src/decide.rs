@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use weir_sql::{Confidence, Facts};
+use weir_sql::{Confidence, Facts, Kind};
 
 use crate::{
-    conditions::Truth,
+    conditions::{Focus, Truth},
     decision::{Decision, Effect, Obligations, RuleId},
-    pack::Pack,
+    obligations::{Gathered, Hiding},
+    pack::{Compiled, Pack},
     principal::{Identity, Process, Target},
     rule::{DEFAULT, ON_OPAQUE, Rule},
     schema::{Answer, Mode},
-    view::{Reading, View, actors},
+    view::{ActorView, Reading, View, actors},
 };
 
 /// One request of somebody, with a program, on a database.
@@ -34,18 +35,21 @@ impl Pack {
     /// strictest one holds.
     #[must_use]
     pub fn decide(&self, question: &Question<'_>) -> Decision {
-        let reading = Reading::new(question.facts);
+        let reading = Reading::new(question.facts, &self.classifier);
         let mut answers = Answers::default();
-        for actor in actors(question.identity, &self.groups) {
+        for actor in actors(question.identity, &self.compiled.groups) {
             let view = View {
-                actor,
+                actor: &actor,
                 process: question.process,
                 target: question.target,
                 reading: Some(&reading),
+                focus: Focus::Statement,
+                classifier: &self.classifier,
+                now: question.now,
             };
-            self.ask(&view, question.now, &mut answers);
+            self.ask(&view, &reading, &mut answers);
         }
-        answers.settle(self, question.facts)
+        answers.settle(&self.compiled, question.facts)
     }
 
     /// Decides whether the connection may begin at all: refused when no statement could be allowed on it.
@@ -58,16 +62,11 @@ impl Pack {
         now: Duration,
     ) -> Decision {
         let mut answers = Answers::default();
-        for actor in actors(identity, &self.groups) {
-            let view = View {
-                actor,
-                process,
-                target,
-                reading: None,
-            };
-            let mut possible = self.defaults.effect == Answer::Allow;
-            for rule in &self.rules {
-                match (rule.evaluate(&view, now), rule.mode) {
+        for actor in actors(identity, &self.compiled.groups) {
+            let view = self.connection(&actor, process, target, now);
+            let mut possible = self.compiled.defaults.effect == Answer::Allow;
+            for rule in &self.compiled.rules {
+                match (rule.evaluate(&view), rule.mode) {
                     (Truth::No, _) => {}
                     (_, Mode::Enforce) if rule.effects.allow => possible = true,
                     (Truth::Yes, _) if !rule.effects.allow => answers.add(rule),
@@ -76,11 +75,11 @@ impl Pack {
             }
             answers.uncovered |= !possible;
         }
-        answers.settle_connection(self)
+        answers.settle_connection(&self.compiled)
     }
 
-    /// Whether no rule could refuse any request on such a connection: then a text that is too long or cannot be
-    /// parsed may go on.
+    /// Whether no rule could refuse or change any request on such a connection: then a text that is too long or cannot
+    /// be parsed may go on.
     #[must_use]
     pub fn permits_everything(
         &self,
@@ -89,41 +88,82 @@ impl Pack {
         target: &Target,
         now: Duration,
     ) -> bool {
-        actors(identity, &self.groups).all(|actor| {
-            let view = View {
-                actor,
-                process,
-                target,
-                reading: None,
-            };
+        let defaults = &self.compiled.defaults;
+        actors(identity, &self.compiled.groups).all(|actor| {
+            let view = self.connection(&actor, process, target, now);
             let mut truths = self
+                .compiled
                 .rules
                 .iter()
                 .filter(|rule| rule.mode == Mode::Enforce)
-                .map(|rule| (rule, rule.evaluate(&view, now)));
-            let mut granted =
-                self.defaults.mode == Mode::Observe || self.defaults.effect == Answer::Allow;
+                .map(|rule| (rule, rule.evaluate(&view)));
+            let mut granted = defaults.mode == Mode::Observe || defaults.effect == Answer::Allow;
             let restricted = truths.any(|(rule, truth)| {
                 granted |= rule.effects.allow && truth == Truth::Yes;
-                rule.is_denial() && truth != Truth::No
+                rule.effects.restricts() && truth != Truth::No
             });
-            let opaque =
-                self.defaults.mode == Mode::Observe || self.defaults.on_opaque == Answer::Allow;
+            let opaque = defaults.mode == Mode::Observe || defaults.on_opaque == Answer::Allow;
             !restricted && granted && opaque
         })
     }
 
-    fn ask<'p>(&'p self, view: &View<'_>, now: Duration, answers: &mut Answers<'p>) {
+    /// Whether a rule could keep this principal from data on this database, by a mask, a filter, or by refusing what
+    /// touches it: then whatever could read around the text of a statement is to be refused.
+    #[must_use]
+    pub fn hides(
+        &self,
+        identity: Option<&Identity>,
+        process: &Process,
+        target: &Target,
+        now: Duration,
+    ) -> bool {
+        actors(identity, &self.compiled.groups).any(|actor| {
+            let view = self.connection(&actor, process, target, now);
+            self.compiled.rules.iter().any(|rule| {
+                rule.mode == Mode::Enforce && rule.protects() && rule.evaluate(&view) != Truth::No
+            })
+        })
+    }
+
+    fn connection<'a>(
+        &'a self,
+        actor: &'a ActorView<'a>,
+        process: &'a Process,
+        target: &'a Target,
+        now: Duration,
+    ) -> View<'a> {
+        View {
+            actor,
+            process,
+            target,
+            reading: None,
+            focus: Focus::Some,
+            classifier: &self.classifier,
+            now,
+        }
+    }
+
+    fn ask<'p, 'f>(
+        &'p self,
+        view: &View<'_>,
+        reading: &Reading<'f>,
+        answers: &mut Answers<'p, 'f>,
+    ) {
+        let defaults = &self.compiled.defaults;
         let mut granted = false;
-        let mut seen_through = view
-            .reading
-            .is_none_or(|reading| reading.facts.confidence < Confidence::Opaque)
-            || self.defaults.on_opaque == Answer::Allow;
-        for (rule, gate) in self.rules.iter().zip(&self.gates) {
+        let mut seen_through =
+            reading.facts.confidence < Confidence::Opaque || defaults.on_opaque == Answer::Allow;
+        for (rule, gate) in self.compiled.rules.iter().zip(&self.compiled.gates) {
             if !gate.passes(view) {
                 continue;
             }
-            match rule.evaluate(view, now) {
+            if rule.effects.hides() && rule.evaluate(&view.focused(Focus::Some)) != Truth::No {
+                answers.hide(rule, view, reading);
+            }
+            if !rule.effects.judges() {
+                continue;
+            }
+            match rule.evaluate(view) {
                 Truth::No => {}
                 Truth::Yes if rule.effects.allow => {
                     if rule.mode == Mode::Enforce {
@@ -140,34 +180,51 @@ impl Pack {
                 Truth::Maybe | Truth::Yes => answers.add(rule),
             }
         }
-        answers.uncovered |= !granted && self.defaults.effect == Answer::Deny;
+        answers.uncovered |= !granted && defaults.effect == Answer::Deny;
         answers.opaque |= !seen_through;
     }
 }
 
 /// What the rules say, for all who act.
 #[derive(Default)]
-struct Answers<'p> {
+struct Answers<'p, 'f> {
     denials: Vec<&'p Rule>,
     /// Would deny if the text says what it may say.
     doubts: Vec<&'p Rule>,
     observed: Vec<&'p Rule>,
     grants: Vec<&'p Rule>,
     tagging: Vec<&'p Rule>,
+    gathered: Gathered<'p, 'f>,
+    /// What these hide could be read, and it is not known what is.
+    veiled: Vec<&'p Rule>,
     /// Nothing allows it for one of those who act.
     uncovered: bool,
     /// It cannot be seen through, and nothing allows that.
     opaque: bool,
 }
 
-impl<'p> Answers<'p> {
+impl<'p, 'f> Answers<'p, 'f> {
+    fn hide(&mut self, rule: &'p Rule, view: &View<'_>, reading: &Reading<'f>) {
+        if rule.mode == Mode::Observe {
+            let mut aside = Gathered::default();
+            if aside.hide(rule, view, reading) != Hiding::Nothing {
+                self.observed.push(rule);
+            }
+        } else if self.gathered.hide(rule, view, reading) == Hiding::Unknown {
+            self.veiled.push(rule);
+        }
+    }
+
     fn add(&mut self, rule: &'p Rule) {
         match rule.mode {
-            Mode::Observe if rule.is_denial() => self.observed.push(rule),
+            Mode::Observe if rule.is_denial() || rule.effects.limits() => self.observed.push(rule),
             Mode::Observe => {}
             Mode::Enforce => {
                 if rule.is_denial() {
                     self.denials.push(rule);
+                }
+                if rule.effects.limits() {
+                    self.gathered.limit(rule);
                 }
                 if !rule.effects.tags.is_empty() {
                     self.tagging.push(rule);
@@ -176,7 +233,7 @@ impl<'p> Answers<'p> {
         }
     }
 
-    fn settle(self, pack: &Pack, facts: &Facts) -> Decision {
+    fn settle(mut self, pack: &Compiled, facts: &Facts) -> Decision {
         if !self.denials.is_empty() {
             return self.deny(reasons(&self.denials), ids(&self.denials));
         }
@@ -187,13 +244,30 @@ impl<'p> Answers<'p> {
         if !self.doubts.is_empty() {
             return self.deny(doubt_reason(facts), ids(&self.doubts));
         }
+        if !self.veiled.is_empty() {
+            let reason = format!("{}, and data is hidden here", unknown_reason(facts));
+            return self.deny(reason, ids(&self.veiled));
+        }
         if self.uncovered && enforced {
             return self.deny("no rule allows this".to_owned(), by_default(DEFAULT));
         }
-        self.allow()
+        if let Some((rule, claim)) = self.gathered.lacking.first() {
+            let reason = format!(
+                "rows are chosen by the claim `{claim}`, which this identity lacks; ask whoever runs the identity provider"
+            );
+            let rules = vec![rule.id.clone()];
+            return self.deny(reason, rules);
+        }
+        let gathered = std::mem::take(&mut self.gathered);
+        let mut decision = self.allow();
+        decision.rules.extend(gathered.rule_ids());
+        decision.rules.sort_unstable();
+        decision.rules.dedup();
+        decision.obligations = gathered.settle();
+        decision
     }
 
-    fn settle_connection(self, pack: &Pack) -> Decision {
+    fn settle_connection(self, pack: &Compiled) -> Decision {
         if !self.denials.is_empty() {
             return self.deny(reasons(&self.denials), ids(&self.denials));
         }
@@ -252,13 +326,9 @@ impl<'p> Answers<'p> {
 fn reasons(denials: &[&Rule]) -> String {
     let mut sorted = denials.to_vec();
     sorted.sort_by_key(|rule| &rule.id);
-    let mut texts: Vec<&str> = Vec::new();
+    let mut texts: Vec<String> = Vec::new();
     for rule in sorted {
-        let text = rule
-            .effects
-            .deny
-            .as_deref()
-            .unwrap_or("needs what this version cannot enforce");
+        let text = rule.reason();
         if !texts.contains(&text) {
             texts.push(text);
         }
@@ -287,7 +357,18 @@ fn opaque_reason(facts: &Facts) -> String {
 }
 
 fn doubt_reason(facts: &Facts) -> String {
-    format!("{}, and a rule could forbid it", opaque_reason(facts))
+    format!("{}, and a rule could forbid it", unknown_reason(facts))
+}
+
+fn unknown_reason(facts: &Facts) -> String {
+    if facts.confidence >= Confidence::Opaque || facts.kinds.contains(&Kind::Unknown) {
+        return opaque_reason(facts);
+    }
+    if facts.resolved {
+        "a condition of a rule cannot be evaluated for this statement".to_owned()
+    } else {
+        "the database's catalog is not known, so neither is what the statement reads".to_owned()
+    }
 }
 
 #[cfg(test)]

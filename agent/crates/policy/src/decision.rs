@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use weir_sql::{ColumnMask, RowFilter};
 
+use crate::schema::Per;
+
 /// A rule's name, unique in its pack.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -55,6 +57,37 @@ pub struct Obligations {
     /// Whether masked values may be stored.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub store_masked: bool,
+    /// What may come back over a time, of which this request is a part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<Budget>,
+}
+
+/// A limit over several requests. Who keeps count refuses a request when one of its budgets is used up.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Budget {
+    /// The rule that sets it: each keeps its own count.
+    pub rule: RuleId,
+    /// Rows in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// Bytes in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// Statements in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statements: Option<u64>,
+    /// Whose requests count together.
+    pub per: Per,
+    /// Over how many seconds.
+    pub window_s: u64,
+}
+
+impl Obligations {
+    /// Whether the request goes on as if there were none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Decision {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::{
-    conditions::{Check, Stance, Truth},
+    conditions::{Check, Focus, Stance, Truth},
     decide::Question,
     decision::{Decision, RuleId},
     finding::Place,
@@ -49,23 +49,26 @@ impl Pack {
     /// Decides, and says why.
     #[must_use]
     pub fn explain(&self, question: &Question<'_>) -> Explanation {
-        let reading = Reading::new(question.facts);
+        let reading = Reading::new(question.facts, &self.classifier);
         let delegated = question
             .identity
             .is_some_and(|identity| !identity.actors.is_empty());
         let mut matched = Vec::new();
         let mut near_misses = Vec::new();
-        for actor in actors(question.identity, &self.groups) {
+        for actor in actors(question.identity, &self.compiled.groups) {
             let name = actor.subject.filter(|_| delegated).map(str::to_owned);
             let view = View {
-                actor,
+                actor: &actor,
                 process: question.process,
                 target: question.target,
                 reading: Some(&reading),
+                focus: Focus::Statement,
+                classifier: &self.classifier,
+                now: question.now,
             };
-            for rule in &self.rules {
+            for rule in &self.compiled.rules {
                 let mut trace = trace(rule, &view, question, name.clone());
-                let holds = match rule.evaluate(&view, question.now) {
+                let holds = match rule.evaluate(&view) {
                     Truth::Yes => true,
                     Truth::Maybe => rule.stance() == Stance::Restrict,
                     Truth::No => false,
@@ -109,7 +112,7 @@ fn trace(
         rule: rule.id.clone(),
         place: rule.place.clone(),
         mode: rule.mode,
-        effect: effect(rule),
+        effect: rule.effects.words().join(", "),
         why: rule.why.clone(),
         actor,
         checks,
@@ -141,17 +144,4 @@ fn exception_check(
         found: join(|check| &check.found),
         holds: fields.iter().any(|check| !check.holds),
     }
-}
-
-fn effect(rule: &Rule) -> String {
-    let effects = &rule.effects;
-    if effects.allow {
-        return "allow".to_owned();
-    }
-    let mut words: Vec<&str> = effects.deny.iter().map(|_| "deny").collect();
-    words.extend(effects.unenforceable());
-    if !effects.tags.is_empty() {
-        words.push("tag");
-    }
-    words.join(", ")
 }

@@ -5,29 +5,35 @@
 //! what certainly is covered. Knows no sockets, files of a running agent, or clocks: what it needs arrives as arguments.
 
 mod analysis;
+mod bits;
 pub mod cases;
+mod classes;
 mod conditions;
+pub mod database;
 pub mod decide;
 pub mod decision;
 pub mod explain;
 pub mod finding;
-mod groups;
+mod masking;
+mod obligations;
 pub mod pack;
 mod pattern;
 pub mod principal;
 pub mod rule;
 pub mod schema;
 pub mod source;
+mod template;
 mod view;
 
 pub use cases::{CaseResult, Cases};
 pub use conditions::Check;
+pub use database::Database;
 pub use decide::Question;
-pub use decision::{Decision, Effect, Obligations, RuleId};
+pub use decision::{Budget, Decision, Effect, Obligations, RuleId};
 pub use explain::{Explanation, RuleTrace};
 pub use finding::{Finding, PackError, Place, Severity};
 pub use pack::Pack;
 pub use principal::{Actor, Identity, Principal, PrincipalKind, Process, Strength, Target};
 pub use rule::Rule;
-pub use schema::{Answer, Classes, Effects, Mode};
+pub use schema::{Answer, Classes, Effects, Mode, Per};
 pub use source::Sources;

@@ -1,27 +1,37 @@
 //! A pack: a folder of rules, compiled whole or refused whole.
 
-use std::{collections::HashMap, path::Path, time::Duration};
+use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
 
 use serde_saphyr::Spanned;
+use weir_sql::ColumnName;
 
 use crate::{
     analysis,
+    bits::Names,
     cases::Cases,
-    conditions::{Gate, written_groups},
+    classes::Classifier,
+    conditions::{Gate, Known, written_classes, written_groups},
     finding::{Finding, PackError, Place, Severity, from_yaml},
-    groups::GroupNames,
+    masking,
     rule::Rule,
-    schema::{Answer, Classes, Mode, RuleFile, RuleText, VERSION},
+    schema::{Answer, Classes, MatchText, Mode, RuleFile, RuleText, VERSION},
     source::{CASES, CLASSES, Sources},
 };
 
 /// The rules that decide, with what holds where none of them speaks.
 #[derive(Debug)]
 pub struct Pack {
+    pub(crate) compiled: Arc<Compiled>,
+    pub(crate) classifier: Classifier,
+}
+
+/// All of a pack that its files say.
+#[derive(Debug)]
+pub(crate) struct Compiled {
     pub(crate) rules: Vec<Rule>,
     /// One for each rule, side by side, so that most rules are ruled out without being looked at.
     pub(crate) gates: Vec<Gate>,
-    pub(crate) groups: GroupNames,
+    pub(crate) groups: Names,
     pub(crate) defaults: Resolved,
     classes: Classes,
     cases: Cases,
@@ -83,12 +93,23 @@ impl Pack {
                 path: sources.path().to_owned(),
             });
         }
-        let groups = GroupNames::new(
+        let groups = Names::new(
             files
                 .iter()
                 .flat_map(|(_, file)| &file.rules)
                 .flat_map(named_groups),
         );
+        let classifier = Classifier::new(
+            &classes,
+            files
+                .iter()
+                .flat_map(|(_, file)| &file.rules)
+                .flat_map(named_classes),
+        );
+        let known = Known {
+            groups: &groups,
+            classes: classifier.tree(),
+        };
         let defaults = Resolved::join(&files, mode);
         let mut rules = Vec::new();
         for (name, file) in files {
@@ -99,13 +120,7 @@ impl Pack {
                     Mode::Enforce => text.value.mode.unwrap_or(of_file),
                     Mode::Observe => Mode::Observe,
                 };
-                rules.push(Rule::compile(
-                    text.value,
-                    mode,
-                    &groups,
-                    name,
-                    &mut findings,
-                ));
+                rules.push(Rule::compile(text.value, mode, &known, name, &mut findings));
             }
         }
         check_unique(&rules, &mut findings);
@@ -120,7 +135,7 @@ impl Pack {
             .iter()
             .map(|rule| Gate::new(&rule.matching, rule.stance()))
             .collect();
-        let mut pack = Self {
+        let mut compiled = Compiled {
             rules,
             gates,
             groups,
@@ -129,20 +144,38 @@ impl Pack {
             cases,
             warnings: Vec::new(),
         };
-        pack.warnings = analysis::warnings(&pack);
-        Ok(pack)
+        compiled.warnings = analysis::warnings(&compiled, classifier.tree());
+        Ok(Self {
+            compiled: Arc::new(compiled),
+            classifier,
+        })
+    }
+
+    /// The same rules, with classes that were found at run time beside those that `classes.yaml` gives.
+    #[must_use]
+    pub fn with_assigned(&self, assigned: &[(ColumnName, String)]) -> Self {
+        Self {
+            compiled: Arc::clone(&self.compiled),
+            classifier: self.classifier.with_assigned(assigned),
+        }
+    }
+
+    /// Whether some rule depends on what the database holds: then statements are to be decided with its catalog.
+    #[must_use]
+    pub fn needs_catalog(&self) -> bool {
+        self.compiled.rules.iter().any(Rule::needs_catalog)
     }
 
     /// The rules, in no order that matters.
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
-        &self.rules
+        &self.compiled.rules
     }
 
     /// What works, but hardly as meant. What depends on the time is in [`Pack::expired`].
     #[must_use]
     pub fn warnings(&self) -> &[Finding] {
-        &self.warnings
+        &self.compiled.warnings
     }
 
     /// Exemptions that have ended; `now` since the epoch.
@@ -162,35 +195,42 @@ impl Pack {
             .collect()
     }
 
-    /// When the next exemption ends, since the epoch: decisions taken before may differ from then on.
+    /// When the next exemption ends or a rule's time begins or ends, since the epoch: decisions taken before may differ
+    /// from then on.
     #[must_use]
     pub fn next_expiry(&self, now: Duration) -> Option<Duration> {
-        self.exemptions()
+        let exemptions = self
+            .exemptions()
             .map(|(_, exemption)| exemption.expires)
-            .filter(|expires| *expires > now)
-            .min()
+            .filter(|expires| *expires > now);
+        let windows = self
+            .compiled
+            .rules
+            .iter()
+            .filter_map(|rule| rule.next_change(now));
+        exemptions.chain(windows).min()
     }
 
-    /// What the pack says data is; no decision rests on it yet.
+    /// What the pack says data is.
     #[must_use]
     pub fn classes(&self) -> &Classes {
-        &self.classes
+        &self.compiled.classes
     }
 
     /// What the pack promises; empty when it has no `cases.yaml`.
     #[must_use]
     pub fn cases(&self) -> &Cases {
-        &self.cases
+        &self.compiled.cases
     }
 
     /// What happens to statements that cannot be recorded.
     #[must_use]
     pub fn on_audit_failure(&self) -> Answer {
-        self.defaults.on_audit_failure
+        self.compiled.defaults.on_audit_failure
     }
 
     fn exemptions(&self) -> impl Iterator<Item = (&Rule, &crate::rule::Exemption)> {
-        self.rules.iter().flat_map(|rule| {
+        self.compiled.rules.iter().flat_map(|rule| {
             rule.exemptions
                 .iter()
                 .map(move |exemption| (rule, exemption))
@@ -268,14 +308,25 @@ fn check_unique(rules: &[Rule], findings: &mut Vec<Finding>) {
     }
 }
 
+fn named_classes(rule: &Spanned<RuleText>) -> impl Iterator<Item = String> {
+    let masks = rule.value.effect.value.mask.keys();
+    conditions(rule)
+        .flat_map(written_classes)
+        .chain(masks.filter(|class| *class != masking::DEFAULT))
+        .cloned()
+}
+
 fn named_groups(rule: &Spanned<RuleText>) -> impl Iterator<Item = String> {
+    conditions(rule).flat_map(written_groups).cloned()
+}
+
+fn conditions(rule: &Spanned<RuleText>) -> impl Iterator<Item = &MatchText> {
     let rule = &rule.value;
     let exempt = rule.exempt.iter().map(|exempt| &exempt.value.matching);
     std::iter::once(&rule.matching)
         .chain(&rule.unless)
         .chain(exempt)
-        .flat_map(|text| written_groups(&text.value))
-        .cloned()
+        .map(|text| &text.value)
 }
 
 #[cfg(test)]

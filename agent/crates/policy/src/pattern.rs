@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use weir_sql::ColumnName;
+
 /// One glob. `*` stands for any run of characters, `?` for one; neither crosses the separator, where there is one. `**` crosses it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pattern {
@@ -111,6 +113,11 @@ impl QualifiedPattern {
         }
     }
 
+    /// Whether a relation whose schema is known is meant.
+    pub(crate) fn matches(&self, schema: &str, name: &str) -> bool {
+        self.agreement(Some(schema), name) == Agreement::Yes
+    }
+
     pub(crate) fn covers(&self, other: &Self) -> bool {
         let schema = match (&self.schema, &other.schema) {
             (None, _) => true,
@@ -127,6 +134,62 @@ impl fmt::Display for QualifiedPattern {
             Some(schema) => write!(f, "{schema}.{}", self.name),
             None => write!(f, "{}", self.name),
         }
+    }
+}
+
+/// A glob over `schema.table.column`; what is left out in front holds anywhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ColumnPattern {
+    schema: Option<Pattern>,
+    relation: Option<Pattern>,
+    column: Pattern,
+}
+
+impl ColumnPattern {
+    pub(crate) fn new(text: &str) -> Self {
+        let mut parts = text.rsplitn(3, '.').map(Pattern::name);
+        let column = parts.next().unwrap_or_else(|| Pattern::name(""));
+        let relation = parts.next().filter(|pattern| !pattern.is_any());
+        let schema = parts.next().filter(|pattern| !pattern.is_any());
+        Self {
+            schema,
+            relation,
+            column,
+        }
+    }
+
+    pub(crate) fn matches(&self, name: &ColumnName) -> bool {
+        let part = |pattern: &Option<Pattern>, value: &str| {
+            pattern
+                .as_ref()
+                .is_none_or(|pattern| pattern.matches(value))
+        };
+        self.column.matches(&name.column)
+            && part(&self.relation, &name.relation)
+            && part(&self.schema, &name.schema)
+    }
+
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        let part = |wide: &Option<Pattern>, narrow: &Option<Pattern>| match (wide, narrow) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(wide), Some(narrow)) => wide.covers(narrow),
+        };
+        part(&self.schema, &other.schema)
+            && part(&self.relation, &other.relation)
+            && self.column.covers(&other.column)
+    }
+}
+
+impl fmt::Display for ColumnPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in [&self.schema, &self.relation] {
+            match part {
+                Some(pattern) => write!(f, "{pattern}.")?,
+                None => f.write_str("*.")?,
+            }
+        }
+        write!(f, "{}", self.column)
     }
 }
 
@@ -225,6 +288,37 @@ mod tests {
             QualifiedPattern::new("*.orders").agreement(None, "orders"),
             Agreement::Yes
         );
+    }
+
+    #[test]
+    fn a_column_glob_holds_anywhere_for_what_it_leaves_out() {
+        let column = |schema: &str, relation: &str, column: &str| ColumnName {
+            schema: schema.to_owned(),
+            relation: relation.to_owned(),
+            column: column.to_owned(),
+        };
+        let ssn = column("app", "customers", "ssn");
+        for glob in [
+            "ssn",
+            "customers.ssn",
+            "app.customers.ssn",
+            "*.*.ssn",
+            "app.*.s*",
+            "*.cust*.ssn",
+        ] {
+            assert!(ColumnPattern::new(glob).matches(&ssn), "{glob}");
+        }
+        for glob in [
+            "sn",
+            "orders.ssn",
+            "public.*.ssn",
+            "*.*.ssn2",
+            "app.customers",
+        ] {
+            assert!(!ColumnPattern::new(glob).matches(&ssn), "{glob}");
+        }
+        assert!(ColumnPattern::new("*.*.s*").covers(&ColumnPattern::new("app.*.ssn")));
+        assert!(!ColumnPattern::new("app.*.ssn").covers(&ColumnPattern::new("ssn")));
     }
 
     #[test]

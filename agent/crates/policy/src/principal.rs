@@ -1,5 +1,7 @@
 //! Who acts, with which program, on which database: the words that identity, policy and audit share.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// What kind of subject the identity provider vouches for.
@@ -33,6 +35,9 @@ pub struct Principal {
     pub auth_time: Option<i64>,
     /// The token's `acr`.
     pub acr: Option<String>,
+    /// Further claims with a text for a value, which row filters and rules may ask for by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub claims: BTreeMap<String, String>,
 }
 
 /// One who acts for the principal.

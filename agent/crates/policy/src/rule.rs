@@ -7,11 +7,12 @@ use time::{
 };
 
 use crate::{
-    conditions::{Conditions, Matcher, Stance, Truth},
+    conditions::{Conditions, Known, Matcher, Stance, Truth, When},
     decision::RuleId,
     finding::{Finding, Place, suggest},
-    groups::GroupNames,
+    masking::MaskPlan,
     schema::{Effects, ExemptText, Mode, RuleText},
+    template::Template,
     view::View,
 };
 
@@ -31,6 +32,10 @@ pub struct Rule {
     pub(crate) matching: Conditions,
     pub(crate) unless: Option<Conditions>,
     pub(crate) exemptions: Vec<Exemption>,
+    pub(crate) masking: MaskPlan,
+    pub(crate) filter: Option<Template>,
+    /// Whether an exception depends on which column is meant.
+    selective: bool,
 }
 
 /// An exception with a reason and an end.
@@ -48,19 +53,16 @@ impl Rule {
     pub(crate) fn compile(
         text: RuleText,
         mode: Mode,
-        names: &GroupNames,
+        known: &Known<'_>,
         file: &str,
         findings: &mut Vec<Finding>,
     ) -> Self {
         let place = Place::new(file, text.id.referenced);
         check_id(&text.id.value, &place, findings);
-        let mut matching = Conditions::compile(&text.matching.value, names, &place, findings);
-        if text.when.is_some() {
-            matching.matchers.push(Matcher::Later("when"));
-        }
+        let mut matching = Conditions::compile(&text.matching.value, known, &place, findings);
         let unless = text.unless.map(|unless| {
             let place = Place::new(file, unless.referenced);
-            let conditions = Conditions::compile(&unless.value, names, &place, findings);
+            let conditions = Conditions::compile(&unless.value, known, &place, findings);
             if conditions.matchers.is_empty() {
                 findings.push(place.error(
                     "an empty `unless` holds always, so the rule never would",
@@ -69,24 +71,46 @@ impl Rule {
             }
             conditions
         });
-        let exemptions = text
+        let exemptions: Vec<_> = text
             .exempt
             .into_iter()
             .map(|exempt| {
                 Exemption::compile(
                     exempt.value,
-                    names,
+                    known,
                     &Place::new(file, exempt.referenced),
                     findings,
                 )
             })
             .collect();
+        if let Some(when) = &text.when {
+            let place = Place::new(file, when.referenced);
+            let when = When::compile(&when.value, &place, findings);
+            matching
+                .matchers
+                .extend(when.map(Box::new).map(Matcher::When));
+        }
+        let effects = text.effect.value;
+        let filter = effects.filter.as_ref().map(|written| {
+            let place = Place::new(file, text.effect.referenced);
+            Template::compile(written, &place, findings)
+        });
         let rule = Self {
             id: RuleId(text.id.value),
             why: text.why,
             place,
             mode,
-            effects: text.effect.value,
+            masking: MaskPlan::new(&effects.mask, known.classes),
+            filter,
+            effects,
+            selective: unless
+                .iter()
+                .chain(
+                    exemptions
+                        .iter()
+                        .map(|exemption: &Exemption| &exemption.matching),
+                )
+                .any(Conditions::has_selectors),
             matching,
             unless,
             exemptions,
@@ -104,21 +128,42 @@ impl Rule {
         }
     }
 
-    /// Whether it refuses, or does what only a later version can do.
     pub(crate) fn is_denial(&self) -> bool {
-        self.effects.deny.is_some() || !self.effects.unenforceable().is_empty()
+        self.effects.denies()
     }
 
-    pub(crate) fn evaluate(&self, view: &View<'_>, now: Duration) -> Truth {
+    /// What the client reads when the rule refuses.
+    pub(crate) fn reason(&self) -> String {
+        match (&self.effects.deny, &self.effects.approve) {
+            (Some(deny), _) => deny.clone(),
+            (None, Some(approve)) => format!(
+                "needs approval by {}; approvals are not available in this version",
+                approve.groups.join(" or ")
+            ),
+            (None, None) => String::new(),
+        }
+    }
+
+    pub(crate) fn evaluate(&self, view: &View<'_>) -> Truth {
         let stance = self.stance();
         let mut truth = self.matching.evaluate(view, stance);
-        for exception in self.exceptions(now) {
+        for exception in self.exceptions(view.now) {
             if truth == Truth::No {
                 break;
             }
             truth = truth.min(exception.evaluate(view, stance.opposite()).not());
         }
         truth
+    }
+
+    /// Whether a rule that may hold for some column of what is read holds for the one in view.
+    pub(crate) fn selects(&self, view: &View<'_>) -> bool {
+        let stance = self.stance();
+        self.matching.selects(view, stance)
+            && (!self.selective
+                || self
+                    .exceptions(view.now)
+                    .all(|exception| exception.evaluate(view, stance.opposite()) != Truth::Yes))
     }
 
     /// What lifts the rule at this time.
@@ -129,6 +174,47 @@ impl Rule {
                 .filter(move |exemption| now < exemption.expires)
                 .map(|exemption| &exemption.matching),
         )
+    }
+
+    /// Whether what it says depends on the columns that a statement names or can reach.
+    pub(crate) fn needs_catalog(&self) -> bool {
+        self.effects.hides()
+            || self.all_matchers().any(|matcher| {
+                matches!(
+                    matcher,
+                    Matcher::Classes(_) | Matcher::Columns { .. } | Matcher::Joins(_)
+                )
+            })
+    }
+
+    /// Whether it keeps somebody from data: by a mask or filter, or by refusing what touches it.
+    pub(crate) fn protects(&self) -> bool {
+        self.effects.hides()
+            || (self.effects.deny.is_some()
+                && self.matching.matchers.iter().any(|matcher| {
+                    matches!(matcher, Matcher::Classes(_) | Matcher::Columns { .. })
+                }))
+    }
+
+    /// When a field that depends on the time changes next, since the epoch.
+    pub(crate) fn next_change(&self, now: Duration) -> Option<Duration> {
+        self.all_matchers()
+            .filter_map(|matcher| match matcher {
+                Matcher::Time(window) => Some(window.next_change(now)),
+                Matcher::When(when) if when.asks_for_now() => {
+                    Some(Duration::from_secs((now.as_secs() / 60 + 1) * 60))
+                }
+                _ => None,
+            })
+            .min()
+    }
+
+    pub(crate) fn all_matchers(&self) -> impl Iterator<Item = &Matcher> {
+        let exemptions = self.exemptions.iter().map(|exemption| &exemption.matching);
+        std::iter::once(&self.matching)
+            .chain(&self.unless)
+            .chain(exemptions)
+            .flat_map(|conditions| &conditions.matchers)
     }
 
     /// Whether the rule speaks of statements that cannot be seen through, which nothing else can allow.
@@ -149,27 +235,10 @@ impl Rule {
                 "use `unless` to leave somebody out, or move the exemption to the rule that denies",
             ));
         }
-        if self.mode == Mode::Observe {
-            return;
-        }
-        let conditions = [Some(&self.matching), self.unless.as_ref()];
-        let exemptions = self.exemptions.iter().map(|exemption| &exemption.matching);
-        let later = conditions
-            .into_iter()
-            .flatten()
-            .chain(exemptions)
-            .flat_map(|conditions| &conditions.matchers)
-            .filter_map(|matcher| match matcher {
-                Matcher::Later(field) => Some(*field),
-                _ => None,
-            });
-        for what in self.effects.unenforceable().into_iter().chain(later) {
+        if self.effects.hides() && self.effects.mask.is_empty() && !self.matching.has_selectors() {
             findings.push(self.place.error(
-                format!(
-                    "`{what}` in `{}` is not enforceable by this version",
-                    self.id.0
-                ),
-                "set `mode: observe` on the rule to record what it would have done, or remove it",
+                format!("the filter of `{}` does not say of which relation", self.id.0),
+                "add `relation: [schema.table]` to `match`: the condition is over that relation's columns",
             ));
         }
     }
@@ -178,11 +247,11 @@ impl Rule {
 impl Exemption {
     fn compile(
         text: ExemptText,
-        names: &GroupNames,
+        known: &Known<'_>,
         place: &Place,
         findings: &mut Vec<Finding>,
     ) -> Self {
-        let matching = Conditions::compile(&text.matching.value, names, place, findings);
+        let matching = Conditions::compile(&text.matching.value, known, place, findings);
         if matching.matchers.is_empty() {
             findings.push(place.error(
                 "an empty `match` in an exemption holds for everybody",
@@ -228,7 +297,7 @@ fn check_id(id: &str, place: &Place, findings: &mut Vec<Finding>) {
 }
 
 /// A day ends an exemption as it begins, in UTC.
-fn parse_instant(text: &str) -> Option<Duration> {
+pub(crate) fn parse_instant(text: &str) -> Option<Duration> {
     let instant = match Date::parse(text, format_description!("[year]-[month]-[day]")) {
         Ok(date) => date.midnight().assume_utc(),
         Err(_) => OffsetDateTime::parse(text, &Rfc3339).ok()?,

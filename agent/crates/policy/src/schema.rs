@@ -1,6 +1,7 @@
 //! A pack's files as they are written: every field known, every value typed.
 
 mod effect;
+mod window;
 mod words;
 
 use std::collections::BTreeMap;
@@ -10,7 +11,10 @@ use serde_saphyr::Spanned;
 pub use weir_sql::Mask;
 use weir_sql::{Confidence, Kind};
 
-pub use effect::{Approve, Cap, Effects, OnWrite};
+use crate::principal::Strength;
+
+pub use effect::{Approve, BudgetText, Cap, Effects, OnWrite, Per};
+pub(crate) use window::{DAY_MINUTES, WindowText, parse_days, parse_hours, parse_zone};
 pub(crate) use words::OneOrMany;
 pub use words::{Action, Mode};
 
@@ -91,7 +95,22 @@ pub(crate) struct MatchText {
     pub(crate) limit: Option<Spanned<LimitText>>,
     pub(crate) confidence: Option<OneOrMany<Confidence>>,
     pub(crate) classes: Option<Spanned<SetText>>,
-    pub(crate) joins: Option<Spanned<SetText>>,
+    pub(crate) joins: Option<Spanned<JoinsText>>,
+    pub(crate) columns: Option<OneOrMany<String>>,
+    pub(crate) time: Option<Spanned<WindowText>>,
+    pub(crate) strength: Option<OneOrMany<Strength>>,
+    /// What the statement says of itself; anybody can write it.
+    pub(crate) claimed: Option<BTreeMap<String, OneOrMany<String>>>,
+    #[serde(rename = "actor.id")]
+    pub(crate) actor_id: Option<OneOrMany<String>>,
+    #[serde(rename = "actor.client")]
+    pub(crate) actor_client: Option<OneOrMany<String>>,
+    #[serde(rename = "actor.run")]
+    pub(crate) actor_run: Option<OneOrMany<String>>,
+    #[serde(rename = "actor.claims")]
+    pub(crate) actor_claims: Option<BTreeMap<String, OneOrMany<String>>>,
+    #[serde(rename = "process.uid")]
+    pub(crate) process_uid: Option<OneOrMany<u32>>,
 }
 
 /// Who acts, as rules name it.
@@ -110,6 +129,14 @@ pub(crate) struct SetText {
     pub(crate) any: Option<Vec<String>>,
     pub(crate) all: Option<Vec<String>>,
     pub(crate) none: Option<Vec<String>>,
+}
+
+/// `{ all: […], any: […] }` of classes that meet columns of another relation.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct JoinsText {
+    pub(crate) all: Option<Vec<String>>,
+    pub(crate) any: Option<Vec<String>>,
 }
 
 /// Exactly one of the two.

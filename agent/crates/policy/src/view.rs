@@ -1,20 +1,39 @@
 //! One question as rules look at it: one actor, one process, one target, and what is known of the text.
 
-use weir_sql::{Confidence, Facts, Kind, Use};
+use std::{cell::OnceCell, collections::BTreeMap, sync::Arc, time::Duration};
+
+use weir_sql::{ColumnName, ColumnUsage, ColumnUse, Confidence, Facts, Kind, Use};
 
 use crate::{
-    groups::{GroupBits, GroupNames},
-    principal::{Identity, PrincipalKind, Process, Target},
+    bits::{Bits, Names},
+    classes::Classifier,
+    conditions::{Focus, Stance},
+    principal::{Identity, PrincipalKind, Process, Strength, Target},
     schema::Action,
 };
 
 /// What rules are evaluated against.
+#[derive(Clone, Copy)]
 pub(crate) struct View<'a> {
-    pub(crate) actor: ActorView<'a>,
+    pub(crate) actor: &'a ActorView<'a>,
     pub(crate) process: &'a Process,
     pub(crate) target: &'a Target,
     /// `None` while no statement is known yet.
     pub(crate) reading: Option<&'a Reading<'a>>,
+    pub(crate) focus: Focus<'a>,
+    pub(crate) classifier: &'a Classifier,
+    /// Since the epoch.
+    pub(crate) now: Duration,
+}
+
+impl<'a> View<'a> {
+    /// The same question, asked of other columns.
+    pub(crate) fn focused<'b>(&self, focus: Focus<'b>) -> View<'b>
+    where
+        'a: 'b,
+    {
+        View { focus, ..*self }
+    }
 }
 
 /// One of those who act: the person or service itself, or an agent on its behalf.
@@ -24,9 +43,14 @@ pub(crate) struct ActorView<'a> {
     pub(crate) kind: u8,
     pub(crate) subject: Option<&'a str>,
     pub(crate) issuer: Option<&'a str>,
+    pub(crate) client: Option<&'a str>,
+    pub(crate) run: Option<&'a str>,
     pub(crate) purpose: Option<&'a str>,
+    pub(crate) strength: Option<Strength>,
+    /// The principal's, also for an agent.
+    pub(crate) claims: Option<&'a BTreeMap<String, String>>,
     /// The principal's groups, also for an agent: it can have no more, and its own limits are written on its kind.
-    pub(crate) groups: GroupBits,
+    pub(crate) groups: Bits,
     pub(crate) groups_complete: bool,
     /// As the provider states them, for people to read.
     pub(crate) group_names: &'a [String],
@@ -36,7 +60,14 @@ pub(crate) struct ActorView<'a> {
 pub(crate) struct Reading<'a> {
     pub(crate) facts: &'a Facts,
     pub(crate) kinds: u32,
-    pub(crate) actions: u8,
+    actions: u8,
+    classifier: &'a Classifier,
+    /// Beside the columns used: the classes of each.
+    touched: OnceCell<Vec<Arc<Bits>>>,
+    /// The classes that the relations read have as a whole, whether or not a column of them is used.
+    whole: OnceCell<Vec<Arc<Bits>>>,
+    /// Beside the columns within reach: the classes of each.
+    reachable: OnceCell<Vec<Arc<Bits>>>,
 }
 
 pub(crate) const HUMAN: u8 = 1;
@@ -47,15 +78,19 @@ pub(crate) const UNIDENTIFIED: u8 = 8;
 /// Everybody for whom a decision must be favourable: the principal, then each actor, outermost first.
 pub(crate) fn actors<'a>(
     identity: Option<&'a Identity>,
-    names: &GroupNames,
+    names: &Names,
 ) -> impl Iterator<Item = ActorView<'a>> {
     let principal = match identity {
         None => ActorView {
             kind: UNIDENTIFIED,
             subject: None,
             issuer: None,
+            client: None,
+            run: None,
             purpose: None,
-            groups: GroupBits::default(),
+            strength: None,
+            claims: None,
+            groups: Bits::default(),
             groups_complete: true,
             group_names: &[],
         },
@@ -67,7 +102,11 @@ pub(crate) fn actors<'a>(
             },
             subject: Some(&identity.principal.subject),
             issuer: Some(&identity.principal.issuer),
+            client: None,
+            run: None,
             purpose: identity.purpose.as_deref(),
+            strength: Some(identity.strength),
+            claims: Some(&identity.principal.claims),
             groups: names.bits(&identity.principal.groups),
             groups_complete: identity.principal.groups_complete,
             group_names: &identity.principal.groups,
@@ -82,13 +121,15 @@ pub(crate) fn actors<'a>(
             kind: AGENT,
             subject: Some(&actor.subject),
             issuer: Some(&actor.issuer),
+            client: actor.client_id.as_deref(),
+            run: actor.run_id.as_deref(),
             ..principal
         });
     std::iter::once(principal).chain(agents)
 }
 
 impl<'a> Reading<'a> {
-    pub(crate) fn new(facts: &'a Facts) -> Self {
+    pub(crate) fn new(facts: &'a Facts, classifier: &'a Classifier) -> Self {
         let mut kinds = 0;
         let mut actions = 0;
         for &kind in &facts.kinds {
@@ -106,7 +147,150 @@ impl<'a> Reading<'a> {
             facts,
             kinds,
             actions,
+            classifier,
+            touched: OnceCell::new(),
+            whole: OnceCell::new(),
+            reachable: OnceCell::new(),
         }
+    }
+
+    /// A text that uses a column's value reads it, also where it says `UPDATE`; a grant to write covers that.
+    pub(crate) fn actions_for(&self, stance: Stance) -> u8 {
+        let reads = stance == Stance::Restrict
+            && (!self.facts.reachable.is_empty()
+                || self
+                    .facts
+                    .columns
+                    .iter()
+                    .any(|used| used.usage != ColumnUsage::Write));
+        if reads {
+            self.actions | action_bit(Action::Read)
+        } else {
+            self.actions
+        }
+    }
+
+    /// Whether the columns are known: without a catalog no name of a relation says what is in it.
+    pub(crate) fn resolved(&self) -> bool {
+        self.facts.resolved || self.facts.relations.is_empty()
+    }
+
+    /// The columns that are used for any of these.
+    pub(crate) fn used(&self, usages: u8) -> impl Iterator<Item = &'a ColumnUse> {
+        self.facts
+            .columns
+            .iter()
+            .filter(move |used| usages & usage_bit(used.usage) != 0)
+    }
+
+    /// The classes of what is used for any of these, column by column.
+    pub(crate) fn touched(&self, usages: u8) -> impl Iterator<Item = &Bits> {
+        let columns = self
+            .facts
+            .columns
+            .iter()
+            .zip(self.touched_classes())
+            .filter(move |(used, _)| usages & usage_bit(used.usage) != 0)
+            .map(|(_, classes)| classes.as_ref());
+        let whole = if usages & READ_USAGES == 0 {
+            &[][..]
+        } else {
+            self.whole_classes()
+        };
+        columns.chain(whole.iter().map(AsRef::as_ref))
+    }
+
+    /// The classes that are read, by relation; a view's by the relations it is made of.
+    pub(crate) fn touched_by_relation(&self) -> Vec<Bits> {
+        let mut relations: BTreeMap<(&str, &str), Bits> = BTreeMap::new();
+        let mut add = |column: &'a ColumnName, classes: &Bits| {
+            relations
+                .entry((&column.schema, &column.relation))
+                .or_default()
+                .add(classes);
+        };
+        for (used, classes) in self.facts.columns.iter().zip(self.touched_classes()) {
+            if used.usage == ColumnUsage::Write {
+                continue;
+            }
+            if used.bases.is_empty() {
+                add(&used.column, classes);
+                continue;
+            }
+            let own = self.classifier.column(&used.column);
+            for base in &used.bases {
+                add(base, &own);
+                add(base, &self.classifier.column(base));
+            }
+        }
+        if self.classifier.classes_relations() {
+            for reachable in &self.facts.reachable {
+                for column in std::iter::once(&reachable.column).chain(&reachable.bases) {
+                    let classes = self.classifier.relation(&column.schema, &column.relation);
+                    add(column, &classes);
+                }
+            }
+        }
+        relations.into_values().collect()
+    }
+
+    /// The classes of each column within reach, beside `facts.reachable`.
+    pub(crate) fn reachable_classes(&self) -> &[Arc<Bits>] {
+        self.reachable.get_or_init(|| {
+            self.facts
+                .reachable
+                .iter()
+                .map(|reachable| {
+                    self.classifier
+                        .with_bases(&reachable.column, &reachable.bases)
+                })
+                .collect()
+        })
+    }
+
+    /// The schemas that hold what the text calls so without naming one.
+    pub(crate) fn schemas_of(&self, relation: &str) -> impl Iterator<Item = &'a str> {
+        let read = self
+            .facts
+            .reachable
+            .iter()
+            .map(|reachable| &reachable.column);
+        let used = self.facts.columns.iter().map(|used| &used.column);
+        read.chain(used)
+            .filter(move |column| column.relation == relation)
+            .map(|column| column.schema.as_str())
+    }
+
+    fn touched_classes(&self) -> &[Arc<Bits>] {
+        self.touched.get_or_init(|| {
+            self.facts
+                .columns
+                .iter()
+                .map(|used| self.classifier.with_bases(&used.column, &used.bases))
+                .collect()
+        })
+    }
+
+    fn whole_classes(&self) -> &[Arc<Bits>] {
+        self.whole.get_or_init(|| {
+            if !self.classifier.classes_relations() {
+                return Vec::new();
+            }
+            let mut relations: Vec<_> = self
+                .facts
+                .reachable
+                .iter()
+                .flat_map(|reachable| std::iter::once(&reachable.column).chain(&reachable.bases))
+                .map(|column| (column.schema.as_str(), column.relation.as_str()))
+                .collect();
+            relations.sort_unstable();
+            relations.dedup();
+            relations
+                .into_iter()
+                .map(|(schema, relation)| self.classifier.relation(schema, relation))
+                .filter(|classes| !classes.is_empty())
+                .collect()
+        })
     }
 
     /// Whether the text was understood at all; when not, only its confidence is known.
@@ -150,6 +334,37 @@ pub(crate) fn kind_actions(kind: Kind) -> u8 {
 pub(crate) fn action_bit(action: Action) -> u8 {
     1 << (action as u8)
 }
+
+/// The actions in a mask.
+pub(crate) fn actions(mask: u8) -> Vec<Action> {
+    [Action::Read, Action::Write, Action::Define, Action::Execute]
+        .into_iter()
+        .filter(|&action| mask & action_bit(action) != 0)
+        .collect()
+}
+
+pub(crate) fn usage_bit(usage: ColumnUsage) -> u8 {
+    1 << (usage as u8)
+}
+
+/// What columns are used for by statements that do these.
+pub(crate) fn usages_of(actions: &[Action]) -> u8 {
+    let usages = actions.iter().fold(0, |usages, action| {
+        usages
+            | match action {
+                Action::Read => READ_USAGES,
+                Action::Write => usage_bit(ColumnUsage::Write),
+                Action::Define | Action::Execute => ANY_USAGE,
+            }
+    });
+    if usages == 0 { ANY_USAGE } else { usages }
+}
+
+pub(crate) const ANY_USAGE: u8 = u8::MAX;
+/// All but writing.
+const READ_USAGES: u8 = (1 << ColumnUsage::Output as u8)
+    | (1 << ColumnUsage::Predicate as u8)
+    | (1 << ColumnUsage::Join as u8);
 
 pub(crate) fn confidence_bit(confidence: Confidence) -> u8 {
     1 << (confidence as u8)

@@ -171,6 +171,9 @@ pub struct Facts {
     pub normalised: String,
     /// Claimed tags of a sqlcommenter comment (`/*application='x'*/`), never verified.
     pub claimed: Vec<(String, String)>,
+    /// Whether names were looked up in a catalog: only then do `columns` and `reachable` list what they say.
+    #[serde(default)]
+    pub resolved: bool,
     /// Columns used, where the catalog is known; where a name could be several columns, all of them. Sorted, without
     /// repetition.
     #[serde(default)]
@@ -199,6 +202,7 @@ impl Default for Facts {
             fingerprint: 0,
             normalised: String::new(),
             claimed: Vec::new(),
+            resolved: false,
             columns: Vec::new(),
             reachable: Vec::new(),
             literal_free: false,

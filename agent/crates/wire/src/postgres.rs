@@ -6,6 +6,7 @@
 //! <https://www.postgresql.org/docs/current/protocol-message-formats.html>
 
 pub mod backend;
+pub mod cells;
 pub mod conversation;
 pub mod cutter;
 pub mod expect;
@@ -13,11 +14,14 @@ pub mod frontend;
 pub mod judge;
 pub mod names;
 pub mod outbox;
+pub mod positions;
+pub mod shield;
 pub mod startup;
+pub mod watch;
 
 pub use conversation::{Conversation, ConversationError};
 pub use cutter::{Cutter, FrameError, Piece, Place, Plan};
-pub use judge::{Ending, Finished, Judge, Refusal, Ruling, Via};
+pub use judge::{Ending, Finished, Incident, Judge, Limit, Limits, Refusal, Ruling, Shield, Via};
 pub use outbox::Outbox;
 pub use startup::{Startup, StartupError, StartupMessage};
 

@@ -3,11 +3,9 @@
 use std::collections::HashMap;
 
 use rusqlite::{OptionalExtension, Transaction, params};
-use weir_policy::{Effect, Identity};
-use weir_sql::Use;
 
+use super::dictionary::{context, json, statement, word};
 use crate::audit::{
-    chain::sha256,
     journal::{
         layout::{self, RawRecord, RecordKind},
         reader,
@@ -356,107 +354,6 @@ fn store_rolled(
     Ok(())
 }
 
-/// Finds or makes the row that says who, with what, on what.
-fn context(opened: &SessionOpened, transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
-    let principal = opened.identity.as_ref().map(|identity| &identity.principal);
-    let kind = opened
-        .identity
-        .as_ref()
-        .map(|identity| word(&identity.acting_kind()));
-    let values = params![
-        principal.map_or("", |principal| principal.issuer.as_str()),
-        principal.map_or("", |principal| principal.subject.as_str()),
-        principal.map_or("", |principal| principal.display.as_str()),
-        kind.unwrap_or_default(),
-        opened.identity.as_ref().map(actors).unwrap_or_default(),
-        opened.evidence.exe_path,
-        opened.evidence.uid,
-        opened.target.endpoint,
-        opened.target.environment,
-        opened.target.engine,
-        opened.target.database,
-        opened.target.database_user,
-    ];
-    transaction
-        .prepare_cached(
-            "INSERT OR IGNORE INTO contexts
-             (issuer, subject, display, kind, actor, exe, uid, endpoint, environment, engine, database, database_user)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-        )?
-        .execute(values)?;
-    transaction
-        .prepare_cached(
-            "SELECT id FROM contexts WHERE issuer = ?1 AND subject = ?2 AND display = ?3 AND kind = ?4 AND actor = ?5 AND exe = ?6
-             AND uid = ?7 AND endpoint = ?8 AND environment = ?9 AND engine = ?10 AND database = ?11 AND database_user = ?12",
-        )?
-        .query_row(values, |row| row.get(0))
-}
-
-/// The actors, outermost first.
-fn actors(identity: &Identity) -> String {
-    let names: Vec<_> = identity
-        .actors
-        .iter()
-        .map(|actor| actor.subject.as_str())
-        .collect();
-    names.join(" > ")
-}
-
-/// Finds or makes the row of a statement; equal ones share it whatever their ids.
-fn statement(decided: &StatementDecided, transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
-    let facts = &decided.facts;
-    let decision = &decided.decision;
-    let content = json(&(facts, decision, &decided.policy));
-    let digest = sha256(&[content.as_bytes()]);
-    let found = transaction
-        .prepare_cached("SELECT id FROM statement_records WHERE digest = ?1")?
-        .query_row([&digest[..]], |row| row.get(0))
-        .optional()?;
-    if let Some(id) = found {
-        return Ok(id);
-    }
-    let kinds: Vec<_> = facts.kinds.iter().map(word).collect();
-    let (effect, reason) = match &decision.effect {
-        Effect::Allow => ("allow", None),
-        Effect::Deny { reason } => ("deny", Some(reason)),
-    };
-    transaction
-        .prepare_cached(
-            "INSERT INTO statement_records
-             (digest, fingerprint, text, kinds, confidence, effect, reason, rules, would, tags, policy)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-        )?
-        .execute(params![
-            &digest[..],
-            format!("{:016x}", facts.fingerprint),
-            facts.normalised,
-            kinds.join(","),
-            word(&facts.confidence),
-            effect,
-            reason,
-            json(&decision.rules),
-            json(&decision.would),
-            json(&decision.tags),
-            decided.policy,
-        ])?;
-    let id = transaction.last_insert_rowid();
-    let mut relations = transaction
-        .prepare_cached("INSERT OR IGNORE INTO statement_relations VALUES (?1, ?2, ?3)")?;
-    for used in &facts.relations {
-        let name = match &used.relation.schema {
-            Some(schema) => format!("{schema}.{}", used.relation.name),
-            None => used.relation.name.clone(),
-        };
-        let action = match used.usage {
-            Use::Read => "read",
-            Use::Write => "write",
-            Use::Define => "define",
-        };
-        relations.execute(params![id, name, action])?;
-    }
-    Ok(id)
-}
-
 fn take_open(seq: u64, transaction: &Transaction<'_>) -> rusqlite::Result<Option<Open>> {
     transaction
         .prepare_cached(
@@ -516,16 +413,4 @@ fn record_event(
 /// SQLite's integers are signed.
 fn capped(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-/// The word that a plain enum serialises to.
-fn word(value: &impl serde::Serialize) -> String {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(word)) => word,
-        _ => String::new(),
-    }
-}
-
-fn json(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
 }

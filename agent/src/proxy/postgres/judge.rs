@@ -1,17 +1,40 @@
-//! One session's judge: asks the guard, writes the journal.
+//! One session's judge: asks the guard, keeps what decisions depend on, writes the journal.
 
-use std::{sync::Arc, time::Duration};
+mod allowance;
+mod follow;
+mod names;
+mod records;
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use weir_sql::{Kind, SessionModes};
-use weir_wire::postgres::{Ending, Finished, Judge, Refusal, Ruling, Via, judge::Unreadable};
+use weir_wire::postgres::{
+    Ending, Finished, Incident, Judge, Limit, Limits, Refusal, Ruling, Shield, Via,
+    backend::{STALE_PLAN, STALE_PLAN_STATE},
+    judge::Unreadable,
+    positions::{self, Replaced},
+};
 
 use crate::{
-    audit::{Journal, record},
+    audit::Journal,
+    catalog::Link,
     clock,
-    guard::{Guard, Scope, Verdict},
+    guard::{Guard, Protection, Scope, SessionView, Verdict},
     identity::{Bound, State},
     sessions::Registration,
 };
+
+use allowance::NamedQueries;
+use follow::{budget_used_up, is_plain, limit_reached, only_reads};
+use names::Names;
+
+pub(crate) use follow::Ticket;
+
+pub(super) use names::Asked;
 
 /// Decides and records for one session.
 #[derive(Debug)]
@@ -22,6 +45,15 @@ pub(crate) struct SessionJudge {
     bound: Option<Arc<Bound>>,
     live: Registration,
     modes: SessionModes,
+    /// What the policy in force means for this session; asked for as statements come.
+    protection: Protection,
+    names: Names,
+    catalog: Link,
+    named: NamedQueries,
+    /// The client's texts are UTF-8, and so may ours be.
+    utf8: bool,
+    /// Hidden columns that were found in results, each reported once.
+    incidents: Vec<(u32, i16)>,
     /// A statement in flight may have changed the modes.
     modes_uncertain: bool,
     /// A walsender's commands are not SQL.
@@ -38,22 +70,25 @@ pub(crate) struct Parts {
     pub(crate) scope: Arc<Scope>,
     pub(crate) bound: Option<Arc<Bound>>,
     pub(crate) live: Registration,
+    pub(crate) catalog: Link,
     /// Whether the startup packet sets how strings are read.
     pub(crate) modes_uncertain: bool,
     pub(crate) replication: bool,
-}
-
-/// A recorded request.
-#[derive(Debug)]
-pub(crate) struct Ticket {
-    seq: u64,
-    /// When it was recorded, nanoseconds since the epoch.
-    at_ns: u64,
+    pub(crate) database_user: String,
+    /// What the startup packet says about the search path.
+    pub(crate) search_path: Asked,
 }
 
 impl SessionJudge {
     pub(crate) fn new(parts: Parts) -> Self {
+        let names = Names::new(&parts.guard, parts.database_user, parts.search_path);
         Self {
+            protection: Protection::default(),
+            names,
+            catalog: parts.catalog,
+            named: NamedQueries::default(),
+            utf8: false,
+            incidents: Vec::new(),
             guard: parts.guard,
             journal: parts.journal,
             scope: parts.scope,
@@ -65,6 +100,22 @@ impl SessionJudge {
             strict_seq: 0,
             made_by_sql: None,
         }
+    }
+
+    /// Ready when the client's statements may be judged: at once where nothing is hidden, else once the catalog of the
+    /// session's database is current.
+    pub(crate) fn poll_catalog(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.protection = self.guard.protection(&self.scope);
+        if !self.protection.needs_catalog {
+            return Poll::Ready(());
+        }
+        if self.catalog.poll_current(true, cx).is_pending() {
+            return Poll::Pending;
+        }
+        let late = self.live.requests() > 0;
+        let catalog = self.catalog.snapshot().map(|known| &known.catalog);
+        self.names.begin(&self.guard, catalog, late);
+        Poll::Ready(())
     }
 
     /// Where this session is recorded.
@@ -82,23 +133,17 @@ impl SessionJudge {
         std::mem::take(&mut self.strict_seq)
     }
 
-    /// Records the session's end.
-    pub(crate) fn close(&self, reason: &str, client_bytes: u64, server_bytes: u64) {
-        let requests = self.live.requests();
-        let closed = self.journal.session_closed(
-            &self.live.session,
-            reason,
-            requests,
-            client_bytes,
-            server_bytes,
-        );
-        if let Err(error) = closed {
-            tracing::error!(%error, session = self.live.session.id, "cannot record a session's end");
+    fn view(&self, modes: SessionModes) -> SessionView<'_> {
+        SessionView {
+            modes,
+            naming: self.names.known(),
+            catalog: self.catalog.snapshot(),
+            defining: self.catalog.is_defining(),
         }
     }
 
     fn decide(&self, text: &[u8]) -> Arc<Verdict> {
-        let verdict = self.guard.decide(&self.scope, self.modes, text);
+        let verdict = self.guard.decide(&self.scope, &self.view(self.modes), text);
         if !self.modes_uncertain || verdict.refusal.is_some() || !text.contains(&b'\\') {
             return verdict;
         }
@@ -107,11 +152,44 @@ impl SessionJudge {
             backslash_in_strings: !self.modes.backslash_in_strings,
             ..self.modes
         };
-        let second = self.guard.decide(&self.scope, other, text);
-        if second.refusal.is_some() {
-            second
-        } else {
-            verdict
+        let second = self.guard.decide(&self.scope, &self.view(other), text);
+        if second.refusal.is_some() || second.sends_the_same_as(&verdict) {
+            return if second.refusal.is_some() {
+                second
+            } else {
+                verdict
+            };
+        }
+        // Each reading would send another text, and only one of them hides what is to be hidden.
+        let reason = "backslashes in strings may be read in two ways just now";
+        self.guard.decide_opaque(&self.scope, Kind::Unknown, reason)
+    }
+
+    /// Why a decided text may not go on, where it may not.
+    fn refusal(&self, verdict: &Verdict) -> Option<Box<Refusal>> {
+        if let Some(refusal) = &verdict.refusal {
+            return Some(Box::new(refusal.clone()));
+        }
+        let text = &verdict.replacement.as_ref()?.text;
+        if self.utf8 || text.is_ascii() {
+            return None;
+        }
+        // The server would read names of the catalog in the client's encoding.
+        Some(Box::new(Refusal {
+            sqlstate: "42501".into(),
+            message: "weir: what is hidden here can only be left out in UTF-8".into(),
+            detail: None,
+            hint: Some("SET client_encoding = 'UTF8' and run it again".into()),
+        }))
+    }
+
+    fn rule(&mut self, verdict: Arc<Verdict>) -> Ruling<Arc<Verdict>> {
+        if verdict.unknown {
+            self.catalog.unknown_seen();
+        }
+        match self.refusal(&verdict) {
+            None => Ruling::Permit(verdict),
+            Some(refusal) => Ruling::Refuse(verdict, refusal),
         }
     }
 
@@ -132,57 +210,6 @@ impl SessionJudge {
             hint: Some("run \"weir login\" and connect again".into()),
         }))
     }
-
-    fn record(
-        &mut self,
-        verdict: &Verdict,
-        via: Via,
-        parameters: u64,
-        bytes: usize,
-        now_ns: u64,
-    ) -> Result<u64, Box<Refusal>> {
-        self.live.count_request();
-        let via = match via {
-            _ if self.replication => record::Via::Replication,
-            Via::Simple => record::Via::Simple,
-            Via::Parse => record::Via::Parse,
-            Via::Execute => record::Via::Execute,
-            Via::FunctionCall => record::Via::FunctionCall,
-        };
-        self.journal
-            .requested_at(now_ns, &self.live.session, &verdict.statement, via, parameters, bytes as u64)
-            .map_err(|error| {
-                tracing::error!(%error, session = self.live.session.id, "cannot record a request: it is refused");
-                Box::new(Refusal {
-                    sqlstate: "53100".into(),
-                    message: format!("weir: the statement cannot be recorded, so it may not run: {error}"),
-                    detail: None,
-                    hint: Some("ask the operator of this host: \"weir status\" shows the journal".into()),
-                })
-            })
-    }
-
-    fn record_refused(&mut self, verdict: &Verdict, via: Via, bytes: usize) -> Option<u64> {
-        self.live.count_denied();
-        let now_ns = clock::now_ns();
-        let seq = self.record(verdict, via, 0, bytes, now_ns).ok()?;
-        let outcome = record::Outcome {
-            request: seq,
-            ending: record::Ending::Denied,
-            rows: 0,
-            bytes: 0,
-            duration_ns: 0,
-            sqlstate: *b"42501",
-        };
-        self.outcome(&outcome, now_ns);
-        Some(seq)
-    }
-
-    fn outcome(&self, outcome: &record::Outcome, now_ns: u64) {
-        if let Err(error) = self.journal.outcome_at(now_ns, outcome) {
-            tracing::error!(%error, session = self.live.session.id, "cannot record an outcome");
-        }
-    }
 }
 
 impl Judge for SessionJudge {
@@ -196,7 +223,7 @@ impl Judge for SessionJudge {
         } else {
             self.decide(text)
         };
-        rule(verdict)
+        self.rule(verdict)
     }
 
     fn unreadable(&mut self, why: Unreadable, bytes: usize, _: Via) -> Ruling<Arc<Verdict>> {
@@ -207,7 +234,7 @@ impl Judge for SessionJudge {
         let verdict = self
             .guard
             .decide_opaque(&self.scope, Kind::Unknown, &description);
-        rule(verdict)
+        self.rule(verdict)
     }
 
     fn function(&mut self, oid: u32) -> Ruling<Arc<Verdict>> {
@@ -215,14 +242,14 @@ impl Judge for SessionJudge {
         let verdict = self
             .guard
             .decide_opaque(&self.scope, Kind::FunctionCall, &description);
-        rule(verdict)
+        self.rule(verdict)
     }
 
     fn made_by_sql(&mut self) -> Arc<Verdict> {
         if let Some(verdict) = self
             .made_by_sql
             .as_ref()
-            .filter(|verdict| self.guard.is_current(verdict))
+            .filter(|verdict| self.guard.is_current(verdict, self.catalog.snapshot()))
         {
             return Arc::clone(verdict);
         }
@@ -244,55 +271,67 @@ impl Judge for SessionJudge {
             return Err(refusal);
         }
         let decided_again;
-        let verdict = if self.guard.is_current(verdict) {
+        let verdict = if self.guard.is_current(verdict, self.catalog.snapshot()) {
             verdict
         } else if verdict.text().is_empty() {
             let mut refusal = Box::new(prepare_again());
             self.refused(verdict, &mut refusal, via, bytes);
             return Err(refusal);
         } else {
-            decided_again = self.decide(verdict.text());
+            let again = self.decide(verdict.text());
+            if self.refusal(&again).is_none() && !again.sends_the_same_as(verdict) {
+                let mut refusal = Box::new(stale_plan());
+                self.refused(verdict, &mut refusal, via, bytes);
+                return Err(refusal);
+            }
+            decided_again = again;
             &decided_again
         };
-        if let Some(refusal) = &verdict.refusal {
-            let mut refusal = Box::new(refusal.clone());
-            self.refused(verdict, &mut refusal, via, bytes);
-            return Err(refusal);
-        }
+        let followed = match self.refusal(verdict) {
+            Some(refusal) => Err(refusal),
+            None => self.follow(verdict),
+        };
+        let followed = match followed {
+            Ok(followed) => followed,
+            Err(mut refusal) => {
+                self.refused(verdict, &mut refusal, via, bytes);
+                return Err(refusal);
+            }
+        };
         let seq = self.record(verdict, via, parameters, bytes, now_ns)?;
         if verdict.strict {
             self.strict_seq = seq;
         }
         self.modes_uncertain |= verdict.changes_session;
-        Ok(Ticket { seq, at_ns: now_ns })
+        Ok(Ticket {
+            seq,
+            at_ns: now_ns,
+            followed,
+        })
     }
 
     fn refused(&mut self, verdict: &Arc<Verdict>, refusal: &mut Refusal, via: Via, bytes: usize) {
         if let Some(seq) = self.record_refused(verdict, via, bytes) {
-            let detail = refusal.detail.take().unwrap_or_default();
-            refusal.detail = Some(format!("{detail}; request {seq}"));
+            let detail = refusal.detail.take();
+            let detail = detail.map_or_else(String::new, |detail| format!("{detail}; "));
+            refusal.detail = Some(format!("{detail}request {seq}"));
         }
     }
 
     fn finished(&mut self, ticket: Ticket, finished: Finished) {
-        let (ending, sqlstate) = match finished.ending {
-            Ending::Completed => (record::Ending::Completed, *b"00000"),
-            Ending::Failed(state) => (record::Ending::Failed, state),
-            Ending::Denied => (record::Ending::Denied, *b"42501"),
-            Ending::Suspended => (record::Ending::Suspended, *b"00000"),
-            Ending::Skipped => (record::Ending::Skipped, *b"00000"),
-            Ending::Disconnected => (record::Ending::Disconnected, *b"00000"),
+        self.record_finished(&ticket, &finished);
+        let Some(mut followed) = ticket.followed else {
+            return;
         };
-        let now_ns = clock::now_ns();
-        let outcome = record::Outcome {
-            request: ticket.seq,
-            ending,
-            rows: finished.rows,
-            bytes: finished.bytes,
-            duration_ns: now_ns.saturating_sub(ticket.at_ns),
-            sqlstate,
-        };
-        self.outcome(&outcome, now_ns);
+        if followed.limits.is_some() {
+            self.spend(&mut followed, finished.rows, finished.bytes);
+        }
+        let (rows, bytes) = (finished.rows, finished.bytes);
+        self.named.given(followed.runs, rows, bytes);
+        let completed = matches!(finished.ending, Ending::Completed | Ending::Suspended);
+        if !completed && !followed.verdict.steps.is_empty() {
+            self.names.failed(&self.guard);
+        }
     }
 
     fn hash(&mut self, parameters: &[u8]) -> u64 {
@@ -302,13 +341,120 @@ impl Judge for SessionJudge {
     fn parameter(&mut self, name: &[u8], value: &[u8]) {
         match name {
             b"standard_conforming_strings" => self.modes.backslash_in_strings = value == b"off",
-            b"client_encoding" => self.modes.foreign_encoding = !is_safe_encoding(value),
+            b"client_encoding" => {
+                self.modes.foreign_encoding = !is_safe_encoding(value);
+                self.utf8 = value.eq_ignore_ascii_case(b"UTF8");
+            }
+            b"search_path" => self.names.reported(&self.guard, value),
             _ => {}
         }
     }
 
-    fn settled(&mut self) {
+    fn settled(&mut self, transaction: u8) {
         self.modes_uncertain = false;
+        self.names.settled(&self.guard, transaction);
+        if transaction == b'I' {
+            self.catalog.settled();
+            self.named.transaction_over();
+        }
+    }
+
+    fn replacement<'a>(&'a self, verdict: &'a Arc<Verdict>) -> Option<&'a [u8]> {
+        verdict.replacement.as_ref().map(|other| &*other.text)
+    }
+
+    fn watches(&self, verdict: &Arc<Verdict>) -> bool {
+        self.protection.hides || !is_plain(verdict) || !self.named.is_empty()
+    }
+
+    fn shield(&self, verdict: Option<&Arc<Verdict>>) -> Shield {
+        if !self.protection.hides && !verdict.is_some_and(|verdict| verdict.protect) {
+            return Shield::Off;
+        }
+        match verdict {
+            Some(verdict) if only_reads(&verdict.statement.decided.facts) => Shield::Reads,
+            // What runs under a name, or at the end of a transaction, may be a write.
+            _ => Shield::Writes,
+        }
+    }
+
+    fn position(&self, verdict: &Arc<Verdict>, position: usize) -> Option<usize> {
+        let Some(replacement) = &verdict.replacement else {
+            return Some(position);
+        };
+        let edits = replacement.edits.iter().map(|edit| Replaced {
+            start: edit.start,
+            end: edit.end,
+            length: edit.length,
+        });
+        positions::in_clients_text(verdict.text(), &replacement.text, edits, position)
+    }
+
+    fn is_masked(&self, verdict: &Arc<Verdict>, relation: u32, column: i16) -> bool {
+        let view = self.view(self.modes);
+        self.guard
+            .is_hidden(&self.scope, verdict, &view, relation, column)
+    }
+
+    fn limits(&mut self, ticket: &Ticket) -> Option<Limits> {
+        ticket.followed.as_ref()?.limits
+    }
+
+    fn progress(&mut self, ticket: &mut Ticket, rows: u64, bytes: u64) -> Limits {
+        let Some(followed) = &mut ticket.followed else {
+            return Limits::NONE;
+        };
+        self.spend(followed, rows, bytes);
+        let left = self.guard.left(&self.scope, &followed.verdict);
+        followed.over_budget = left.rows == Some(0) || left.bytes == Some(0);
+        Limits {
+            rows: left.rows.unwrap_or(u64::MAX),
+            bytes: left.bytes.unwrap_or(u64::MAX),
+        }
+    }
+
+    fn exceeded(&mut self, ticket: &Ticket, limit: Limit) -> Refusal {
+        let mut refusal = ticket
+            .followed
+            .as_ref()
+            .map_or_else(budget_used_up, |followed| limit_reached(followed, limit));
+        let detail = refusal.detail.take();
+        let detail = detail.map_or_else(String::new, |detail| format!("{detail}; "));
+        refusal.detail = Some(format!("{detail}request {}", ticket.seq));
+        refusal
+    }
+
+    fn incident(&mut self, verdict: &Arc<Verdict>, incident: Incident) {
+        match incident {
+            Incident::MaskedColumn { relation, column } => {
+                self.guard.incident();
+                let found = (relation, column);
+                if self.incidents.len() < MAX_INCIDENTS && !self.incidents.contains(&found) {
+                    self.incidents.push(found);
+                    self.record_incident(verdict, &format!("a result came straight from hidden column {column} of relation {relation} and was masked on its way"));
+                }
+            }
+            Incident::CompletedBeyondLimit => {
+                // Of a read nothing remains.
+                if !only_reads(&verdict.statement.decided.facts) {
+                    self.record_incident(
+                        verdict,
+                        "the server completed a request that a limit had ended for its client",
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// The rules, or what the database holds, have changed since a statement was prepared: the server has a text that would not
+/// be sent now. Drivers that read the server's own words prepare again by themselves.
+fn stale_plan() -> Refusal {
+    Refusal {
+        sqlstate: STALE_PLAN_STATE.into(),
+        message: STALE_PLAN.into(),
+        detail: None,
+        hint: Some("weir: what this statement may see has changed; prepare it again".into()),
     }
 }
 
@@ -319,16 +465,6 @@ fn prepare_again() -> Refusal {
         message: "weir: the rules have changed since this was prepared".into(),
         detail: None,
         hint: Some("prepare it again".into()),
-    }
-}
-
-fn rule(verdict: Arc<Verdict>) -> Ruling<Arc<Verdict>> {
-    match &verdict.refusal {
-        None => Ruling::Permit(verdict),
-        Some(refusal) => {
-            let refusal = Box::new(refusal.clone());
-            Ruling::Refuse(verdict, refusal)
-        }
     }
 }
 
@@ -349,3 +485,6 @@ fn is_safe_encoding(name: &[u8]) -> bool {
         .iter()
         .any(|encoding| name.eq_ignore_ascii_case(encoding))
 }
+
+/// A session that meets more has long been noticed.
+const MAX_INCIDENTS: usize = 64;

@@ -14,7 +14,7 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use weir_wire::postgres::{Conversation, ConversationError, Outbox, Refusal, backend};
 
-use super::judge::SessionJudge;
+use super::{cancel::Route, judge::SessionJudge};
 use crate::{audit::JournalError, net::Leg};
 
 /// A session under way; resolves when it is over and recorded.
@@ -27,10 +27,16 @@ pub(super) struct Relay {
     down: Half,
     /// What must be on disk before `up` may go on.
     gate: Option<Gate>,
+    /// How the server is reached beside this connection.
+    route: Route,
+    /// A cancellation of ours on its way: `up` waits, or it could hit what comes next.
+    cancelling: Option<Cancelling>,
     watched: bool,
     /// Set once nothing more is read: what is still to be written, then the end.
     ending: Option<&'static str>,
 }
+
+type Cancelling = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 type Gate = Pin<Box<dyn Future<Output = Result<(), JournalError>> + Send>>;
 
@@ -64,6 +70,7 @@ impl Relay {
         server: Leg,
         conversation: Conversation<SessionJudge>,
         judge: SessionJudge,
+        route: Route,
     ) -> Self {
         Self {
             client,
@@ -73,6 +80,8 @@ impl Relay {
             up: Half::default(),
             down: Half::default(),
             gate: None,
+            route,
+            cancelling: None,
             watched: false,
             ending: None,
         }
@@ -101,16 +110,6 @@ impl Relay {
                     .server(input, &mut self.judge, &mut scratch.out);
                 self.down
                     .write_or_keep(cx, &mut self.client, scratch.out.finish(input))?;
-                if judged.is_ok() {
-                    let early = self
-                        .conversation
-                        .release_early(&mut self.judge, &mut scratch.out);
-                    match early {
-                        Ok(Some(bytes)) => self.up.rest.extend_from_slice(&bytes),
-                        Ok(None) => {}
-                        Err(error) => return Poll::Ready(Ok(Some(error))),
-                    }
-                }
                 Poll::Ready(io::Result::Ok(judged.err()))
             }))?;
             if let Some(error) = failure {
@@ -134,6 +133,13 @@ impl Relay {
                 // The server's answers bring the task back here.
                 return Poll::Pending;
             }
+            if self.conversation.is_ready() {
+                ready!(self.judge.poll_catalog(cx));
+                if self.conversation.holds_early() {
+                    self.release_early();
+                    continue;
+                }
+            }
             let failure = ready!(SCRATCH.with_borrow_mut(|scratch| {
                 let read = ready!(poll_read(cx, &mut self.client, &mut scratch.input))?;
                 let Some(input) = read else {
@@ -149,8 +155,7 @@ impl Relay {
                 match self.judge.take_strict_seq() {
                     0 => self.up.write_or_keep(cx, &mut self.server, bytes)?,
                     seq => {
-                        let journal = Arc::clone(self.judge.journal());
-                        self.gate = Some(Box::pin(async move { journal.durable(seq).await }));
+                        self.gate = Some(durable(&self.judge, seq));
                         self.up.rest.extend_from_slice(bytes);
                     }
                 }
@@ -160,6 +165,34 @@ impl Relay {
                 self.break_off(&error);
             }
         }
+    }
+
+    /// Judges what the client sent ahead of the log-in's end.
+    fn release_early(&mut self) {
+        let released = SCRATCH.with_borrow_mut(|scratch| {
+            self.conversation
+                .release_early(&mut self.judge, &mut scratch.out)
+        });
+        match released {
+            Ok(bytes) => self.up.rest.extend(bytes.into_iter().flatten()),
+            Err(error) => self.break_off(&error),
+        }
+        match self.judge.take_strict_seq() {
+            0 => {}
+            seq => self.gate = Some(durable(&self.judge, seq)),
+        }
+    }
+
+    /// Begins a cancellation when a limit asks for one, and drives it.
+    fn poll_cancelling(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(packet) = self.conversation.take_cancel() {
+            self.cancelling = Some(Box::pin(self.route.clone().cancel(packet)));
+        }
+        if let Some(cancelling) = &mut self.cancelling {
+            ready!(cancelling.as_mut().poll(cx));
+            self.cancelling = None;
+        }
+        Poll::Ready(())
     }
 
     fn poll_gate(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -219,7 +252,8 @@ impl Future for Relay {
         let relay = self.get_mut();
         let ending = relay.check_ended(cx);
         let down = relay.poll_down(cx);
-        let up = if ending || relay.ending.is_some() {
+        let cancelling = relay.poll_cancelling(cx).is_pending();
+        let up = if ending || relay.ending.is_some() || cancelling {
             Poll::Pending
         } else {
             relay.poll_up(cx)
@@ -239,6 +273,11 @@ impl Future for Relay {
         relay.finish(reason);
         Poll::Ready(())
     }
+}
+
+fn durable(judge: &SessionJudge, seq: u64) -> Gate {
+    let journal = Arc::clone(judge.journal());
+    Box::pin(async move { journal.durable(seq).await })
 }
 
 impl Half {

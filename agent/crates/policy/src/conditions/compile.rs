@@ -1,20 +1,29 @@
 //! From the written fields to matchers.
 
+use std::collections::BTreeMap;
+
 use crate::{
+    bits::Names,
+    classes::ClassTree,
     finding::{Finding, Place},
-    groups::GroupNames,
-    pattern::{Pattern, QualifiedPattern},
+    pattern::{ColumnPattern, Pattern, QualifiedPattern},
     schema::{ActorKind, LimitText, MatchText, OneOrMany, SetText},
     view::{self, action_bit, confidence_bit, kind_bits},
 };
 
-use super::{Attribute, Conditions, Groups, Matcher};
+use super::{Attribute, ClassSet, Conditions, Groups, Joins, Matcher, Window};
+
+/// The names that all rules of a pack share.
+pub(crate) struct Known<'a> {
+    pub(crate) groups: &'a Names,
+    pub(crate) classes: &'a ClassTree,
+}
 
 impl Conditions {
     /// Compiles the fields; what is wrong with them is added to `findings`.
     pub(crate) fn compile(
         text: &MatchText,
-        names: &GroupNames,
+        known: &Known<'_>,
         place: &Place,
         findings: &mut Vec<Finding>,
     ) -> Self {
@@ -28,20 +37,18 @@ impl Conditions {
         if let Some(set) = &text.actor_groups {
             let place = Place::new(&place.file, set.referenced);
             non_empty(&set.value, "actor.groups", &place, findings);
-            matchers.push(Matcher::Groups(Box::new(groups(&set.value, names))));
+            matchers.push(Matcher::Groups(Box::new(groups(&set.value, known.groups))));
         }
         named(text, &mut matchers);
         statement(text, place, &mut matchers, findings);
-        for (set, field) in [(&text.classes, "classes"), (&text.joins, "joins")] {
-            if let Some(set) = set {
-                non_empty(
-                    &set.value,
-                    field,
-                    &Place::new(&place.file, set.referenced),
-                    findings,
-                );
-                matchers.push(Matcher::Later(field));
-            }
+        data(text, known, place, &mut matchers, findings);
+        if let Some(window) = &text.time {
+            let place = Place::new(&place.file, window.referenced);
+            matchers.extend(
+                Window::compile(&window.value, &place, findings)
+                    .map(Box::new)
+                    .map(Matcher::Time),
+            );
         }
         matchers.sort_by_key(Matcher::cost);
         Self { matchers }
@@ -57,6 +64,71 @@ pub(crate) fn group_names(text: &MatchText) -> impl Iterator<Item = &String> {
         .flatten()
 }
 
+/// The classes that the fields name.
+pub(crate) fn class_names(text: &MatchText) -> impl Iterator<Item = &String> {
+    let classes = text
+        .classes
+        .iter()
+        .flat_map(|set| [&set.value.any, &set.value.all, &set.value.none]);
+    let joins = text
+        .joins
+        .iter()
+        .flat_map(|set| [&set.value.any, &set.value.all]);
+    classes.chain(joins).flatten().flatten()
+}
+
+/// What is asked of relations, columns and classes beyond their names in the text.
+fn data(
+    text: &MatchText,
+    known: &Known<'_>,
+    place: &Place,
+    matchers: &mut Vec<Matcher>,
+    findings: &mut Vec<Finding>,
+) {
+    let usages = text
+        .action
+        .as_ref()
+        .map_or(view::ANY_USAGE, |OneOrMany(actions)| {
+            view::usages_of(actions)
+        });
+    if let Some(set) = &text.classes {
+        let place = Place::new(&place.file, set.referenced);
+        non_empty(&set.value, "classes", &place, findings);
+        matchers.push(Matcher::Classes(Box::new(ClassSet::new(
+            &set.value,
+            known.classes,
+            usages,
+        ))));
+    }
+    if let Some(OneOrMany(globs)) = &text.columns {
+        matchers.push(Matcher::Columns {
+            patterns: globs.iter().map(|glob| ColumnPattern::new(glob)).collect(),
+            usages,
+        });
+    }
+    if let Some(joins) = &text.joins {
+        let place = Place::new(&place.file, joins.referenced);
+        matchers.push(Matcher::Joins(Box::new(Joins::compile(
+            &joins.value,
+            known.classes,
+            &place,
+            findings,
+        ))));
+    }
+}
+
+fn claims(written: &BTreeMap<String, OneOrMany<String>>) -> Vec<(String, Vec<Pattern>)> {
+    written
+        .iter()
+        .map(|(name, OneOrMany(globs))| {
+            (
+                name.clone(),
+                globs.iter().map(|glob| Pattern::name(glob)).collect(),
+            )
+        })
+        .collect()
+}
+
 fn named(text: &MatchText, matchers: &mut Vec<Matcher>) {
     let fields = [
         (Attribute::Subject, &text.actor_subject),
@@ -68,6 +140,9 @@ fn named(text: &MatchText, matchers: &mut Vec<Matcher>) {
         (Attribute::Endpoint, &text.endpoint),
         (Attribute::Environment, &text.environment),
         (Attribute::Purpose, &text.purpose),
+        (Attribute::Id, &text.actor_id),
+        (Attribute::Client, &text.actor_client),
+        (Attribute::Run, &text.actor_run),
     ];
     for (attribute, globs) in fields {
         let Some(OneOrMany(globs)) = globs else {
@@ -128,6 +203,14 @@ fn statement(
             )),
         }
     }
+    if let Some(OneOrMany(uids)) = &text.process_uid {
+        matchers.push(Matcher::Uids(uids.clone()));
+    }
+    if let Some(OneOrMany(strengths)) = &text.strength {
+        matchers.push(Matcher::Strengths(strengths.clone()));
+    }
+    matchers.extend(text.claimed.as_ref().map(claims).map(Matcher::Claimed));
+    matchers.extend(text.actor_claims.as_ref().map(claims).map(Matcher::Claims));
     let qualified = |globs: &OneOrMany<String>| {
         globs
             .0
@@ -147,7 +230,7 @@ fn statement(
     );
 }
 
-fn groups(set: &SetText, names: &GroupNames) -> Groups {
+fn groups(set: &SetText, names: &Names) -> Groups {
     let bits = |groups: &Option<Vec<String>>| {
         groups
             .as_ref()

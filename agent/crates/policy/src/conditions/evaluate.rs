@@ -1,13 +1,15 @@
 //! Holding matchers against a view.
 
-use weir_sql::{Facts, Kind};
+use std::{borrow::Cow, collections::BTreeMap};
+
+use weir_sql::{Facts, Kind, RelationUse};
 
 use crate::{
     pattern::{Agreement, Pattern, QualifiedPattern},
     view::{ActorView, Reading, UNIDENTIFIED, View, confidence_bit, kind_bits},
 };
 
-use super::{Attribute, Conditions, Groups, Matcher, Stance, Truth};
+use super::{Attribute, Conditions, Focus, Groups, Matcher, Stance, Truth, data};
 
 impl Conditions {
     pub(crate) fn evaluate(&self, view: &View<'_>, stance: Stance) -> Truth {
@@ -20,6 +22,19 @@ impl Conditions {
         }
         all
     }
+
+    /// Only what says which columns are meant, asked of the column in view.
+    pub(crate) fn selects(&self, view: &View<'_>, stance: Stance) -> bool {
+        self.matchers
+            .iter()
+            .filter(|matcher| matcher.selects())
+            .all(|matcher| matcher.evaluate(view, stance) != Truth::No)
+    }
+
+    /// Whether any field says which columns are meant.
+    pub(crate) fn has_selectors(&self) -> bool {
+        self.matchers.iter().any(Matcher::selects)
+    }
 }
 
 impl Matcher {
@@ -29,15 +44,38 @@ impl Matcher {
             Self::Identified(identified) => {
                 ((view.actor.kind != UNIDENTIFIED) == *identified).into()
             }
-            Self::Groups(groups) => groups.hold(&view.actor, stance).into(),
+            Self::Groups(groups) => groups.hold(view.actor, stance).into(),
             Self::Named(attribute, patterns) => attribute
                 .of(view)
-                .is_some_and(|value| any_matches(patterns, value))
+                .is_some_and(|value| any_matches(patterns, &value))
                 .into(),
-            Self::Later(_) => Truth::Maybe,
+            Self::Time(window) => window.holds(view.now).into(),
+            Self::Uids(uids) => uids.contains(&view.process.uid).into(),
+            Self::Strengths(strengths) => view
+                .actor
+                .strength
+                .is_some_and(|strength| strengths.contains(&strength))
+                .into(),
+            Self::Claims(wanted) => view
+                .actor
+                .claims
+                .is_some_and(|claims| claim(wanted, claims))
+                .into(),
+            Self::When(when) => when.evaluate(view),
             Self::Confidence { mask, .. } => view.reading.map_or(Truth::Maybe, |reading| {
                 (confidence_bit(reading.facts.confidence) & mask != 0).into()
             }),
+            selector if selector.selects() && !matches!(view.focus, Focus::Statement) => {
+                match view.focus {
+                    Focus::Column(column) => selector.holds_for_column(column, view, stance).into(),
+                    _ => Truth::Maybe,
+                }
+            }
+            Self::Classes(_) | Self::Columns { .. } | Self::Joins(_)
+                if view.reading.is_some_and(|reading| !reading.resolved()) =>
+            {
+                Truth::Maybe
+            }
             _ => match view.reading {
                 Some(reading) if reading.parsed() => self.holds_for_text(reading, stance).into(),
                 _ => Truth::Maybe,
@@ -49,9 +87,11 @@ impl Matcher {
         let facts = reading.facts;
         match self {
             Self::Kinds { mask, .. } => covers(u64::from(*mask), u64::from(reading.kinds), stance),
-            Self::Actions { mask, .. } => {
-                covers(u64::from(*mask), u64::from(reading.actions), stance)
-            }
+            Self::Actions { mask, .. } => covers(
+                u64::from(*mask),
+                u64::from(reading.actions_for(stance)),
+                stance,
+            ),
             Self::HasWhere(wanted) => facts.has_where == Some(*wanted),
             Self::LimitAbove(rows) => {
                 selects(reading)
@@ -65,14 +105,7 @@ impl Matcher {
                         facts.limit.is_some_and(|limit| limit <= *rows),
                     )
             }
-            Self::Relations(patterns) => qualified(
-                patterns,
-                facts
-                    .relations
-                    .iter()
-                    .map(|used| (used.relation.schema.as_deref(), used.relation.name.as_str())),
-                stance,
-            ),
+            Self::Relations(patterns) => relations(patterns, reading, stance),
             Self::Functions(patterns) => qualified(
                 patterns,
                 facts
@@ -84,12 +117,25 @@ impl Matcher {
                     }),
                 stance,
             ),
+            Self::Classes(set) => set.holds_for_statement(reading, stance),
+            Self::Columns { patterns, usages } => data::touches(patterns, *usages, reading, stance),
+            Self::Joins(joins) => joins.hold(reading),
+            Self::Claimed(wanted) => wanted.iter().all(|(name, patterns)| {
+                facts
+                    .claimed
+                    .iter()
+                    .any(|(key, value)| key == name && any_matches(patterns, value))
+            }),
             Self::ActorKind(_)
             | Self::Identified(_)
             | Self::Groups(_)
             | Self::Named(..)
             | Self::Confidence { .. }
-            | Self::Later(_) => false,
+            | Self::Time(_)
+            | Self::Uids(_)
+            | Self::Strengths(_)
+            | Self::Claims(_)
+            | Self::When(_) => false,
         }
     }
 }
@@ -117,18 +163,25 @@ impl Groups {
 }
 
 impl Attribute {
-    pub(crate) fn of<'a>(self, view: &View<'a>) -> Option<&'a str> {
-        match self {
+    pub(crate) fn of<'a>(self, view: &View<'a>) -> Option<Cow<'a, str>> {
+        let text = match self {
+            Self::Id => {
+                let (issuer, subject) = (view.actor.issuer?, view.actor.subject?);
+                return Some(format!("{issuer}#{subject}").into());
+            }
             Self::Subject => view.actor.subject,
             Self::Issuer => view.actor.issuer,
             Self::Purpose => view.actor.purpose,
-            Self::Exe => Some(&view.process.exe),
-            Self::Cgroup => Some(&view.process.cgroup),
-            Self::Database => Some(&view.target.database),
-            Self::DatabaseUser => Some(&view.target.database_user),
-            Self::Endpoint => Some(&view.target.endpoint),
-            Self::Environment => Some(&view.target.environment),
-        }
+            Self::Exe => Some(view.process.exe.as_str()),
+            Self::Cgroup => Some(view.process.cgroup.as_str()),
+            Self::Database => Some(view.target.database.as_str()),
+            Self::DatabaseUser => Some(view.target.database_user.as_str()),
+            Self::Endpoint => Some(view.target.endpoint.as_str()),
+            Self::Environment => Some(view.target.environment.as_str()),
+            Self::Client => view.actor.client,
+            Self::Run => view.actor.run,
+        };
+        text.map(Cow::Borrowed)
     }
 }
 
@@ -169,6 +222,42 @@ fn qualified<'a>(
         Stance::Restrict => names.any(|name| reaches(name, Agreement::UpToSchema)),
         Stance::Grant => names.len() > 0 && names.all(|name| reaches(name, Agreement::Yes)),
     }
+}
+
+/// Each name as the text has it; where it leaves the schema out, in the schemas that the catalog found it in.
+fn relations(patterns: &[QualifiedPattern], reading: &Reading<'_>, stance: Stance) -> bool {
+    let agrees = |used: &RelationUse| {
+        let name = used.relation.name.as_str();
+        if used.relation.schema.is_none() {
+            let mut found = reading.schemas_of(name).peekable();
+            if found.peek().is_some() {
+                let mut agrees = found
+                    .map(|schema| patterns.iter().any(|pattern| pattern.matches(schema, name)));
+                return match stance {
+                    Stance::Restrict => agrees.any(|agrees| agrees),
+                    Stance::Grant => agrees.all(|agrees| agrees),
+                };
+            }
+        }
+        qualified(
+            patterns,
+            std::iter::once((used.relation.schema.as_deref(), name)),
+            stance,
+        )
+    };
+    let relations = &reading.facts.relations;
+    match stance {
+        Stance::Restrict => relations.iter().any(agrees),
+        Stance::Grant => !relations.is_empty() && relations.iter().all(agrees),
+    }
+}
+
+fn claim(wanted: &[(String, Vec<Pattern>)], claims: &BTreeMap<String, String>) -> bool {
+    wanted.iter().all(|(name, patterns)| {
+        claims
+            .get(name)
+            .is_some_and(|value| any_matches(patterns, value))
+    })
 }
 
 fn any_matches(patterns: &[Pattern], value: &str) -> bool {

@@ -1,16 +1,18 @@
 //! Matchers for people to read: what was asked, what was found.
 
-use std::fmt::Display;
+use std::{collections::BTreeSet, fmt::Display, time::Duration};
 
 use serde::Serialize;
-use weir_sql::RelationUse;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use weir_sql::{ColumnName, RelationUse};
 
 use crate::{
+    bits::Bits,
     pattern::Pattern,
-    view::{self, View},
+    view::{self, Reading, View},
 };
 
-use super::{Attribute, Groups, Matcher, Stance, Truth};
+use super::{Attribute, ClassSet, Groups, Joins, Matcher, Stance, Truth};
 
 /// One field of a rule, held against one question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -52,7 +54,15 @@ impl Matcher {
             Self::Named(attribute, _) => attribute.field(),
             Self::Relations(_) => "relation",
             Self::Functions(_) => "function",
-            Self::Later(field) => field,
+            Self::Classes(_) => "classes",
+            Self::Columns { .. } => "columns",
+            Self::Joins(_) => "joins",
+            Self::Time(_) => "time",
+            Self::Uids(_) => "process.uid",
+            Self::Strengths(_) => "strength",
+            Self::Claimed(_) => "claimed",
+            Self::Claims(_) => "actor.claims",
+            Self::When(_) => "when",
         }
     }
 
@@ -69,12 +79,23 @@ impl Matcher {
             Self::Groups(groups) => groups.wanted(),
             Self::Named(_, patterns) => list(patterns.iter().map(Pattern::to_string)),
             Self::Relations(patterns) | Self::Functions(patterns) => list(patterns),
-            Self::Later(_) => "not enforceable by this version".to_owned(),
+            Self::Classes(set) => set.wanted(),
+            Self::Columns { patterns, .. } => list(patterns),
+            Self::Joins(joins) => joins.wanted(),
+            Self::Time(window) => window.to_string(),
+            Self::When(when) => when.written.clone(),
+            Self::Uids(uids) => list(uids),
+            Self::Strengths(strengths) => words(strengths),
+            Self::Claimed(wanted) | Self::Claims(wanted) => list(
+                wanted
+                    .iter()
+                    .map(|(name, patterns)| format!("{name}={}", list(patterns))),
+            ),
         }
     }
 
     fn found(&self, view: &View<'_>) -> String {
-        let text = |show: &dyn Fn(&view::Reading<'_>) -> String| match view.reading {
+        let text = |show: &dyn Fn(&Reading<'_>) -> String| match view.reading {
             None => "no statement yet".to_owned(),
             Some(reading) if !reading.parsed() => "unknown: not parsed".to_owned(),
             Some(reading) => show(reading),
@@ -87,7 +108,9 @@ impl Matcher {
                 |reading| words(&[reading.facts.confidence]),
             ),
             Self::Kinds { .. } => text(&|reading| words(&reading.facts.kinds)),
-            Self::Actions { .. } => text(&|reading| actions(reading.actions)),
+            Self::Actions { .. } => {
+                text(&|reading| words(&view::actions(reading.actions_for(Stance::Restrict))))
+            }
             Self::HasWhere(_) => text(&|reading| option(reading.facts.has_where)),
             Self::LimitAbove(_) | Self::LimitAtMost(_) => {
                 text(&|reading| option(reading.facts.limit))
@@ -100,29 +123,141 @@ impl Matcher {
                     format!("{names}, incomplete")
                 }
             }
-            Self::Named(attribute, _) => attribute.of(view).unwrap_or("none").to_owned(),
+            Self::Named(attribute, _) => option(attribute.of(view)),
             Self::Relations(_) => {
                 text(&|reading| list(reading.facts.relations.iter().map(relation)))
             }
             Self::Functions(_) => text(&|reading| list(&reading.facts.functions)),
-            Self::Later(_) => "unknown".to_owned(),
+            Self::Classes(set) => text(&|reading| classes(reading, set.usages, view)),
+            Self::Columns { usages, .. } => text(&|reading| columns(reading, *usages)),
+            Self::Joins(_) => text(&|reading| joined(reading, view)),
+            Self::Time(_) => time(view.now),
+            Self::When(when) => when.show(view),
+            Self::Uids(_) => view.process.uid.to_string(),
+            Self::Strengths(_) => view
+                .actor
+                .strength
+                .map_or_else(|| "none".to_owned(), |strength| words(&[strength])),
+            Self::Claimed(_) => text(&|reading| pairs(&reading.facts.claimed)),
+            Self::Claims(_) => view.actor.claims.map_or_else(|| "none".to_owned(), pairs),
         }
     }
 }
 
 impl Groups {
     fn wanted(&self) -> String {
-        let sets = [("any", &self.any), ("all", &self.all), ("none", &self.none)];
-        let sets: Vec<_> = sets
-            .into_iter()
-            .filter_map(|(word, set)| {
-                set.as_ref()
-                    .map(|(_, names)| format!("{word} of {}", list(names)))
-            })
-            .collect();
-        sets.join(" and ")
+        sets([&self.any, &self.all, &self.none])
     }
 }
+
+impl ClassSet {
+    fn wanted(&self) -> String {
+        sets([&self.any, &self.all, &self.none])
+    }
+}
+
+impl Joins {
+    fn wanted(&self) -> String {
+        let named = |classes: &[(Bits, String)]| list(classes.iter().map(|(_, name)| name));
+        let all = (!self.all.is_empty()).then(|| format!("all of {}", named(&self.all)));
+        let any = (!self.any.is_empty()).then(|| format!("any of {}", named(&self.any)));
+        all.into_iter().chain(any).collect::<Vec<_>>().join(" and ")
+    }
+}
+
+fn sets(sets: [&Option<(Bits, Vec<String>)>; 3]) -> String {
+    let sets: Vec<_> = ["any", "all", "none"]
+        .into_iter()
+        .zip(sets)
+        .filter_map(|(word, set)| {
+            set.as_ref()
+                .map(|(_, names)| format!("{word} of {}", list(names)))
+        })
+        .collect();
+    sets.join(" and ")
+}
+
+/// Columns that are used, and the classes they have.
+fn classes(reading: &Reading<'_>, usages: u8, view: &View<'_>) -> String {
+    if !reading.resolved() {
+        return UNRESOLVED.to_owned();
+    }
+    let tree = view.classifier.tree();
+    let columns = reading.used(usages).filter_map(|used| {
+        let classes = view.classifier.with_bases(&used.column, &used.bases);
+        (!classes.is_empty()).then(|| {
+            format!(
+                "{} ({})",
+                column(&used.column),
+                list(tree.names.of(&classes))
+            )
+        })
+    });
+    list(columns.collect::<BTreeSet<_>>())
+}
+
+fn columns(reading: &Reading<'_>, usages: u8) -> String {
+    if !reading.resolved() {
+        return UNRESOLVED.to_owned();
+    }
+    list(
+        reading
+            .used(usages)
+            .map(|used| column(&used.column))
+            .collect::<BTreeSet<_>>(),
+    )
+}
+
+fn joined(reading: &Reading<'_>, view: &View<'_>) -> String {
+    if !reading.resolved() {
+        return UNRESOLVED.to_owned();
+    }
+    let names = &view.classifier.tree().names;
+    let relations: Vec<_> = reading
+        .touched_by_relation()
+        .iter()
+        .map(|classes| format!("({})", list(names.of(classes))))
+        .collect();
+    list(relations)
+}
+
+pub(crate) fn column(name: &ColumnName) -> String {
+    format!("{}.{}.{}", name.schema, name.relation, name.column)
+}
+
+fn pairs<'a>(pairs: impl IntoIterator<Item = impl Pair<'a>>) -> String {
+    list(pairs.into_iter().map(|pair| {
+        let (name, value) = pair.parts();
+        format!("{name}={value}")
+    }))
+}
+
+/// What a list of pairs and a map give out alike.
+trait Pair<'a> {
+    fn parts(self) -> (&'a str, &'a str);
+}
+
+impl<'a> Pair<'a> for &'a (String, String) {
+    fn parts(self) -> (&'a str, &'a str) {
+        (&self.0, &self.1)
+    }
+}
+
+impl<'a> Pair<'a> for (&'a String, &'a String) {
+    fn parts(self) -> (&'a str, &'a str) {
+        (self.0, self.1)
+    }
+}
+
+fn time(now: Duration) -> String {
+    i64::try_from(now.as_secs())
+        .ok()
+        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
+        .and_then(|instant| instant.format(&Rfc3339).ok())
+        .unwrap_or_else(|| format!("{} s", now.as_secs()))
+}
+
+const UNRESOLVED: &str = "unknown: no catalog";
 
 impl Attribute {
     pub(crate) fn field(self) -> &'static str {
@@ -136,6 +271,9 @@ impl Attribute {
             Self::Endpoint => "endpoint",
             Self::Environment => "environment",
             Self::Purpose => "purpose",
+            Self::Id => "actor.id",
+            Self::Client => "actor.client",
+            Self::Run => "actor.run",
         }
     }
 }
@@ -154,16 +292,6 @@ pub(crate) fn actor_kinds(mask: u8) -> String {
             .filter(|(bit, _)| mask & bit != 0)
             .map(|(_, word)| word),
     )
-}
-
-fn actions(mask: u8) -> String {
-    use crate::schema::Action;
-    let all = [Action::Read, Action::Write, Action::Define, Action::Execute];
-    let done: Vec<_> = all
-        .into_iter()
-        .filter(|&action| mask & view::action_bit(action) != 0)
-        .collect();
-    words(&done)
 }
 
 fn relation(used: &RelationUse) -> String {

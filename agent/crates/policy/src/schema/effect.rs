@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize,
     de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
@@ -22,6 +22,8 @@ pub struct Effects {
     pub tags: Vec<String>,
     /// Limits what comes back.
     pub cap: Option<Cap>,
+    /// Limits what comes back over a time.
+    pub budget: Option<BudgetText>,
     /// A condition that rows must meet.
     pub filter: Option<String>,
     /// Class to mask; `default` for the rest.
@@ -33,21 +35,79 @@ pub struct Effects {
 }
 
 impl Effects {
-    /// The effects in here that this version can parse but not enforce.
+    /// What the rule does, as the format spells it.
     #[must_use]
-    pub fn unenforceable(&self) -> Vec<&'static str> {
-        let mut names = Vec::new();
-        let mut note = |is: bool, name| {
-            if is {
-                names.push(name);
-            }
-        };
-        note(self.cap.is_some(), "cap");
-        note(self.filter.is_some(), "filter");
-        note(!self.mask.is_empty(), "mask");
-        note(self.on_write.is_some(), "on_write");
-        note(self.approve.is_some(), "approve");
-        names
+    pub fn words(&self) -> Vec<&'static str> {
+        let words = [
+            (self.allow, "allow"),
+            (self.deny.is_some(), "deny"),
+            (self.approve.is_some(), "approve"),
+            (!self.mask.is_empty(), "mask"),
+            (self.filter.is_some(), "filter"),
+            (self.cap.is_some(), "cap"),
+            (self.budget.is_some(), "budget"),
+            (self.on_write.is_some(), "on_write"),
+            (!self.tags.is_empty(), "tag"),
+        ];
+        words
+            .into_iter()
+            .filter_map(|(is, word)| is.then_some(word))
+            .collect()
+    }
+
+    /// Whether it refuses, changes or limits anything.
+    #[must_use]
+    pub fn restricts(&self) -> bool {
+        self.denies() || self.hides() || self.limits()
+    }
+
+    /// Whether it does something about a statement as a whole.
+    pub(crate) fn judges(&self) -> bool {
+        self.allow || self.denies() || self.limits() || !self.tags.is_empty()
+    }
+
+    /// What it leaves out that it cannot do without.
+    fn problem(&self) -> Option<&'static str> {
+        let empty = |is: Option<bool>| is == Some(true);
+        if empty(
+            self.cap
+                .as_ref()
+                .map(|cap| cap.rows.or(cap.bytes).is_none()),
+        ) {
+            return Some("a cap without a limit; give `rows` or `bytes`");
+        }
+        let budget = self.budget.as_ref();
+        if empty(budget.map(|b| b.rows.or(b.bytes).or(b.statements).is_none())) {
+            return Some("a budget without a limit; give `rows`, `bytes` or `statements`");
+        }
+        if empty(budget.map(|budget| budget.window.is_zero())) {
+            return Some("a budget over no time; give a `window` such as 1h");
+        }
+        if empty(self.approve.as_ref().map(|a| a.groups.is_empty())) {
+            return Some("an approval that nobody can give; name at least one group");
+        }
+        if self.on_write.is_some() && self.mask.is_empty() {
+            return Some("`on_write` says how masked values are stored; give a `mask` too");
+        }
+        None
+    }
+
+    /// Whether it refuses; what needs an approval is refused, because nobody can give one yet.
+    #[must_use]
+    pub fn denies(&self) -> bool {
+        self.deny.is_some() || self.approve.is_some()
+    }
+
+    /// Whether it changes what is read.
+    #[must_use]
+    pub fn hides(&self) -> bool {
+        !self.mask.is_empty() || self.filter.is_some()
+    }
+
+    /// Whether it limits how much comes back.
+    #[must_use]
+    pub fn limits(&self) -> bool {
+        self.cap.is_some() || self.budget.is_some()
     }
 }
 
@@ -56,7 +116,40 @@ impl Effects {
 #[serde(deny_unknown_fields)]
 pub struct Cap {
     /// At most so many rows.
-    pub rows: u64,
+    pub rows: Option<u64>,
+    /// At most so many bytes; written `65536`, `64KiB`, `50MiB`, `1GiB`.
+    #[serde(default, deserialize_with = "bytes")]
+    pub bytes: Option<u64>,
+}
+
+/// Limits what may come back over a time, all statements together.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BudgetText {
+    /// At most so many rows.
+    pub rows: Option<u64>,
+    /// At most so many bytes, written as in [`Cap`].
+    #[serde(default, deserialize_with = "bytes")]
+    pub bytes: Option<u64>,
+    /// At most so many statements.
+    pub statements: Option<u64>,
+    /// Whose statements count together.
+    pub per: Per,
+    /// Over how long; written `90s`, `15m`, `2h`, `1d`.
+    #[serde(deserialize_with = "some_duration")]
+    pub window: Duration,
+}
+
+/// Whose statements count together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Per {
+    /// One run of an agent; without one, the one who acts.
+    Run,
+    /// The one who acts, over all runs.
+    Actor,
+    /// The person or service on whose behalf, over all actors.
+    Principal,
 }
 
 /// Who must agree before the request goes on.
@@ -119,6 +212,7 @@ impl<'de> Visitor<'de> for EffectsVisitor {
             deny: written.deny,
             tags: written.tag.map_or_else(Vec::new, |tags| tags.0),
             cap: written.cap,
+            budget: written.budget,
             filter: written.filter,
             mask: written
                 .mask
@@ -133,6 +227,9 @@ impl<'de> Visitor<'de> for EffectsVisitor {
                 "the effect does nothing; give at least one of {}",
                 FIELDS.join(", ")
             )));
+        }
+        if let Some(problem) = effects.problem() {
+            return Err(de::Error::custom(problem));
         }
         if effects
             .deny
@@ -153,6 +250,7 @@ struct Written {
     deny: Option<String>,
     tag: Option<OneOrMany<String>>,
     cap: Option<Cap>,
+    budget: Option<BudgetText>,
     filter: Option<String>,
     /// YAML reads the mask's name `null` as no value.
     #[serde(default)]
@@ -172,6 +270,57 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duratio
     })
 }
 
+fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    duration(deserializer)?
+        .ok_or_else(|| de::Error::custom("no duration; write 90s, 15m, 2h or 1d"))
+}
+
+fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    struct Size;
+
+    impl Visitor<'_> for Size {
+        type Value = u64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a number of bytes such as 65536, 64KiB or 50MiB")
+        }
+
+        fn visit_u64<E: de::Error>(self, bytes: u64) -> Result<u64, E> {
+            Ok(bytes)
+        }
+
+        fn visit_i64<E: de::Error>(self, bytes: i64) -> Result<u64, E> {
+            u64::try_from(bytes).map_err(|_| E::custom("a negative size; write 65536 or 64KiB"))
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<u64, E> {
+            parse_bytes(text).ok_or_else(|| {
+                E::custom(format!(
+                    "`{text}` is no size; write 65536, 64KiB, 50MiB or 1GiB"
+                ))
+            })
+        }
+    }
+
+    deserializer.deserialize_any(Size).map(Some)
+}
+
+fn parse_bytes(text: &str) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(digits);
+    let factor: u64 = match unit.trim_start() {
+        "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "KB" | "kB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
 fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let seconds = match unit {
@@ -189,5 +338,5 @@ fn parse_duration(text: &str) -> Option<Duration> {
 }
 
 const FIELDS: &[&str] = &[
-    "deny", "tag", "cap", "filter", "mask", "on_write", "approve",
+    "deny", "tag", "cap", "budget", "filter", "mask", "on_write", "approve",
 ];

@@ -4,7 +4,6 @@ use pg_query::protobuf::RawStmt;
 
 use super::lexer::Token;
 use super::rewrite::{self, Made, Scan, Task, reach};
-use super::session::{self, NamingEffect};
 use super::{Names, claimed, facts_of_tree, lexer, nesting, parse, unparsed};
 use crate::{
     catalog::{Catalog, Naming},
@@ -49,8 +48,6 @@ pub struct Governed {
     pub outcome: Result<Outcome, Obstacle>,
     /// Relations that the text reads or writes and the catalog does not know: it may be out of date.
     pub unknown_relations: Vec<String>,
-    /// What its statements do to the session's names, in order, should they succeed.
-    pub naming_effects: Vec<NamingEffect>,
 }
 
 /// What may go on.
@@ -157,11 +154,6 @@ impl Source<'_> {
         facts: Facts,
         orders: &Orders,
     ) -> Governed {
-        let naming_effects = statements
-            .iter()
-            .filter_map(|statement| statement.stmt.as_deref()?.node.as_ref())
-            .flat_map(session::effects)
-            .collect();
         let nothing = !orders.protect && orders.masks.is_empty() && orders.filters.is_empty();
         let made = if nothing {
             Ok(Made::unchanged())
@@ -184,7 +176,6 @@ impl Source<'_> {
             facts,
             outcome,
             unknown_relations,
-            naming_effects,
         }
     }
 
@@ -220,6 +211,5 @@ fn unread(facts: Facts, decide: &mut dyn FnMut(&Facts) -> Orders) -> Governed {
         facts,
         outcome,
         unknown_relations: Vec::new(),
-        naming_effects: vec![NamingEffect::UnknownPath],
     }
 }

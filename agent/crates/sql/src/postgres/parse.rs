@@ -89,7 +89,8 @@ const STACK_BYTES: usize = 64 << 20;
 mod tests {
     use super::*;
     use crate::facts::Confidence;
-    use crate::postgres::{analyse, lexer, nesting};
+    use crate::postgres::{Context, analyse_in, lexer, nesting};
+    use crate::{Catalog, Naming};
 
     /// The most of `piece` around or behind `SELECT a` that is still parsed inline.
     fn deepest_inline(make: impl Fn(usize) -> String) -> String {
@@ -134,7 +135,14 @@ mod tests {
         for text in texts {
             let facts = thread::Builder::new()
                 .stack_size(1 << 20)
-                .spawn(move || analyse(text.as_bytes(), SessionModes::default()))
+                .spawn(move || {
+                    let context = Context {
+                        modes: SessionModes::default(),
+                        catalog: &Catalog::default(),
+                        naming: &Naming::default(),
+                    };
+                    analyse_in(text.as_bytes(), &context)
+                })
                 .expect("a thread starts")
                 .join()
                 .expect("the stack suffices");

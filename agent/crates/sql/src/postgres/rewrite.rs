@@ -109,7 +109,7 @@ fn namings(statements: &[RawStmt], before: &Naming) -> Vec<Naming> {
             .as_deref()
             .and_then(|stmt| stmt.node.as_ref())
         {
-            effects.extend(session::effects(node));
+            effects.extend(session::of_statement(node));
         }
     }
     if effects.is_empty() {

@@ -1,280 +1,319 @@
-//! What statements do to the way a session's names are read, and a tracker that keeps account of it.
+//! What a text does to how later texts' names are read: `search_path`, temporary relations, transactions.
 //!
-//! Conservative: where it is not known what the search path becomes, it is not certain any more.
+//! [`steps`] reads one text, a [`Tracker`] adds them up for a session. What cannot be followed leaves the naming
+//! uncertain, never wrong in silence.
 
-use std::collections::BTreeSet;
+mod tracker;
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    CreateStmt, DiscardMode, DropStmt, FuncCall, IntoClause, Node, ObjectType, OnCommitAction,
-    RangeVar, SelectStmt, TransactionStmt, TransactionStmtKind, VariableSetKind, VariableSetStmt,
-    a_const,
+    DiscardMode, DropStmt, FuncCall, IntoClause, Node, ObjectType, OnCommitAction, RangeVar,
+    SelectStmt, TransactionStmt, TransactionStmtKind, VariableSetKind, VariableSetStmt, a_const,
 };
 
-use super::children::{Field, Visitor, each_child};
+use super::children::{Field as _, Visitor, each_child};
 use super::walk::text_of;
+use super::{lexer, nesting, parse, readable};
 use crate::catalog::Naming;
+use crate::facts::SessionModes;
 
-/// What a statement that succeeds does to the session's names.
+pub use tracker::Tracker;
+
+/// One thing a text does to the session's naming, in the order of the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NamingEffect {
-    /// The search path is set.
-    Path {
-        /// The schemas, `"$user"` as it is written.
-        schemas: Vec<String>,
-        /// For the transaction only.
+pub enum Step {
+    /// `SET search_path`.
+    SearchPath {
+        /// As written, `$user` not filled in; `None` is the session's default.
+        path: Option<Vec<String>>,
+        /// Until the transaction ends.
         local: bool,
     },
-    /// The search path is what it was when the session began.
-    ResetPath,
-    /// The search path may be anything.
-    UnknownPath,
     /// A temporary relation is made.
-    Created {
+    Make {
         /// Its name.
         name: String,
-        /// It goes with the transaction.
+        /// It goes when the transaction commits.
         until_commit: bool,
     },
-    /// A relation is removed; it is a temporary one where there is one of that name.
-    Dropped {
-        /// Its name.
-        name: String,
-    },
-    /// A relation has another name.
-    Renamed {
-        /// What it was called.
-        from: String,
-        /// What it is called.
-        to: String,
-    },
-    /// All temporary relations are gone.
-    DiscardedTemporary,
+    /// A relation is dropped that may be a temporary one.
+    Drop(String),
+    /// All temporary relations go.
+    DropTemporary,
     /// A transaction begins.
     Begin,
-    /// It is committed.
-    Commit,
-    /// It is undone.
-    Rollback,
+    /// It is to be committed; with `AND CHAIN` the next begins.
+    Commit {
+        /// Whether another begins.
+        chain: bool,
+    },
+    /// It is rolled back.
+    Rollback {
+        /// Whether another begins.
+        chain: bool,
+    },
     /// A savepoint is set.
     Savepoint(String),
-    /// A savepoint is let go.
+    /// A savepoint is forgotten.
     Release(String),
-    /// All since a savepoint is undone.
+    /// Back to a savepoint.
     RollbackTo(String),
+    /// How names are read cannot be followed any more.
+    LoseTrack,
 }
 
-/// What one statement does to names.
-pub(super) fn effects(statement: &NodeEnum) -> Vec<NamingEffect> {
-    let mut search = Search::default();
-    search.statement(statement);
-    search.effects
+/// What a text does to how names are read, in order; empty for almost every text.
+#[must_use]
+pub fn steps(text: &[u8], modes: SessionModes) -> Vec<Step> {
+    let Ok(text) = readable(text, modes) else {
+        return vec![Step::LoseTrack];
+    };
+    let tokens = lexer::tokens(text, modes.backslash_in_strings);
+    let depth = nesting::bound(text, &tokens);
+    parse::with_tree(text, modes, depth, |statements| {
+        let mut reader = Reader::default();
+        for node in statements.iter().filter_map(|raw| raw.stmt.as_deref()) {
+            if let Some(node) = &node.node {
+                reader.statement(node);
+            }
+        }
+        reader.steps
+    })
+    // What the grammar refuses does not run.
+    .unwrap_or_default()
+}
+
+/// What one statement of a text does.
+pub(super) fn of_statement(node: &NodeEnum) -> Vec<Step> {
+    let mut reader = Reader::default();
+    reader.statement(node);
+    reader.steps
+}
+
+/// How names are read after statements of the same text, without what only the session's history tells.
+pub(super) fn after(naming: &Naming, steps: &[Step]) -> Naming {
+    let mut naming = naming.clone();
+    for step in steps {
+        match step {
+            Step::SearchPath {
+                path: Some(path), ..
+            } => {
+                naming.search_path.clone_from(path);
+                naming.certain = path.iter().all(|name| name != "$user");
+            }
+            Step::Make { name, .. } => {
+                naming.temporary.insert(name.clone());
+            }
+            Step::Drop(name) => {
+                naming.temporary.remove(name);
+            }
+            Step::DropTemporary => naming.temporary.clear(),
+            Step::Begin | Step::Savepoint(_) | Step::Release(_) => {}
+            Step::SearchPath { path: None, .. }
+            | Step::Commit { .. }
+            | Step::Rollback { .. }
+            | Step::RollbackTo(_)
+            | Step::LoseTrack => naming.certain = false,
+        }
+    }
+    naming
 }
 
 #[derive(Default)]
-struct Search {
-    effects: Vec<NamingEffect>,
+struct Reader {
+    steps: Vec<Step>,
 }
 
-impl Search {
-    fn statement(&mut self, statement: &NodeEnum) {
-        match statement {
+impl Reader {
+    fn statement(&mut self, node: &NodeEnum) {
+        match node {
             NodeEnum::VariableSetStmt(set) => self.set(set),
-            NodeEnum::DiscardStmt(discard) => {
-                let target = DiscardMode::try_from(discard.target);
-                if matches!(
-                    target,
-                    Ok(DiscardMode::DiscardAll | DiscardMode::DiscardTemp)
-                ) {
-                    self.effects.push(NamingEffect::DiscardedTemporary);
-                }
-                if target == Ok(DiscardMode::DiscardAll) {
-                    self.effects.push(NamingEffect::ResetPath);
-                }
-            }
             NodeEnum::TransactionStmt(transaction) => self.transaction(transaction),
-            NodeEnum::CreateStmt(create) => self.create(create),
-            NodeEnum::CreateTableAsStmt(create) => {
-                self.into(create.into.as_deref());
-                each_child(statement, self);
+            NodeEnum::DiscardStmt(discard) => match DiscardMode::try_from(discard.target) {
+                Ok(DiscardMode::DiscardAll) => {
+                    self.steps.push(Step::DropTemporary);
+                    self.path(None, false);
+                }
+                Ok(DiscardMode::DiscardTemp) => self.steps.push(Step::DropTemporary),
+                _ => {}
+            },
+            NodeEnum::DoStmt(_) | NodeEnum::CallStmt(_) => self.steps.push(Step::LoseTrack),
+            NodeEnum::CreateStmt(create) => {
+                self.makes(create.relation.as_ref(), create.oncommit);
             }
-            NodeEnum::ViewStmt(view) => self.made(view.view.as_ref(), false),
-            NodeEnum::CreateSeqStmt(sequence) => self.made(sequence.sequence.as_ref(), false),
-            NodeEnum::DropStmt(drop) => self.dropped(drop),
+            NodeEnum::CreateTableAsStmt(create) => self.into(create.into.as_deref()),
+            NodeEnum::ViewStmt(view) => self.makes(view.view.as_ref(), 0),
+            NodeEnum::CreateSeqStmt(sequence) => self.makes(sequence.sequence.as_ref(), 0),
+            NodeEnum::DropStmt(drop) => self.drops(drop),
             NodeEnum::RenameStmt(rename) => {
-                if let Some(relation) = rename.relation.as_ref().filter(|_| {
-                    rename.rename_type == rename.relation_type || is_relation(rename.rename_type)
-                }) {
-                    self.effects.push(NamingEffect::Renamed {
-                        from: relation.relname.clone(),
-                        to: rename.newname.clone(),
-                    });
+                let old = rename.relation.as_ref();
+                if rename.subname.is_empty() && old.is_some_and(may_be_temporary) {
+                    // Whether the renamed one was temporary is not in the text.
+                    self.steps.push(Step::LoseTrack);
                 }
             }
-            // Code that weir does not see, or has seen under another name.
-            NodeEnum::DoStmt(_) | NodeEnum::CallStmt(_) => {
-                self.effects.push(NamingEffect::UnknownPath);
+            NodeEnum::ExplainStmt(explain) => {
+                if let Some(inner) = explain.query.as_ref().and_then(|query| query.node.as_ref()) {
+                    self.statement(inner);
+                }
             }
-            NodeEnum::SelectStmt(select) => self.select_statement(select),
-            _ => each_child(statement, self),
+            NodeEnum::SelectStmt(select) => self.query(select),
+            other => each_child(other, &mut Calls(self)),
+        }
+    }
+
+    fn query(&mut self, select: &SelectStmt) {
+        self.into(select.into_clause.as_deref());
+        let plain = select.from_clause.is_empty() && select.where_clause.is_none();
+        for target in &select.target_list {
+            let call = match &target.node {
+                Some(NodeEnum::ResTarget(target)) => target.val.as_deref(),
+                _ => None,
+            };
+            // Alone in a list without FROM it runs exactly once.
+            match call.and_then(|node| node.node.as_ref()) {
+                Some(NodeEnum::FuncCall(call)) if plain => self.call(call),
+                _ => target.hand(&mut Calls(self)),
+            }
+        }
+        let mut calls = Calls(self);
+        select.from_clause.hand(&mut calls);
+        select.where_clause.hand(&mut calls);
+        select.with_clause.hand(&mut calls);
+        select.having_clause.hand(&mut calls);
+        select.sort_clause.hand(&mut calls);
+        select.limit_count.hand(&mut calls);
+        select.limit_offset.hand(&mut calls);
+        select.values_lists.hand(&mut calls);
+        for arm in [&select.larg, &select.rarg].into_iter().flatten() {
+            self.query(arm);
+        }
+    }
+
+    /// A call that runs exactly once.
+    fn call(&mut self, call: &FuncCall) {
+        if !is_set_config(call) {
+            call.args.hand(&mut Calls(self));
+            return;
+        }
+        let mut texts = call.args.iter().map(constant);
+        match (texts.next().flatten(), texts.next().flatten()) {
+            (Some(name), Some(value)) if name.eq_ignore_ascii_case("search_path") => {
+                // The third argument: without a constant it could be either.
+                match call.args.get(2).and_then(boolean) {
+                    Some(local) => self.path(identifiers(&value), local),
+                    None => self.steps.push(Step::LoseTrack),
+                }
+            }
+            (Some(name), _) if !moves_names(&name) => {}
+            _ => self.steps.push(Step::LoseTrack),
         }
     }
 
     fn set(&mut self, set: &VariableSetStmt) {
-        let kind = VariableSetKind::try_from(set.kind);
-        match kind {
-            Ok(VariableSetKind::VarResetAll) => self.effects.push(NamingEffect::ResetPath),
-            _ if set.name.eq_ignore_ascii_case("role")
-                || set.name.eq_ignore_ascii_case("session_authorization") =>
-            {
-                // "$user" is somebody else then.
-                self.effects.push(NamingEffect::UnknownPath);
-            }
-            _ if !set.name.eq_ignore_ascii_case("search_path") => {}
-            Ok(VariableSetKind::VarSetDefault | VariableSetKind::VarReset) => {
-                self.effects.push(if set.is_local {
-                    NamingEffect::UnknownPath
-                } else {
-                    NamingEffect::ResetPath
-                });
-            }
-            Ok(VariableSetKind::VarSetValue) => {
-                let schemas: Option<Vec<String>> = set.args.iter().map(constant_text).collect();
-                self.effects.push(match schemas {
-                    Some(schemas) => NamingEffect::Path {
-                        schemas: schemas
-                            .into_iter()
-                            // `SET search_path = ''` names no schema.
-                            .filter(|schema| !schema.is_empty())
-                            .collect(),
-                        local: set.is_local,
-                    },
-                    None => NamingEffect::UnknownPath,
-                });
-            }
-            _ => self.effects.push(NamingEffect::UnknownPath),
+        let kind = VariableSetKind::try_from(set.kind).unwrap_or_default();
+        if kind == VariableSetKind::VarResetAll {
+            return self.path(None, false);
         }
+        if !moves_names(&set.name) {
+            return;
+        }
+        if !set.name.eq_ignore_ascii_case("search_path") {
+            // Another role is another `$user`.
+            return self.steps.push(Step::LoseTrack);
+        }
+        match kind {
+            VariableSetKind::VarSetValue => {
+                let path: Option<Vec<String>> = set.args.iter().map(constant).collect();
+                match path {
+                    Some(path) => self.path(Some(path), set.is_local),
+                    None => self.steps.push(Step::LoseTrack),
+                }
+            }
+            VariableSetKind::VarSetDefault | VariableSetKind::VarReset => {
+                self.path(None, set.is_local);
+            }
+            _ => self.steps.push(Step::LoseTrack),
+        }
+    }
+
+    fn path(&mut self, path: Option<Vec<String>>, local: bool) {
+        self.steps.push(Step::SearchPath { path, local });
     }
 
     fn transaction(&mut self, transaction: &TransactionStmt) {
         let name = || transaction.savepoint_name.clone();
-        let effect = match TransactionStmtKind::try_from(transaction.kind) {
-            Ok(TransactionStmtKind::TransStmtBegin | TransactionStmtKind::TransStmtStart) => {
-                NamingEffect::Begin
+        let chain = transaction.chain;
+        let step = match TransactionStmtKind::try_from(transaction.kind).unwrap_or_default() {
+            TransactionStmtKind::TransStmtBegin | TransactionStmtKind::TransStmtStart => {
+                Step::Begin
             }
-            // What is prepared takes its tables along; temporary ones cannot be prepared.
-            Ok(TransactionStmtKind::TransStmtCommit | TransactionStmtKind::TransStmtPrepare) => {
-                NamingEffect::Commit
-            }
-            Ok(TransactionStmtKind::TransStmtRollback) => NamingEffect::Rollback,
-            Ok(TransactionStmtKind::TransStmtSavepoint) => NamingEffect::Savepoint(name()),
-            Ok(TransactionStmtKind::TransStmtRelease) => NamingEffect::Release(name()),
-            Ok(TransactionStmtKind::TransStmtRollbackTo) => NamingEffect::RollbackTo(name()),
+            TransactionStmtKind::TransStmtCommit => Step::Commit { chain },
+            TransactionStmtKind::TransStmtRollback => Step::Rollback { chain },
+            TransactionStmtKind::TransStmtSavepoint => Step::Savepoint(name()),
+            TransactionStmtKind::TransStmtRelease => Step::Release(name()),
+            TransactionStmtKind::TransStmtRollbackTo => Step::RollbackTo(name()),
+            // A transaction that made temporary relations cannot be prepared; one that set a path ends here.
+            TransactionStmtKind::TransStmtPrepare => Step::Commit { chain: false },
             _ => return,
         };
-        self.effects.push(effect);
-        if transaction.chain {
-            self.effects.push(NamingEffect::Begin);
-        }
-    }
-
-    fn create(&mut self, create: &CreateStmt) {
-        let until_commit = create.oncommit == OnCommitAction::OncommitDrop as i32;
-        self.made(create.relation.as_ref(), until_commit);
+        self.steps.push(step);
     }
 
     fn into(&mut self, into: Option<&IntoClause>) {
         if let Some(into) = into {
-            let until_commit = into.on_commit == OnCommitAction::OncommitDrop as i32;
-            self.made(into.rel.as_ref(), until_commit);
+            self.makes(into.rel.as_ref(), into.on_commit);
         }
     }
 
-    fn made(&mut self, relation: Option<&RangeVar>, until_commit: bool) {
-        if let Some(relation) = relation
-            && (relation.relpersistence == "t" || relation.schemaname == "pg_temp")
-        {
-            self.effects.push(NamingEffect::Created {
+    fn makes(&mut self, relation: Option<&RangeVar>, on_commit: i32) {
+        let Some(relation) = relation else { return };
+        if relation.relpersistence == "t" || relation.schemaname == TEMPORARY_SCHEMA {
+            self.steps.push(Step::Make {
                 name: relation.relname.clone(),
-                until_commit,
+                until_commit: on_commit == OnCommitAction::OncommitDrop as i32,
             });
         }
     }
 
-    fn dropped(&mut self, drop: &DropStmt) {
-        if !is_relation(drop.remove_type) {
+    fn drops(&mut self, drop: &DropStmt) {
+        let rows = [
+            ObjectType::ObjectTable,
+            ObjectType::ObjectView,
+            ObjectType::ObjectSequence,
+        ];
+        if !rows.iter().any(|kind| *kind as i32 == drop.remove_type) {
             return;
         }
         for object in &drop.objects {
             let Some(NodeEnum::List(list)) = &object.node else {
                 continue;
             };
-            let parts: Vec<_> = list.items.iter().filter_map(text_of).collect();
+            let parts: Vec<&str> = list.items.iter().filter_map(text_of).collect();
             match parts.as_slice() {
-                [name] | ["pg_temp", name] => self.effects.push(NamingEffect::Dropped {
-                    name: (*name).to_owned(),
-                }),
+                [name] | [TEMPORARY_SCHEMA, name] => {
+                    self.steps.push(Step::Drop((*name).to_owned()));
+                }
                 _ => {}
             }
         }
     }
-
-    fn select_statement(&mut self, select: &SelectStmt) {
-        self.into(select.into_clause.as_deref());
-        // `hand` would come back here.
-        for child in [select.larg.as_deref(), select.rarg.as_deref()]
-            .into_iter()
-            .flatten()
-        {
-            self.select_statement(child);
-        }
-        select.target_list.hand(self);
-        select.from_clause.hand(self);
-        select.where_clause.hand(self);
-        select.group_clause.hand(self);
-        select.having_clause.hand(self);
-        select.window_clause.hand(self);
-        select.values_lists.hand(self);
-        select.sort_clause.hand(self);
-        select.distinct_clause.hand(self);
-        select.limit_offset.hand(self);
-        select.limit_count.hand(self);
-        select.with_clause.hand(self);
-    }
-
-    /// `set_config('search_path', …)`, wherever it is called.
-    fn call(&mut self, call: &FuncCall) {
-        if call.funcname.last().and_then(text_of) != Some("set_config") {
-            return;
-        }
-        let mut args = call.args.iter();
-        let name = args.next().and_then(constant_text);
-        if name.as_deref().is_some_and(|name| {
-            !matches!(
-                name.to_ascii_lowercase().as_str(),
-                "search_path" | "role" | "session_authorization"
-            )
-        }) {
-            return;
-        }
-        let value = args.next().and_then(constant_text);
-        let local = args.next().and_then(constant_bool);
-        let schemas = value.as_deref().and_then(path_of);
-        self.effects.push(match (name, schemas, local) {
-            (Some(name), Some(schemas), Some(local))
-                if name.eq_ignore_ascii_case("search_path") =>
-            {
-                NamingEffect::Path { schemas, local }
-            }
-            _ => NamingEffect::UnknownPath,
-        });
-    }
 }
 
-impl<'a> Visitor<'a> for Search {
+/// Looks for calls that could change how names are read, where it is not known whether and how often they run.
+struct Calls<'r>(&'r mut Reader);
+
+impl<'a> Visitor<'a> for Calls<'_> {
     fn node(&mut self, node: &'a NodeEnum) {
-        if let NodeEnum::FuncCall(call) = node {
-            self.call(call);
+        if let NodeEnum::FuncCall(call) = node
+            && is_set_config(call)
+            && call
+                .args
+                .first()
+                .and_then(constant)
+                .is_none_or(|name| moves_names(&name))
+        {
+            self.0.steps.push(Step::LoseTrack);
         }
         each_child(node, self);
     }
@@ -282,313 +321,226 @@ impl<'a> Visitor<'a> for Search {
     fn relation(&mut self, _: &'a RangeVar) {}
 
     fn select(&mut self, select: &'a SelectStmt) {
-        self.select_statement(select);
+        select.target_list.hand(self);
+        select.from_clause.hand(self);
+        select.where_clause.hand(self);
+        select.with_clause.hand(self);
+        select.having_clause.hand(self);
+        select.values_lists.hand(self);
+        for arm in [&select.larg, &select.rarg].into_iter().flatten() {
+            self.select(arm);
+        }
     }
 }
 
-fn is_relation(kind: i32) -> bool {
-    matches!(
-        ObjectType::try_from(kind),
-        Ok(ObjectType::ObjectTable
-            | ObjectType::ObjectView
-            | ObjectType::ObjectMatview
-            | ObjectType::ObjectSequence
-            | ObjectType::ObjectForeignTable)
-    )
+/// Whether a setting decides which relation a name means.
+fn moves_names(setting: &str) -> bool {
+    ["search_path", "role", "session_authorization"]
+        .iter()
+        .any(|name| setting.eq_ignore_ascii_case(name))
 }
 
-/// The text of a string constant, casts around it aside.
-pub(super) fn constant_text(node: &Node) -> Option<String> {
-    match &node.node {
-        Some(NodeEnum::AConst(constant)) => match &constant.val {
-            Some(a_const::Val::Sval(text)) => Some(text.sval.clone()),
+fn is_set_config(call: &FuncCall) -> bool {
+    call.funcname.last().and_then(text_of) == Some("set_config")
+}
+
+fn may_be_temporary(relation: &RangeVar) -> bool {
+    relation.schemaname.is_empty() || relation.schemaname == TEMPORARY_SCHEMA
+}
+
+/// A constant's text, casts of it included.
+pub(super) fn constant(node: &Node) -> Option<String> {
+    match node.node.as_ref()? {
+        NodeEnum::AConst(constant) => match constant.val.as_ref()? {
+            a_const::Val::Sval(text) => Some(text.sval.clone()),
             _ => None,
         },
-        Some(NodeEnum::TypeCast(cast)) => cast.arg.as_deref().and_then(constant_text),
+        NodeEnum::TypeCast(cast) => constant(cast.arg.as_deref()?),
         _ => None,
     }
 }
 
-fn constant_bool(node: &Node) -> Option<bool> {
-    match &node.node {
-        Some(NodeEnum::AConst(constant)) => match &constant.val {
-            Some(a_const::Val::Boolval(value)) => Some(value.boolval),
-            Some(a_const::Val::Sval(text)) => match text.sval.to_ascii_lowercase().as_str() {
-                "t" | "true" | "on" | "yes" | "1" => Some(true),
-                "f" | "false" | "off" | "no" | "0" => Some(false),
+fn boolean(node: &Node) -> Option<bool> {
+    match node.node.as_ref()? {
+        NodeEnum::AConst(constant) => match constant.val.as_ref()? {
+            a_const::Val::Boolval(value) => Some(value.boolval),
+            _ => None,
+        },
+        NodeEnum::TypeCast(cast) => {
+            let arg = cast.arg.as_deref()?;
+            boolean(arg).or_else(|| match constant(arg)?.as_str() {
+                "t" | "true" => Some(true),
+                "f" | "false" => Some(false),
                 _ => None,
-            },
-            _ => None,
-        },
-        Some(NodeEnum::TypeCast(cast)) => cast.arg.as_deref().and_then(constant_bool),
+            })
+        }
         _ => None,
     }
 }
 
-/// The schemas of a search path as settings write it: names between commas, in double quotes or folded to lower case.
+/// A setting's text as the list of names that it is; `None` when it is none.
 #[must_use]
-pub fn path_of(text: &str) -> Option<Vec<String>> {
-    let mut schemas = Vec::new();
+pub fn identifiers(text: &str) -> Option<Vec<String>> {
+    let mut names = Vec::new();
     let mut rest = text.trim();
-    while !rest.is_empty() {
-        let (name, after) = if let Some(quoted) = rest.strip_prefix('"') {
-            let mut name = String::new();
-            let mut letters = quoted.char_indices().peekable();
-            let mut end = None;
-            while let Some((at, letter)) = letters.next() {
-                if letter != '"' {
-                    name.push(letter);
-                } else if letters.next_if(|(_, next)| *next == '"').is_some() {
-                    name.push('"');
-                } else {
-                    end = Some(at + 1);
-                    break;
-                }
-            }
-            (name, quoted.get(end?..)?)
-        } else {
-            let end = rest.find(',').unwrap_or(rest.len());
-            let (name, after) = rest.split_at(end);
-            let name = name.trim();
-            if name.is_empty()
-                || name.contains(|letter: char| letter == '"' || letter.is_whitespace())
-            {
-                return None;
-            }
-            (name.to_lowercase(), after)
-        };
-        if !name.is_empty() {
-            schemas.push(name);
-        }
+    if rest.is_empty() {
+        return Some(names);
+    }
+    loop {
+        let (name, after) = identifier(rest)?;
+        names.push(name);
         rest = after.trim_start();
-        if !rest.is_empty() {
-            rest = rest.strip_prefix(',')?.trim_start();
-            if rest.is_empty() {
-                return None;
-            }
+        match rest.strip_prefix(',') {
+            Some(more) => rest = more.trim_start(),
+            None => return rest.is_empty().then_some(names),
         }
     }
-    Some(schemas)
 }
 
-/// Keeps account of a session's names.
-///
-/// The owner applies the effects of each statement that has succeeded, and says when the server's transaction status
-/// tells more than the statements did.
-#[derive(Debug, Clone)]
-pub struct Tracker {
-    user: String,
-    initial: Names,
-    now: Names,
-    /// What `SET LOCAL` hides until the transaction ends.
-    lasting: Option<(Vec<String>, bool)>,
-    /// The state that `ROLLBACK` brings back.
-    before: Option<Box<Tracker>>,
-    savepoints: Vec<(String, Box<Tracker>)>,
-    until_commit: BTreeSet<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Names {
-    path: Vec<String>,
-    certain: bool,
-    temporary: BTreeSet<String>,
-}
-
-impl Tracker {
-    /// A session that begins with this search path, `"$user"` as it is written; `certain` when that is known.
-    #[must_use]
-    pub fn new(user: &str, path: Vec<String>, certain: bool) -> Self {
-        let names = Names {
-            path,
-            certain,
-            temporary: BTreeSet::new(),
-        };
-        Self {
-            user: user.to_owned(),
-            initial: names.clone(),
-            now: names,
-            lasting: None,
-            before: None,
-            savepoints: Vec::new(),
-            until_commit: BTreeSet::new(),
-        }
-    }
-
-    /// How names are read now.
-    #[must_use]
-    pub fn naming(&self) -> Naming {
-        Naming {
-            search_path: self
-                .now
-                .path
-                .iter()
-                .map(|schema| match schema.as_str() {
-                    "$user" => self.user.clone(),
-                    _ => schema.clone(),
-                })
-                .collect(),
-            certain: self.now.certain,
-            temporary: self.now.temporary.clone(),
-        }
-    }
-
-    /// Takes in what a statement did.
-    pub fn apply(&mut self, effect: &NamingEffect) {
-        match effect {
-            NamingEffect::Path {
-                schemas,
-                local: false,
-            } => self.path(schemas.clone(), true),
-            NamingEffect::Path {
-                schemas,
-                local: true,
-            } => {
-                // Outside a transaction it is over before the next statement.
-                if self.before.is_some() {
-                    let lasting = (self.now.path.clone(), self.now.certain);
-                    self.lasting.get_or_insert(lasting);
-                    self.now.path.clone_from(schemas);
-                    self.now.certain = true;
-                }
-            }
-            NamingEffect::ResetPath => {
-                self.path(self.initial.path.clone(), self.initial.certain);
-            }
-            NamingEffect::UnknownPath => {
-                self.now.certain = false;
-                self.lasting = None;
-            }
-            NamingEffect::Created { name, until_commit } => {
-                if *until_commit {
-                    // Outside a transaction it is gone at once.
-                    if self.before.is_none() {
-                        return;
-                    }
-                    self.until_commit.insert(name.clone());
-                }
-                self.now.temporary.insert(name.clone());
-            }
-            NamingEffect::Dropped { name } => {
-                self.now.temporary.remove(name);
-            }
-            NamingEffect::Renamed { from, to } => {
-                if self.now.temporary.remove(from) {
-                    self.now.temporary.insert(to.clone());
-                }
-            }
-            NamingEffect::DiscardedTemporary => self.now.temporary.clear(),
-            NamingEffect::Begin => self.begin(),
-            NamingEffect::Commit => self.end(true),
-            NamingEffect::Rollback => self.end(false),
-            NamingEffect::Savepoint(name) => {
-                let state = Box::new(Self {
-                    before: None,
-                    savepoints: Vec::new(),
-                    ..self.clone()
-                });
-                self.savepoints.push((name.clone(), state));
-            }
-            NamingEffect::Release(name) => {
-                if let Some(at) = self.savepoint(name) {
-                    self.savepoints.truncate(at);
-                }
-            }
-            NamingEffect::RollbackTo(name) => {
-                if let Some(at) = self.savepoint(name) {
-                    self.savepoints.truncate(at + 1);
-                    if let Some((_, state)) = self.savepoints.last() {
-                        let state = state.clone();
-                        self.now = state.now;
-                        self.lasting = state.lasting;
-                        self.until_commit = state.until_commit;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Whether the tracker thinks that a transaction is open.
-    #[must_use]
-    pub fn in_transaction(&self) -> bool {
-        self.before.is_some()
-    }
-
-    /// A transaction block has begun; nothing happens where one is open.
-    pub fn begin(&mut self) {
-        if self.before.is_none() {
-            self.before = Some(Box::new(self.clone()));
-        }
-    }
-
-    /// The transaction has ended; nothing happens where none is open.
-    pub fn end(&mut self, committed: bool) {
-        let Some(before) = self.before.take() else {
-            return;
-        };
-        if committed {
-            if let Some((path, certain)) = self.lasting.take() {
-                self.now.path = path;
-                self.now.certain = certain;
-            }
-            for name in std::mem::take(&mut self.until_commit) {
-                self.now.temporary.remove(&name);
-            }
+fn identifier(text: &str) -> Option<(String, &str)> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text
+            .find(|letter: char| letter == ',' || letter.is_whitespace())
+            .unwrap_or(text.len());
+        let (name, rest) = text.split_at_checked(end)?;
+        return (!name.is_empty()).then(|| (name.to_ascii_lowercase(), rest));
+    };
+    let mut name = String::new();
+    let mut letters = quoted.char_indices().peekable();
+    while let Some((at, letter)) = letters.next() {
+        if letter != '"' {
+            name.push(letter);
+        } else if letters.next_if(|(_, next)| *next == '"').is_some() {
+            name.push('"');
         } else {
-            self.now = before.now;
-            self.lasting = None;
-            self.until_commit.clear();
+            return quoted.get(at + 1..).map(|rest| (name, rest));
         }
-        self.savepoints.clear();
     }
-
-    fn path(&mut self, schemas: Vec<String>, certain: bool) {
-        self.now.path = schemas;
-        self.now.certain = certain;
-        self.lasting = None;
-    }
-
-    fn savepoint(&self, name: &str) -> Option<usize> {
-        self.savepoints
-            .iter()
-            .rposition(|(savepoint, _)| savepoint == name)
-    }
+    None
 }
 
-/// How names are read after some statements of the same text, without what only the session's history tells.
-pub(super) fn after(naming: &Naming, effects: &[NamingEffect]) -> Naming {
-    let mut naming = naming.clone();
-    for effect in effects {
-        match effect {
-            NamingEffect::Path { schemas, .. } => {
-                let own = schemas.iter().any(|schema| schema == "$user");
-                naming.search_path.clone_from(schemas);
-                naming.certain = !own;
-            }
-            NamingEffect::Created { name, .. } => {
-                naming.temporary.insert(name.clone());
-            }
-            NamingEffect::Dropped { name } => {
-                naming.temporary.remove(name);
-            }
-            NamingEffect::Renamed { from, to } => {
-                if naming.temporary.remove(from) {
-                    naming.temporary.insert(to.clone());
-                }
-            }
-            NamingEffect::DiscardedTemporary => naming.temporary.clear(),
-            NamingEffect::ResetPath
-            | NamingEffect::UnknownPath
-            | NamingEffect::Rollback
-            | NamingEffect::RollbackTo(_) => naming.certain = false,
-            // What was `SET LOCAL` ends; whether it was is not told here.
-            NamingEffect::Commit => {
-                naming.certain &= effects
-                    .iter()
-                    .all(|effect| !matches!(effect, NamingEffect::Path { local: true, .. }))
-            }
-            NamingEffect::Begin | NamingEffect::Savepoint(_) | NamingEffect::Release(_) => {}
+const TEMPORARY_SCHEMA: &str = "pg_temp";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> Vec<Step> {
+        steps(text.as_bytes(), SessionModes::default())
+    }
+
+    fn path(names: &[&str], local: bool) -> Step {
+        Step::SearchPath {
+            path: Some(names.iter().map(|&name| name.to_owned()).collect()),
+            local,
         }
     }
-    naming
+
+    #[test]
+    fn a_search_path_is_read_however_it_is_set() {
+        assert_eq!(
+            of("SET search_path = app, public"),
+            [path(&["app", "public"], false)]
+        );
+        assert_eq!(
+            of("SET LOCAL search_path TO \"App\""),
+            [path(&["App"], true)]
+        );
+        assert_eq!(of("SET SCHEMA 'app'"), [path(&["app"], false)]);
+        assert_eq!(
+            of("SET search_path = 'app, public'"),
+            [path(&["app, public"], false)],
+            "one quoted name"
+        );
+        assert_eq!(
+            of("SELECT pg_catalog.set_config('search_path', 'App, \"B b\"', false)"),
+            [path(&["app", "B b"], false)]
+        );
+        assert_eq!(
+            of("SELECT set_config('search_path', '', true)"),
+            [path(&[], true)]
+        );
+        let default = Step::SearchPath {
+            path: None,
+            local: false,
+        };
+        for text in [
+            "RESET search_path",
+            "SET search_path TO DEFAULT",
+            "RESET ALL",
+        ] {
+            assert_eq!(of(text), [default.clone()], "{text}");
+        }
+        assert_eq!(of("DISCARD ALL"), [Step::DropTemporary, default]);
+    }
+
+    #[test]
+    fn what_cannot_be_followed_is_said() {
+        for text in [
+            "DO $$begin end$$",
+            "CALL p()",
+            "SET ROLE bob",
+            "SELECT set_config('search_path', x, false) FROM t",
+            "SELECT set_config(n, 'x', false)",
+            "SELECT CASE WHEN a THEN set_config('search_path', 'x', false) END FROM t",
+            "SELECT 1 WHERE set_config('search_path', 'x', false) = 'x'",
+            "INSERT INTO t SELECT set_config('role', 'x', false)",
+        ] {
+            assert!(
+                of(text).contains(&Step::LoseTrack),
+                "{text}: {:?}",
+                of(text)
+            );
+        }
+    }
+
+    #[test]
+    fn ordinary_texts_do_nothing() {
+        for text in [
+            "SELECT 1",
+            "SELECT set_config('TimeZone', 'UTC', false)",
+            "SET TimeZone = 'UTC'",
+            "INSERT INTO t VALUES (1)",
+            "CREATE TABLE t (a int)",
+            "DROP INDEX i",
+            "broken broken",
+        ] {
+            assert_eq!(of(text), [], "{text}");
+        }
+    }
+
+    #[test]
+    fn temporary_relations_come_and_go() {
+        let make = |name: &str, until_commit| Step::Make {
+            name: name.to_owned(),
+            until_commit,
+        };
+        assert_eq!(of("CREATE TEMP TABLE a (x int)"), [make("a", false)]);
+        assert_eq!(of("CREATE TABLE pg_temp.a (x int)"), [make("a", false)]);
+        assert_eq!(
+            of("CREATE TEMP TABLE a ON COMMIT DROP AS SELECT 1"),
+            [make("a", true)]
+        );
+        assert_eq!(of("SELECT 1 INTO TEMP a"), [make("a", false)]);
+        assert_eq!(of("CREATE TEMP VIEW v AS SELECT 1"), [make("v", false)]);
+        assert_eq!(
+            of("DROP TABLE a, app.b, pg_temp.c"),
+            [Step::Drop("a".to_owned()), Step::Drop("c".to_owned())]
+        );
+        assert_eq!(
+            of("EXPLAIN ANALYZE CREATE TEMP TABLE a AS SELECT 1"),
+            [make("a", false)]
+        );
+    }
+
+    #[test]
+    fn a_setting_is_a_list_of_identifiers() {
+        let list = |text| identifiers(text).map(|names| names.join("|"));
+        assert_eq!(list("\"$user\", Public").as_deref(), Some("$user|public"));
+        assert_eq!(list("").as_deref(), Some(""));
+        assert_eq!(list("\"a\"\"b\"").as_deref(), Some("a\"b"));
+        assert_eq!(list("a b"), None);
+        assert_eq!(list("\"a"), None);
+        assert_eq!(list("a,,b"), None);
+    }
 }

@@ -43,14 +43,32 @@ pub fn plan(tag: u8, total: usize) -> Plan {
         | tag::BACKEND_KEY_DATA
         | tag::AUTHENTICATION
         | tag::NEGOTIATE_PROTOCOL_VERSION
+        | tag::NOTICE_RESPONSE
+        | tag::NOTIFICATION_RESPONSE
+        | tag::ROW_DESCRIPTION
             if total <= MAX_WHOLE_BYTES =>
         {
             Plan::Whole
         }
         tag::READY_FOR_QUERY => Plan::Refuse,
+        // The state is among the first fields.
+        tag::ERROR_RESPONSE => Plan::Pieces { head: 1024 },
         _ => Plan::Pieces { head: 0 },
     }
 }
+
+/// How a row is to be cut whose cells are masked on the way: whole, and so within bounds.
+#[must_use]
+pub fn plan_edited_row(total: usize) -> Plan {
+    if total <= MAX_EDITED_ROW_BYTES {
+        Plan::Whole
+    } else {
+        Plan::Refuse
+    }
+}
+
+/// Rewriting hides values before they get here: only what it missed is ever held so.
+const MAX_EDITED_ROW_BYTES: usize = 16 * 1024 * 1024;
 
 /// An error with a large statement in it may be long; beyond this it passes unread.
 const MAX_WHOLE_BYTES: usize = 1024 * 1024;
@@ -162,12 +180,47 @@ pub fn error_response(severity: &str, refusal: &Refusal) -> Vec<u8> {
     if let Some(hint) = &refusal.hint {
         field(b'H', hint);
     }
+    if refusal.sqlstate == STALE_PLAN_STATE && refusal.message == STALE_PLAN {
+        // The JDBC driver prepares again only when the error comes from here.
+        field(b'R', "RevalidateCachedQuery");
+    }
     message(tag::ERROR_RESPONSE, &[&fields, b"\0"])
 }
+
+/// What the server says of a prepared statement whose columns have changed: drivers prepare again when they read it.
+pub const STALE_PLAN: &str = "cached plan must not change result type";
+/// `feature_not_supported`.
+pub const STALE_PLAN_STATE: &str = "0A000";
+
+/// A request to cancel what the process in a `BackendKeyData` is doing; for a connection of its own.
+#[must_use]
+pub fn cancel_request(key_data: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(8 + key_data.len()).unwrap_or(u32::MAX);
+    let parts = [
+        &length.to_be_bytes()[..],
+        &CANCEL_CODE.to_be_bytes(),
+        key_data,
+    ];
+    parts.concat()
+}
+
+const CANCEL_CODE: u32 = 80_877_102;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cancel_request_carries_keys_of_any_length() {
+        for key in [4, 32, 256] {
+            let packet = cancel_request(&vec![7; 4 + key]);
+            let taken = crate::postgres::startup::take(&packet);
+            assert!(matches!(
+                taken,
+                Ok(Some(crate::postgres::startup::Startup::Cancel { .. }))
+            ));
+        }
+    }
 
     #[test]
     fn sqlstate_and_severity_are_read() {

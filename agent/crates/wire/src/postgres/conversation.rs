@@ -5,11 +5,13 @@
 
 mod client;
 mod server;
+mod stop;
 
 use super::{
-    Cutter, Ending, Finished, FrameError, Judge, Refusal,
-    expect::{Bound, Expect, Queue, Running},
+    Cutter, Ending, Finished, FrameError, Judge, Refusal, backend,
+    expect::{Expect, Queue, Running},
     names::Names,
+    watch::{Bound, Prepared},
 };
 
 /// Why a conversation cannot go on; both sides are to be closed.
@@ -24,6 +26,12 @@ pub enum ConversationError {
     /// A message of the client is not what its tag says.
     #[error("the client's {message} message is malformed")]
     Malformed {
+        /// Which.
+        message: &'static str,
+    },
+    /// A message of the server that must be looked into is not what its tag says.
+    #[error("the server's {message} message is malformed")]
+    MalformedAnswer {
         /// Which.
         message: &'static str,
     },
@@ -74,19 +82,21 @@ pub struct Conversation<J: Judge> {
     from_client: Cutter,
     from_server: Cutter,
     queue: Queue<J::Statement, J::Ticket>,
-    statements: Names<J::Statement>,
+    statements: Names<Prepared<J::Statement>>,
     portals: Names<Bound<J::Statement>>,
     channel_binding: ChannelBinding,
     ready: bool,
-    /// The server discards everything up to the next `Sync`.
-    skipping: bool,
-    /// It is going to: a refused message of the extended protocol went ahead, and no `Sync` after it yet.
-    poisoned: bool,
+    skip: Skip,
     copy: Copying,
     /// Copy data that was sent before the server asked for it.
     early_copy_bytes: u64,
     /// What becomes of the rest of a client's message that is given in pieces.
     client_rest: Rest,
+    /// What becomes of the rest of a server's message that is given in pieces.
+    server_rest: Rest,
+    stopping: Stopping,
+    /// The body of the server's `BackendKeyData`. A secret.
+    key_data: Option<Box<[u8]>>,
     /// Client bytes that came before the log-in was complete.
     early: Vec<u8>,
     transaction: u8,
@@ -100,6 +110,25 @@ enum Copying {
     In,
     /// Replication in both directions: nothing is owed an answer.
     Both,
+}
+
+/// How far the server is from reading the client's messages of the extended protocol.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Skip {
+    /// It discards everything up to the next `Sync`.
+    skipping: bool,
+    /// It is going to: a refused message went ahead, and no `Sync` after it yet.
+    poisoned: bool,
+}
+
+/// An answer that a limit ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Stopping {
+    /// The server is still at it.
+    cancel_wanted: bool,
+    /// The server completed it. The client, which was told of the limit, skips to `Sync` as after any error, and gets nothing
+    /// of what the server goes on to answer until then.
+    muted: bool,
 }
 
 /// What becomes of the rest of a message.
@@ -123,11 +152,13 @@ impl<J: Judge> Conversation<J> {
             portals: Names::default(),
             channel_binding,
             ready: false,
-            skipping: false,
-            poisoned: false,
+            skip: Skip::default(),
             early_copy_bytes: 0,
             copy: Copying::None,
             client_rest: Rest::Pass,
+            server_rest: Rest::Pass,
+            stopping: Stopping::default(),
+            key_data: None,
             early: Vec::new(),
             transaction: b'I',
         }
@@ -155,6 +186,23 @@ impl<J: Judge> Conversation<J> {
     #[must_use]
     pub fn transaction(&self) -> u8 {
         self.transaction
+    }
+
+    /// Whether the client sent something ahead of the log-in's end that waits to be judged.
+    #[must_use]
+    pub fn holds_early(&self) -> bool {
+        self.ready && !self.early.is_empty()
+    }
+
+    /// A cancel request for the server, once, when a limit has been reached: to be sent on a connection of its own.
+    ///
+    /// Until the server has closed that connection nothing more of the client may go to it: the cancellation could hit the
+    /// next request. Nothing comes when the server gave no key; then its answer is only swallowed.
+    pub fn take_cancel(&mut self) -> Option<Vec<u8>> {
+        if !std::mem::take(&mut self.stopping.cancel_wanted) {
+            return None;
+        }
+        self.key_data.as_deref().map(backend::cancel_request)
     }
 
     /// The connection ended: everything in flight gets its outcome.

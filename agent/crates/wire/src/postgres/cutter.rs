@@ -3,7 +3,7 @@
 //! Small messages are given whole, held back until they are; large ones are given in pieces, so that
 //! memory stays bounded whatever length a peer announces.
 
-use super::{HEADER_BYTES, MAX_LENGTH};
+use super::{HEADER_BYTES, Limits, MAX_LENGTH};
 
 /// How a message is to be given, by its tag and total length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,11 +101,18 @@ impl Cutter {
         self.remaining == 0
     }
 
-    /// Passes over messages with this tag that are whole in `input` from `*cursor` on; returns how many and their bytes.
+    /// Passes over messages with this tag that are whole in `input` from `*cursor` on, within `limits`; returns how many
+    /// and their bytes.
     ///
     /// What is left to [`Self::next`]: anything else, and every error.
     #[inline]
-    pub fn skip(&mut self, input: &[u8], cursor: &mut usize, tag: u8) -> (u64, usize) {
+    pub fn skip(
+        &mut self,
+        input: &[u8],
+        cursor: &mut usize,
+        tag: u8,
+        limits: Limits,
+    ) -> (u64, usize) {
         let start = *cursor;
         let mut count = 0;
         if self.is_idle() {
@@ -114,6 +121,9 @@ impl Cutter {
                 let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
                 let end = *cursor + 1 + length;
                 if *found != tag || !(4..=MAX_LENGTH).contains(&length) || end > input.len() {
+                    break;
+                }
+                if count >= limits.rows || (end - start) as u64 > limits.bytes {
                     break;
                 }
                 *cursor = end;

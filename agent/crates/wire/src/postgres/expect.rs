@@ -2,7 +2,11 @@
 
 use std::collections::VecDeque;
 
-use super::{Refusal, names::Undo};
+use super::{
+    Refusal,
+    names::Undo,
+    watch::{Bound, Prepared, Watch},
+};
 
 /// A request in flight.
 #[derive(Debug)]
@@ -13,6 +17,8 @@ pub struct Running<T> {
     pub rows: u64,
     /// Bytes so far.
     pub bytes: u64,
+    /// Rows and copy data that have passed to the client so far, in messages.
+    pub passed: u64,
     /// Whether the server asked for copy data.
     pub copy_in: bool,
     /// The server's error, when it answered with one and more of the answer is to come.
@@ -26,6 +32,7 @@ impl<T> Running<T> {
             ticket,
             rows: 0,
             bytes: 0,
+            passed: 0,
             copy_in: false,
             failed: None,
         }
@@ -38,7 +45,7 @@ pub enum Expect<S, T> {
     /// The whole of the authentication, up to the first `ReadyForQuery`.
     Startup,
     /// `ParseComplete`.
-    Parse(Undo<S>),
+    Parse(Undo<Prepared<S>>),
     /// `BindComplete`.
     Bind(Undo<Bound<S>>),
     /// `ParameterDescription`, then `RowDescription` or `NoData`.
@@ -48,7 +55,7 @@ pub enum Expect<S, T> {
     /// Rows, then a completion.
     Execute(Running<T>),
     /// `CloseComplete`, for a statement.
-    CloseStatement(Undo<S>),
+    CloseStatement(Undo<Prepared<S>>),
     /// `CloseComplete`, for a portal.
     ClosePortal(Undo<Bound<S>>),
     /// `ReadyForQuery`. Optional when a copy in progress may swallow it.
@@ -71,15 +78,6 @@ pub enum Expect<S, T> {
     CopyEnd,
 }
 
-/// A portal: its statement and the hash of its values.
-#[derive(Debug, Clone)]
-pub struct Bound<S> {
-    /// The statement.
-    pub statement: S,
-    /// Keyed hash of the values.
-    pub parameters: u64,
-}
-
 impl<S, T> Expect<S, T> {
     /// Whether an error on this item makes the server skip to the next `Sync`.
     pub fn is_extended(&self) -> bool {
@@ -97,16 +95,29 @@ impl<S, T> Expect<S, T> {
     }
 }
 
+/// One that is owed, and what its answer is held against.
+#[derive(Debug)]
+struct Owed<S, T> {
+    item: Expect<S, T>,
+    watch: Option<Box<Watch<S>>>,
+}
+
+/// What is owed next, and its watch where it has one.
+type Head<'q, S, T> = (&'q mut Expect<S, T>, Option<&'q mut Watch<S>>);
+
 /// The queue; gives its memory back when it is empty.
 #[derive(Debug)]
 pub struct Queue<S, T> {
-    items: VecDeque<Expect<S, T>>,
+    items: VecDeque<Owed<S, T>>,
+    /// How many of them are watched.
+    watched: usize,
 }
 
 impl<S, T> Default for Queue<S, T> {
     fn default() -> Self {
         Self {
             items: VecDeque::new(),
+            watched: 0,
         }
     }
 }
@@ -124,52 +135,97 @@ impl<S, T> Queue<S, T> {
         self.items.is_empty()
     }
 
+    /// Whether any of them is watched.
+    #[must_use]
+    #[inline]
+    pub fn is_watched(&self) -> bool {
+        self.watched > 0
+    }
+
     /// Adds one at the end.
     pub fn push(&mut self, item: Expect<S, T>) {
-        self.items.push_back(item);
+        self.push_watched(item, None);
+    }
+
+    /// Adds one whose answer may be watched.
+    pub fn push_watched(&mut self, item: Expect<S, T>, watch: Option<Box<Watch<S>>>) {
+        self.watched += usize::from(watch.is_some());
+        self.items.push_back(Owed { item, watch });
     }
 
     /// The one that is next, passing over those that get no answer. `ready` says that the answer is `ReadyForQuery`.
     pub fn head(&mut self, ready: bool) -> Option<&mut Expect<S, T>> {
-        while let Some(item) = self.items.front() {
-            match item {
+        self.head_and_watch(ready).map(|(item, _)| item)
+    }
+
+    /// The same, and its watch.
+    pub fn head_and_watch(&mut self, ready: bool) -> Option<Head<'_, S, T>> {
+        while let Some(owed) = self.items.front() {
+            match owed.item {
                 Expect::CopyEnd => {}
                 Expect::Sync { optional: true } if !ready => {}
                 _ => break,
             }
             self.items.pop_front();
         }
-        self.items.front_mut()
+        let owed = self.items.front_mut()?;
+        Some((&mut owed.item, owed.watch.as_deref_mut()))
+    }
+
+    /// The one that is next and its watch, without passing over anything for good.
+    pub fn peek(&mut self) -> Option<Head<'_, S, T>> {
+        let owed = self
+            .items
+            .iter_mut()
+            .find(|owed| !matches!(owed.item, Expect::CopyEnd | Expect::Sync { optional: true }))?;
+        Some((&mut owed.item, owed.watch.as_deref_mut()))
+    }
+
+    /// The watch of the one that is next, where there is one.
+    #[inline]
+    pub fn watch(&mut self) -> Option<&mut Watch<S>> {
+        if self.watched == 0 {
+            return None;
+        }
+        self.peek()?.1
     }
 
     /// The one that was asked for first, whether it gets an answer or not.
     pub fn first(&mut self) -> Option<&mut Expect<S, T>> {
-        self.items.front_mut()
+        self.items.front_mut().map(|owed| &mut owed.item)
     }
 
     /// Takes the next one.
     pub fn pop(&mut self) -> Option<Expect<S, T>> {
-        let item = self.items.pop_front();
+        let owed = self.items.pop_front()?;
+        self.watched -= usize::from(owed.watch.is_some());
         if self.items.is_empty() && self.items.capacity() > KEPT_ITEMS {
             self.items = VecDeque::new();
         }
-        item
+        Some(owed.item)
     }
 
     /// The item at the head has begun to take copy data: the server swallows each `Sync` that was sent before the copy's
     /// end. Returns whether that end is here already.
     pub fn begin_copy_in(&mut self) -> bool {
-        while matches!(self.items.get(1), Some(Expect::Sync { .. })) {
+        while self
+            .item_at(1)
+            .is_some_and(|item| matches!(item, Expect::Sync { .. }))
+        {
             self.items.remove(1);
         }
-        matches!(self.items.get(1), Some(Expect::CopyEnd))
+        matches!(self.item_at(1), Some(Expect::CopyEnd))
     }
 
     /// The copy at the head has ended well: what was sent before its end gets no answer.
     pub fn end_copy_in(&mut self) {
-        while matches!(self.items.front(), Some(Expect::Sync { optional: true })) {
+        while matches!(self.item_at(0), Some(Expect::Sync { optional: true })) {
             self.items.pop_front();
         }
+    }
+
+    fn item_at(&self, index: usize) -> Option<&Expect<S, T>> {
+        self.items.get(index).map(|owed| &owed.item)
     }
 }
 

@@ -88,6 +88,23 @@ pub fn parse(body: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((name, text))
 }
 
+/// A `Query` with another text.
+#[must_use]
+pub fn query_with(text: &[u8]) -> Vec<u8> {
+    message(tag::QUERY, &[text, b"\0"])
+}
+
+/// A `Parse` with another text; name and parameter types stay. `None` when it is not well-formed.
+#[must_use]
+pub fn parse_with(body: &[u8], text: &[u8]) -> Option<Vec<u8>> {
+    let (name, rest) = take_string(body)?;
+    let (_, types) = take_string(rest)?;
+    Some(message(tag::PARSE, &[name, b"\0", text, b"\0", types]))
+}
+
+/// The longest text that takes another's place: a statement grows with the columns it reads, not without end.
+pub const MAX_REPLACEMENT_BYTES: usize = 16 * 1024 * 1024;
+
 /// A `Bind`'s portal name, statement name, and what follows (formats and values, as far as they are there).
 #[must_use]
 #[inline]
@@ -157,6 +174,16 @@ mod tests {
         assert_eq!(query_text(b"SELECT\x001\0"), None);
         assert_eq!(query_text(b"SELECT 1"), None);
         assert_eq!(query_text(b""), None);
+    }
+
+    #[test]
+    fn another_text_leaves_name_and_types() {
+        let body = b"name\0SELECT $1\0\0\x01\0\0\0\x17";
+        let frame = parse_with(body, b"SELECT 22").expect("well-formed");
+        assert_eq!(&frame[5..], b"name\0SELECT 22\0\0\x01\0\0\0\x17");
+        assert_eq!(frame[4] as usize, frame.len() - 1);
+        assert_eq!(parse_with(b"name\0SELECT 1", b""), None);
+        assert_eq!(query_with(b"x"), b"Q\0\0\0\x06x\0");
     }
 
     #[test]

@@ -63,6 +63,92 @@ pub enum Unreadable {
     NotOneString,
 }
 
+/// How much of one request's answer may reach the client, from its beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Rows; of a copy, its messages.
+    pub rows: u64,
+    /// Bytes of rows and copy data, headers included.
+    pub bytes: u64,
+}
+
+impl Limits {
+    /// None.
+    pub const NONE: Self = Self {
+        rows: u64::MAX,
+        bytes: u64::MAX,
+    };
+
+    /// Nothing may pass.
+    pub const ZERO: Self = Self { rows: 0, bytes: 0 };
+
+    /// What is left after this much; no limit stays none.
+    #[must_use]
+    pub fn minus(self, rows: u64, bytes: u64) -> Self {
+        let left = |limit: u64, used: u64| {
+            if limit == u64::MAX {
+                limit
+            } else {
+                limit.saturating_sub(used)
+            }
+        };
+        Self {
+            rows: left(self.rows, rows),
+            bytes: left(self.bytes, bytes),
+        }
+    }
+
+    /// The stricter of each.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            rows: self.rows.min(other.rows),
+            bytes: self.bytes.min(other.bytes),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
+/// Which limit was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// Of rows.
+    Rows,
+    /// Of bytes.
+    Bytes,
+}
+
+/// How far the server's words about errors and events are kept from the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Shield {
+    /// They pass as they are.
+    #[default]
+    Off,
+    /// Something is hidden from this session. What the statement reads was rewritten, so that its errors speak of masked values.
+    Reads,
+    /// The same, and the statement writes: constraints, triggers and indexes see what is really stored.
+    Writes,
+}
+
+/// Something that rewriting should have made impossible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Incident {
+    /// A result column comes straight from a hidden one; its cells were masked on the way.
+    MaskedColumn {
+        /// The relation's number.
+        relation: u32,
+        /// The column's number; zero for a whole row.
+        column: i16,
+    },
+    /// The server completed a request before a limit could stop it: the client was told of the limit, the work is done.
+    CompletedBeyondLimit,
+}
+
 /// The answer about a text.
 #[derive(Debug, Clone)]
 pub enum Ruling<S> {
@@ -115,6 +201,55 @@ pub trait Judge {
     fn hash(&mut self, parameters: &[u8]) -> u64;
     /// The server reports a setting.
     fn parameter(&mut self, name: &[u8], value: &[u8]);
-    /// The server is ready, and everything sent so far is answered: reported settings are current.
-    fn settled(&mut self);
+    /// The server is ready with this transaction status, and everything sent so far is answered: reported settings are current.
+    fn settled(&mut self, transaction: u8);
+
+    /// The text that goes to the server in place of the client's.
+    fn replacement<'a>(&'a self, _statement: &'a Self::Statement) -> Option<&'a [u8]> {
+        None
+    }
+    /// Whether answers to this are looked into at all: for positions, words or columns. What is not watched costs nothing.
+    fn watches(&self, _statement: &Self::Statement) -> bool {
+        false
+    }
+    /// What of errors and notices about a statement, or about none, the client may read.
+    fn shield(&self, _statement: Option<&Self::Statement>) -> Shield {
+        Shield::Off
+    }
+    /// Where a character of the server's text is in the client's, both counted from one; `None` where it is in neither.
+    fn position(&self, _statement: &Self::Statement, position: usize) -> Option<usize> {
+        Some(position)
+    }
+    /// Whether a result column that comes straight from this column of a relation is hidden; column zero is the whole row.
+    fn is_masked(&self, _statement: &Self::Statement, _relation: u32, _column: i16) -> bool {
+        false
+    }
+    /// How much of a recorded request's answer may pass, all executions of its portal together; `None` when nobody counts.
+    fn limits(&mut self, _ticket: &Self::Ticket) -> Option<Limits> {
+        None
+    }
+    /// So much of a counted answer has passed since its request; returns how much more may, whatever the request's own limits.
+    ///
+    /// Called ahead of the first row and from time to time.
+    fn progress(&mut self, _ticket: &mut Self::Ticket, _rows: u64, _bytes: u64) -> Limits {
+        Limits::NONE
+    }
+    /// What the client is told when a limit is reached.
+    fn exceeded(&mut self, _ticket: &Self::Ticket, limit: Limit) -> Refusal {
+        let what = match limit {
+            Limit::Rows => "rows",
+            Limit::Bytes => "bytes",
+        };
+        Refusal {
+            sqlstate: LIMIT_REACHED.into(),
+            message: format!("weir: the limit of {what} is reached"),
+            detail: None,
+            hint: None,
+        }
+    }
+    /// Records what ought not to be.
+    fn incident(&mut self, _statement: &Self::Statement, _incident: Incident) {}
 }
+
+/// `program_limit_exceeded`.
+pub const LIMIT_REACHED: &str = "54000";

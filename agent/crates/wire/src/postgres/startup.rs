@@ -109,13 +109,29 @@ impl StartupMessage {
     #[must_use]
     pub fn sets_backslash_mode(&self) -> bool {
         let key = "standard_conforming_strings";
-        self.parameters.iter().any(|(name, value)| {
-            String::from_utf8_lossy(name).eq_ignore_ascii_case(key)
-                || (name == b"options"
-                    && String::from_utf8_lossy(value)
-                        .to_ascii_lowercase()
-                        .replace('-', "_")
-                        .contains(key))
+        self.options_mention(key) || self.setting(key).is_some()
+    }
+
+    /// The last value given for a setting, whose names are read in any case, by a parameter of its own.
+    #[must_use]
+    pub fn setting(&self, name: &str) -> Option<&[u8]> {
+        let mut found = self
+            .parameters
+            .iter()
+            .rev()
+            .filter(|(key, _)| String::from_utf8_lossy(key).eq_ignore_ascii_case(name));
+        found.next().map(|(_, value)| value.as_slice())
+    }
+
+    /// Whether the server's command-line options in the packet name a setting.
+    #[must_use]
+    pub fn options_mention(&self, name: &str) -> bool {
+        self.parameters.iter().any(|(key, value)| {
+            key == b"options"
+                && String::from_utf8_lossy(value)
+                    .to_ascii_lowercase()
+                    .replace('-', "_")
+                    .contains(name)
         })
     }
 }

@@ -1,10 +1,14 @@
 //! From the server: what was owed, what came of it, and our words in place of an error that is our doing.
 
-use super::{ChannelBinding, Conversation, ConversationError, Copying, finish};
+use std::sync::Arc;
+
+use super::{ChannelBinding, Conversation, ConversationError, Copying, Rest, finish, stop::Fate};
 use crate::postgres::{
-    Ending, Judge, Outbox, Piece,
+    Ending, Incident, Judge, Outbox, Piece, Shield,
     backend::{self, tag},
+    cells::{self, RowPlan},
     expect::Expect,
+    shield,
 };
 
 impl<J: Judge> Conversation<J> {
@@ -24,12 +28,18 @@ impl<J: Judge> Conversation<J> {
         let result = loop {
             // Rows are nearly all of the bytes: a run of them is counted and passed on at once.
             let start = cursor;
-            let (rows, bytes) = cutter.skip(input, &mut cursor, tag::DATA_ROW);
+            let unseen = self.unseen(judge);
+            let (rows, bytes) = cutter.skip(input, &mut cursor, tag::DATA_ROW, unseen);
             if rows > 0 {
-                self.row(bytes, rows);
+                self.row(bytes, rows, rows);
                 out.pass_range(input, start, cursor);
             }
-            match cutter.next(input, &mut cursor, backend::plan) {
+            let whole_rows = self.edits_rows();
+            let plan = |tag, total| match tag {
+                tag::DATA_ROW if whole_rows => backend::plan_edited_row(total),
+                _ => backend::plan(tag, total),
+            };
+            match cutter.next(input, &mut cursor, plan) {
                 Ok(Some(piece)) => {
                     if let Err(error) = self.server_piece(&piece, input, judge, out) {
                         break Err(error);
@@ -50,41 +60,79 @@ impl<J: Judge> Conversation<J> {
         judge: &mut J,
         out: &mut Outbox,
     ) -> Result<(), ConversationError> {
-        if piece.first {
-            match piece.tag {
-                tag::DATA_ROW => self.row(piece.total, 1),
-                tag::COPY_DATA => self.row(piece.total, 0),
-                tag::ERROR_RESPONSE => {
-                    if let Some(frame) = self.error(piece, judge) {
-                        out.push(input, &frame);
-                        return Ok(());
-                    }
-                }
-                tag::AUTHENTICATION if self.channel_binding == ChannelBinding::Stripped => {
-                    if let Some(frame) = backend::without_channel_binding(piece.body()) {
-                        out.push(input, &frame);
-                        return Ok(());
-                    }
-                }
-                _ => self.answer(piece, judge)?,
+        if !piece.first {
+            if self.server_rest == Rest::Pass {
+                out.pass(input, piece);
             }
+            return Ok(());
         }
-        out.pass(input, piece);
+        self.server_rest = Rest::Pass;
+        match self.fate(piece, judge)? {
+            Fate::Pass => out.pass(input, piece),
+            Fate::Precede(frame) => {
+                out.push(input, &frame);
+                out.pass(input, piece);
+            }
+            Fate::Replace(frame) => {
+                out.push(input, &frame);
+                self.server_rest = Rest::Drop;
+            }
+            Fate::Drop => self.server_rest = Rest::Drop,
+        }
         Ok(())
     }
 
-    fn row(&mut self, bytes: usize, rows: u64) {
+    fn fate(&mut self, piece: &Piece<'_>, judge: &mut J) -> Result<Fate, ConversationError> {
+        match piece.tag {
+            tag::DATA_ROW | tag::COPY_DATA => self.data(piece, judge),
+            tag::ERROR_RESPONSE => Ok(self.error(piece, judge)),
+            tag::NOTICE_RESPONSE | tag::NOTIFICATION_RESPONSE => Ok(self.aside(piece, judge)),
+            tag::READY_FOR_QUERY => self.ready_for_query(piece, judge),
+            tag::AUTHENTICATION if self.channel_binding == ChannelBinding::Stripped => {
+                let frame = backend::without_channel_binding(piece.body());
+                Ok(frame.map_or(Fate::Pass, Fate::Replace))
+            }
+            tag::PARAMETER_STATUS => {
+                if let Some((name, value)) = backend::parameter_status(piece.body()) {
+                    judge.parameter(name, value);
+                }
+                Ok(Fate::Pass)
+            }
+            _ => {
+                let stopped = self.is_stopped();
+                let muted = self.stopping.muted;
+                let fate = match piece.tag {
+                    tag::COMMAND_COMPLETE | tag::EMPTY_QUERY_RESPONSE | tag::PORTAL_SUSPENDED
+                        if stopped =>
+                    {
+                        self.completed_beyond_limit(judge)
+                    }
+                    _ if stopped => Fate::Drop,
+                    _ => Fate::Pass,
+                };
+                self.answer(piece, judge)?;
+                Ok(if muted { Fate::Drop } else { fate })
+            }
+        }
+    }
+
+    fn edits_rows(&mut self) -> bool {
+        self.queue.watch().is_some_and(|watch| watch.edits_rows())
+    }
+
+    /// Counts what has passed.
+    pub(super) fn row(&mut self, bytes: usize, messages: u64, rows: u64) {
         if let Some(Expect::Execute(running) | Expect::Query(running) | Expect::Function(running)) =
             self.queue.head(false)
         {
             running.rows += rows;
+            running.passed += messages;
             running.bytes += bytes as u64;
         }
     }
 
     fn answer(&mut self, piece: &Piece<'_>, judge: &mut J) -> Result<(), ConversationError> {
         match piece.tag {
-            tag::READY_FOR_QUERY => self.ready_for_query(piece, judge)?,
             tag::COMMAND_COMPLETE => self.complete(backend::rows_touched(piece.body()), judge),
             tag::EMPTY_QUERY_RESPONSE => self.complete(0, judge),
             tag::PORTAL_SUSPENDED => self.end_execute(Ending::Suspended, judge),
@@ -99,6 +147,9 @@ impl<J: Judge> Conversation<J> {
             })?,
             // In a simple query each result has one, and none of them is owed separately.
             tag::ROW_DESCRIPTION | tag::NO_DATA => {
+                if piece.tag == tag::ROW_DESCRIPTION {
+                    self.check_columns(piece, judge)?;
+                }
                 let described = matches!(
                     self.queue.head(false),
                     Some(Expect::DescribeStatement | Expect::DescribePortal)
@@ -107,17 +158,66 @@ impl<J: Judge> Conversation<J> {
                     self.queue.pop();
                 }
             }
-            tag::FUNCTION_CALL_RESPONSE => self.row(piece.total, 1),
+            tag::FUNCTION_CALL_RESPONSE => self.row(piece.total, 1, 1),
+            tag::BACKEND_KEY_DATA => self.key_data = Some(piece.body().into()),
             tag::COPY_IN_RESPONSE => self.begin_copy_in(),
             tag::COPY_BOTH_RESPONSE => self.copy = Copying::Both,
-            tag::PARAMETER_STATUS => {
-                if let Some((name, value)) = backend::parameter_status(piece.body()) {
-                    judge.parameter(name, value);
-                }
-            }
             _ => {}
         }
         Ok(())
+    }
+
+    /// A result is described: none of its columns may come straight from a hidden one.
+    fn check_columns(&mut self, piece: &Piece<'_>, judge: &mut J) -> Result<(), ConversationError> {
+        let Some((item, Some(watch))) = self.queue.head_and_watch(false) else {
+            return Ok(());
+        };
+        let malformed = ConversationError::MalformedAnswer {
+            message: "RowDescription",
+        };
+        if !piece.last {
+            return Err(malformed);
+        }
+        let fields = cells::fields(piece.body()).ok_or(malformed)?;
+        let plan = RowPlan::new(&fields, |field| {
+            judge.is_masked(&watch.statement, field.relation, field.column)
+        });
+        for field in plan.masked(&fields) {
+            let incident = Incident::MaskedColumn {
+                relation: field.relation,
+                column: field.column,
+            };
+            judge.incident(&watch.statement, incident);
+        }
+        if matches!(item, Expect::Query(_)) {
+            // Each of its results has a description of its own.
+            watch.plan = Arc::new(plan.into());
+        } else {
+            let _ = watch.plan.set(plan);
+        }
+        Ok(())
+    }
+
+    /// A notice or a notification: nothing that was asked for.
+    fn aside(&mut self, piece: &Piece<'_>, judge: &mut J) -> Fate {
+        let statement = self.queue.watch().map(|watch| &watch.statement);
+        let shield = judge.shield(statement);
+        if !piece.last {
+            return if shield == Shield::Off {
+                Fate::Pass
+            } else {
+                Fate::Drop
+            };
+        }
+        let frame = match piece.tag {
+            tag::NOTIFICATION_RESPONSE if shield == Shield::Off => None,
+            tag::NOTIFICATION_RESPONSE => shield::notification(piece.body()),
+            _ => shield::notice(piece.body(), shield, |position| match statement {
+                Some(statement) => judge.position(statement, position),
+                None => Some(position),
+            }),
+        };
+        frame.map_or(Fate::Pass, Fate::Replace)
     }
 
     /// Takes the head off, which must be what the server has just answered.
@@ -149,6 +249,11 @@ impl<J: Judge> Conversation<J> {
     fn end_execute(&mut self, ending: Ending, judge: &mut J) {
         if !matches!(self.queue.head(false), Some(Expect::Execute(_))) {
             return;
+        }
+        if let Some((Expect::Execute(running), Some(watch))) = self.queue.head_and_watch(false)
+            && let Some(tally) = &watch.tally
+        {
+            tally.add(running.passed, running.bytes);
         }
         if let Some(Expect::Execute(running)) = self.queue.pop() {
             if running.copy_in {
@@ -182,7 +287,7 @@ impl<J: Judge> Conversation<J> {
         &mut self,
         piece: &Piece<'_>,
         judge: &mut J,
-    ) -> Result<(), ConversationError> {
+    ) -> Result<Fate, ConversationError> {
         self.transaction = piece.body().first().copied().unwrap_or(b'I');
         self.copy = Copying::None;
         self.early_copy_bytes = 0;
@@ -196,44 +301,69 @@ impl<J: Judge> Conversation<J> {
                 | Expect::Poison { simple: true, .. },
             ) => {}
             // After replication ends, more than was asked for may come.
-            None => return Ok(()),
+            None => return Ok(Fate::Pass),
             Some(_) => return Err(ConversationError::OutOfTurn { tag: piece.tag }),
+        }
+        let mut fate = Fate::Pass;
+        if matches!(self.queue.head(true), Some(Expect::Query(_))) {
+            // An answer that ended without a completion of its own.
+            fate = self.tell_of_limit(judge).map_or(fate, Fate::Precede);
         }
         match self.queue.pop() {
             Some(Expect::Startup) => self.ready = true,
+            Some(Expect::Sync { .. }) => self.stopping.muted = false,
             Some(Expect::Query(running) | Expect::Function(running)) => {
                 let ending = running.failed.map_or(Ending::Completed, Ending::Failed);
                 finish(judge, running, ending);
             }
             _ => {}
         }
+        if self.stopping.muted {
+            // Of a `Query` that a client which skips to `Sync` knows to be discarded.
+            fate = Fate::Drop;
+        }
         if self.queue.head(false).is_none() {
-            judge.settled();
+            judge.settled(self.transaction);
             if self.transaction == b'I' {
                 // Portals end with their transaction.
                 self.portals.clear();
             }
         }
-        Ok(())
+        Ok(fate)
     }
 
-    /// Returns the frame that takes the error's place when the error is our doing.
-    fn error(&mut self, piece: &Piece<'_>, judge: &mut J) -> Option<Vec<u8>> {
-        let (state, _) = backend::error_state(piece.body());
-        let head = self.queue.head(false)?;
-        let replacement = match head {
+    fn error(&mut self, piece: &Piece<'_>, judge: &mut J) -> Fate {
+        let (mut state, fatal) = backend::error_state(piece.body());
+        let stopped = self.is_stopped();
+        let Some((head, watch)) = self.queue.head_and_watch(false) else {
+            return words(piece, state, None, judge);
+        };
+        let mut fate = match head {
             // Only the parser can answer a poison; anything else (a shutdown, a failed connection) is the server's own word.
             Expect::Poison { refusal, .. } if state == *b"42601" => {
-                Some(backend::error_response("ERROR", refusal))
+                Fate::Replace(backend::error_response("ERROR", refusal))
             }
-            _ => None,
+            _ if watch.as_ref().is_some_and(|watch| watch.told) && !fatal => Fate::Drop,
+            _ if stopped && state == *b"57014" => {
+                state = *b"54000";
+                // Nothing is left to cancel.
+                self.stopping.cancel_wanted = false;
+                let told = self.tell_of_limit(judge);
+                told.map_or(Fate::Pass, Fate::Replace)
+            }
+            _ => words(piece, state, watch.map(|watch| &watch.statement), judge),
         };
-        match head {
-            Expect::Query(running) | Expect::Function(running) => running.failed = Some(state),
-            item if item.is_extended() => self.skip(state, judge),
+        if self.stopping.muted && !fatal {
+            fate = Fate::Drop;
+        }
+        match self.queue.head(false) {
+            Some(Expect::Query(running) | Expect::Function(running)) => {
+                running.failed = Some(state);
+            }
+            Some(item) if item.is_extended() => self.skip(state, judge),
             _ => {}
         }
-        replacement
+        fate
     }
 
     /// An extended item failed: the server discards what follows up to the next `Sync`.
@@ -249,7 +379,7 @@ impl<J: Judge> Conversation<J> {
         loop {
             match self.queue.head(true) {
                 None => {
-                    self.skipping = true;
+                    self.skip.skipping = true;
                     break;
                 }
                 Some(Expect::Sync { .. } | Expect::Startup) => break,
@@ -274,4 +404,25 @@ impl<J: Judge> Conversation<J> {
             }
         }
     }
+}
+
+/// The server's own error, as far as the client may read it.
+fn words<J: Judge>(
+    piece: &Piece<'_>,
+    state: [u8; 5],
+    statement: Option<&J::Statement>,
+    judge: &J,
+) -> Fate {
+    let shield = judge.shield(statement);
+    if !piece.last {
+        return match shield {
+            Shield::Off => Fate::Pass,
+            _ => Fate::Replace(shield::oversized_error(state)),
+        };
+    }
+    let frame = shield::error(piece.body(), shield, |position| match statement {
+        Some(statement) => judge.position(statement, position),
+        None => Some(position),
+    });
+    frame.map_or(Fate::Pass, Fate::Replace)
 }

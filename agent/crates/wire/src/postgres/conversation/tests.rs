@@ -1,6 +1,9 @@
+mod governed;
+
 use super::*;
 use crate::postgres::{
-    Outbox, Ruling, Via, backend, frontend, frontend::message, judge::Unreadable,
+    Incident, Limits, Outbox, Ruling, Shield, Via, backend, frontend, frontend::message,
+    judge::Unreadable,
 };
 
 /// Refuses what drops, records everything.
@@ -12,6 +15,10 @@ struct Recorder {
     endings: Vec<(usize, Finished)>,
     parameters: Vec<String>,
     expired: bool,
+    limits: Option<Limits>,
+    /// What requests share; counted down by `progress`.
+    shared: Option<Limits>,
+    incidents: Vec<Incident>,
 }
 
 impl Judge for Recorder {
@@ -66,7 +73,39 @@ impl Judge for Recorder {
         self.parameters
             .push(String::from_utf8_lossy(name).into_owned());
     }
-    fn settled(&mut self) {}
+    fn settled(&mut self, _: u8) {}
+
+    /// Statements that speak of `secret` are rewritten to `masked`; what they are called makes them watched.
+    fn replacement<'a>(&'a self, statement: &'a String) -> Option<&'a [u8]> {
+        let (_, hidden) = statement.split_once("secret=>")?;
+        Some(hidden.as_bytes())
+    }
+    fn watches(&self, statement: &String) -> bool {
+        statement.contains("secret") || self.limits.is_some()
+    }
+    fn shield(&self, statement: Option<&String>) -> Shield {
+        match statement {
+            Some(text) if text.contains("secret") && text.contains("INSERT") => Shield::Writes,
+            Some(text) if text.contains("secret") => Shield::Reads,
+            _ => Shield::Off,
+        }
+    }
+    fn position(&self, _: &String, position: usize) -> Option<usize> {
+        position.checked_sub(100)
+    }
+    fn is_masked(&self, _: &String, relation: u32, _: i16) -> bool {
+        relation == 77
+    }
+    fn limits(&mut self, _: &usize) -> Option<Limits> {
+        self.limits
+    }
+    fn progress(&mut self, _: &mut usize, rows: u64, bytes: u64) -> Limits {
+        self.shared
+            .map_or(Limits::NONE, |shared| shared.minus(rows, bytes))
+    }
+    fn incident(&mut self, _: &String, incident: Incident) {
+        self.incidents.push(incident);
+    }
 }
 
 fn refusal(message: &str) -> Refusal {
@@ -531,8 +570,13 @@ fn random_bytes_never_panic() {
         seed
     };
     let tags = b"QPBEDCSHdcfFpX123ZTtnsIGWARKE";
-    for _ in 0..2_000 {
+    for round in 0..4_000 {
         let mut session = Session::new();
+        // Every other one is watched and counted.
+        session.judge.limits = (round % 2 == 0).then_some(Limits {
+            rows: 1,
+            bytes: 100,
+        });
         for _ in 0..20 {
             let tag = tags[usize::try_from(next() % tags.len() as u64).expect("small")];
             let mut body = next().to_le_bytes().to_vec();

@@ -1,0 +1,216 @@
+//! What databases hold, kept current: a connection of the agent's own per database reads its catalog, and sessions wait
+//! until what was read is as new as their statement needs it.
+//!
+//! What a catalog is and which SQL reads it is weir-sql's to say; who needs one, the guard's. Nothing is read for
+//! sessions that need none.
+
+mod database;
+mod link;
+mod settings;
+mod side;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use serde::Serialize;
+use tokio::sync::mpsc;
+use weir_sql::catalog::Catalog;
+
+use crate::net::Leg;
+
+pub use link::Link;
+pub use settings::{CatalogSettings, CatalogSettingsError, Credentials};
+
+use database::Database;
+
+/// One database's catalog, as it was read at one time.
+#[derive(Debug)]
+pub struct CatalogSnapshot {
+    /// What was read.
+    pub catalog: Catalog,
+    /// Unique over all databases while the agent runs; never zero. Decisions that were taken by another one are void.
+    pub epoch: u64,
+    /// When it was read, since the epoch.
+    pub read_at: Duration,
+}
+
+/// Where a database is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// The endpoint's name.
+    pub endpoint: String,
+    /// The server.
+    pub address: SocketAddr,
+    /// The database's name.
+    pub database: String,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.database, self.address)
+    }
+}
+
+/// How the agent's own connections are made: the proxy knows, and is above this.
+pub trait Dial: Send + Sync {
+    /// Connects to an endpoint's server, with TLS where the endpoint has it.
+    fn dial(&self, endpoint: &str, address: SocketAddr) -> Dialling;
+}
+
+/// A connection under way.
+pub type Dialling =
+    Pin<Box<dyn Future<Output = Result<Leg, Box<dyn std::error::Error + Send + Sync>>> + Send>>;
+
+/// All databases that sessions need to know.
+pub struct Catalogs {
+    by_endpoint: HashMap<String, Arc<Credentials>>,
+    databases: Mutex<HashMap<Place, Arc<Database>>>,
+    epochs: Arc<AtomicU64>,
+    opened: mpsc::UnboundedSender<Arc<Database>>,
+}
+
+/// One database for people and scripts to read.
+#[derive(Debug, Serialize)]
+pub struct Summary {
+    /// The endpoint's name.
+    pub endpoint: String,
+    /// The server.
+    pub address: String,
+    /// Which.
+    pub database: String,
+    /// `side` or `none`.
+    pub mode: &'static str,
+    /// Sessions that need it.
+    pub sessions: usize,
+    /// The snapshot's number; zero without one.
+    pub epoch: u64,
+    /// Since it was last found current, seconds.
+    pub checked_seconds_ago: Option<u64>,
+    /// Relations known.
+    pub relations: usize,
+    /// Why there is no catalog.
+    pub problem: Option<String>,
+}
+
+impl Catalogs {
+    /// Starts the thread that reads; `by_endpoint` says how, by the endpoints' names.
+    ///
+    /// # Errors
+    ///
+    /// The operating system gives no thread or no epoll instance.
+    pub fn start(
+        by_endpoint: HashMap<String, Arc<Credentials>>,
+        dial: Arc<dyn Dial>,
+    ) -> io::Result<Arc<Self>> {
+        let (opened, mut asked) = mpsc::unbounded_channel::<Arc<Database>>();
+        let catalogs = Arc::new(Self {
+            by_endpoint,
+            databases: Mutex::default(),
+            epochs: Arc::new(AtomicU64::new(1)),
+            opened,
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let weak = Arc::downgrade(&catalogs);
+        thread::Builder::new()
+            .name("weir-catalog".to_owned())
+            .spawn(move || {
+                runtime.block_on(async move {
+                    while let Some(database) = asked.recv().await {
+                        let reader = side::Side::new(&database, Arc::clone(&dial));
+                        tokio::spawn(database::keep(database, reader, weak.clone()));
+                    }
+                });
+            })?;
+        Ok(catalogs)
+    }
+
+    /// A session's hold on the database it speaks to. Costs nothing until the session needs the catalog.
+    #[must_use]
+    pub fn link(self: &Arc<Self>, place: Place) -> Link {
+        Link::new(Arc::clone(self), place)
+    }
+
+    /// Every database that was needed lately.
+    #[must_use]
+    pub fn summaries(&self) -> Vec<Summary> {
+        let mut summaries: Vec<_> = self
+            .lock()
+            .values()
+            .map(|database| database.summary())
+            .collect();
+        summaries.sort_by(|a, b| {
+            (&a.endpoint, &a.database, &a.address).cmp(&(&b.endpoint, &b.database, &b.address))
+        });
+        summaries
+    }
+
+    /// Somebody may have changed what a database holds: nobody goes on before it was looked at again.
+    fn changed(&self, place: &Place) {
+        if let Some(database) = self.lock().get(place) {
+            database.require();
+        }
+    }
+
+    /// The database, with one more session that needs it.
+    fn attach(&self, place: &Place) -> Arc<Database> {
+        let mut databases = self.lock();
+        if let Some(database) = databases.get(place) {
+            database.enter();
+            return Arc::clone(database);
+        }
+        let credentials = self.by_endpoint.get(&place.endpoint).cloned();
+        let database = Arc::new(Database::new(
+            place.clone(),
+            credentials,
+            Arc::clone(&self.epochs),
+        ));
+        database.enter();
+        databases.insert(place.clone(), Arc::clone(&database));
+        // The thread ends with the process only.
+        let _ = self.opened.send(Arc::clone(&database));
+        database
+    }
+
+    /// Forgets a database that nobody needs; `false` when somebody came in the meantime.
+    fn forget(&self, database: &Database) -> bool {
+        let mut databases = self.lock();
+        if database.is_needed() {
+            return false;
+        }
+        databases.remove(database.place());
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Place, Arc<Database>>> {
+        self.databases
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Catalogs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Catalogs").finish_non_exhaustive()
+    }
+}
+
+fn next_epoch(epochs: &AtomicU64) -> u64 {
+    epochs.fetch_add(1, Ordering::Relaxed)
+}

@@ -1,0 +1,86 @@
+//! Who asks, with which program, on which database; and what follows from that alone.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use weir_policy::{Identity, Process, Target};
+
+use super::hidden::Hidden;
+use crate::policy::Snapshot;
+
+/// What a decision depends on besides the statement: equal for all sessions of the same kind.
+#[derive(Debug)]
+pub struct Scope {
+    pub(super) id: u64,
+    pub(super) who: Arc<Who>,
+    pub(super) hidden: Hidden,
+    /// The policy's epoch and what it means, in one word.
+    protection: AtomicU64,
+}
+
+/// Who asks, with which program, on which database.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Who {
+    /// Verified, or nobody.
+    pub identity: Option<Identity>,
+    /// As observed.
+    pub process: Process,
+    /// What is spoken to.
+    pub target: Target,
+}
+
+/// What the policy in force means for somebody on a database, before any statement.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Protection {
+    /// Something may be hidden: what no rewriting reaches is refused, and messages are sanitised.
+    pub hides: bool,
+    /// Decisions need to know what the database holds.
+    pub needs_catalog: bool,
+}
+
+impl Scope {
+    pub(super) fn new(id: u64, who: Arc<Who>) -> Self {
+        Self {
+            id,
+            who,
+            hidden: Hidden::default(),
+            protection: AtomicU64::new(0),
+        }
+    }
+
+    /// What is known under that epoch already.
+    pub(super) fn known_protection(&self, epoch: u64) -> Option<Protection> {
+        let word = self.protection.load(Ordering::Relaxed);
+        (word >> FLAGS == epoch).then_some(Protection {
+            hides: word & HIDES != 0,
+            needs_catalog: word & NEEDS_CATALOG != 0,
+        })
+    }
+
+    /// What the snapshot means for this scope; `now` since the epoch.
+    pub(super) fn ask_protection(&self, snapshot: &Snapshot, now: Duration) -> Protection {
+        let protection = ask(&self.who, snapshot, now);
+        let flags = if protection.hides { HIDES } else { 0 }
+            | if protection.needs_catalog {
+                NEEDS_CATALOG
+            } else {
+                0
+            };
+        self.protection
+            .store(snapshot.epoch << FLAGS | flags, Ordering::Relaxed);
+        protection
+    }
+}
+
+fn ask(_who: &Who, _snapshot: &Snapshot, _now: Duration) -> Protection {
+    Protection::default()
+}
+
+const FLAGS: u32 = 2;
+const HIDES: u64 = 1;
+const NEEDS_CATALOG: u64 = 2;

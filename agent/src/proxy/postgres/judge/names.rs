@@ -1,0 +1,146 @@
+//! How a session's unqualified names are read: what its startup, its role and the server say, and what its statements change.
+
+use std::sync::Arc;
+
+use weir_sql::{
+    catalog::{Catalog, Naming},
+    postgres::{Step, Tracker, identifiers},
+};
+use weir_wire::postgres::StartupMessage;
+
+use crate::guard::{Guard, KnownNaming};
+
+/// One session's search path and temporary relations. Nothing is followed before a decision needs it.
+#[derive(Debug)]
+pub(super) struct Names {
+    known: Arc<KnownNaming>,
+    user: String,
+    asked: Asked,
+    /// As the server reports it, from version 18 on.
+    reported: Option<Vec<String>>,
+    tracker: Option<Tracker>,
+    /// Something was sent that may be taken back, or lasts until its transaction ends.
+    open: bool,
+}
+
+impl Names {
+    pub(super) fn new(guard: &Guard, user: String, asked: Asked) -> Self {
+        Self {
+            known: guard.naming(Naming::default()),
+            user,
+            asked,
+            reported: None,
+            tracker: None,
+            open: false,
+        }
+    }
+
+    /// How names are read now.
+    pub(super) fn known(&self) -> &Arc<KnownNaming> {
+        &self.known
+    }
+
+    /// Begins to follow, from the session's first statement on or, `late`, after some that nobody looked into.
+    pub(super) fn begin(&mut self, guard: &Guard, catalog: Option<&Catalog>, late: bool) {
+        if self.tracker.is_some() {
+            return;
+        }
+        let default = if late {
+            None
+        } else {
+            self.reported.clone().or_else(|| self.default(catalog))
+        };
+        let mut tracker = Tracker::new(self.user.clone(), default);
+        if let Some(path) = &self.reported {
+            tracker.reported(path.clone());
+        }
+        self.tracker = Some(tracker);
+        self.update(guard);
+    }
+
+    /// The server says what the path is.
+    pub(super) fn reported(&mut self, guard: &Guard, path: &[u8]) {
+        let path = std::str::from_utf8(path).ok().and_then(identifiers);
+        if let (Some(tracker), Some(path)) = (&mut self.tracker, &path) {
+            tracker.reported(path.clone());
+            self.update(guard);
+        }
+        self.reported = path;
+    }
+
+    /// A statement goes to the server that does this.
+    pub(super) fn sent(&mut self, guard: &Guard, steps: &[Step]) {
+        if let Some(tracker) = self.tracker.as_mut().filter(|_| !steps.is_empty()) {
+            tracker.sent(steps);
+            self.open = true;
+            self.update(guard);
+        }
+    }
+
+    /// It failed, or was never run.
+    pub(super) fn failed(&mut self, guard: &Guard) {
+        if let Some(tracker) = &mut self.tracker {
+            tracker.failed();
+            self.update(guard);
+        }
+    }
+
+    /// Everything sent so far is answered.
+    pub(super) fn settled(&mut self, guard: &Guard, transaction: u8) {
+        if let Some(tracker) = self.tracker.as_mut().filter(|_| self.open) {
+            tracker.status(transaction);
+            self.open = transaction != b'I';
+            self.update(guard);
+        }
+    }
+
+    fn default(&self, catalog: Option<&Catalog>) -> Option<Vec<String>> {
+        match &self.asked {
+            Asked::Path(path) => identifiers(path),
+            Asked::Unreadable => None,
+            Asked::Nothing => {
+                let set = &catalog?.search_paths;
+                let path = set.get(&self.user).or_else(|| set.get(""));
+                identifiers(path.map_or(BUILT_IN, String::as_str))
+            }
+        }
+    }
+
+    fn update(&mut self, guard: &Guard) {
+        if let Some(tracker) = &self.tracker {
+            let naming = tracker.naming();
+            if naming != self.known.naming {
+                self.known = guard.naming(naming);
+            }
+        }
+    }
+}
+
+/// What the startup packet says about the search path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// Nothing: it is what the server has for the role.
+    Nothing,
+    /// This.
+    Path(String),
+    /// Something that is not read here.
+    Unreadable,
+}
+
+impl Asked {
+    /// Reads the packet.
+    pub(crate) fn of(message: &StartupMessage) -> Self {
+        if message.options_mention("search_path") {
+            return Self::Unreadable;
+        }
+        match message.setting("search_path").map(std::str::from_utf8) {
+            None => Self::Nothing,
+            Some(Ok(path)) => Self::Path(path.to_owned()),
+            Some(Err(_)) => Self::Unreadable,
+        }
+    }
+}
+
+/// The server's own default. One that its configuration file sets instead is not known here: names that could mean something
+/// governed go out qualified, so that a wrong guess shows as an error and hides nothing less.
+const BUILT_IN: &str = "\"$user\", public";

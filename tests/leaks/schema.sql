@@ -1,0 +1,61 @@
+-- What the tricks are tried on; @1@ … @3@ stand for the rows, which differ between two databases only in what is masked.
+DROP SCHEMA IF EXISTS app CASCADE;
+DROP SCHEMA IF EXISTS loot CASCADE;
+CREATE SCHEMA app;
+CREATE SCHEMA loot;
+SET search_path = app;
+CREATE TYPE mood AS ENUM ('calm', 'dull', 'glad', 'mild');
+CREATE DOMAIN mail AS text CHECK (length(value) > 1);
+CREATE TABLE people (
+    id int PRIMARY KEY, name text NOT NULL, dept int NOT NULL,
+    ssn text UNIQUE NOT NULL, code varchar(8), pin int, big bigint, pay numeric(10, 2), rate float8, born date, seen timestamptz, span interval,
+    key uuid, doc jsonb, raw bytea, addr inet, tags text[], nums int[], mood mood, flag bool, mail mail, period daterange
+);
+INSERT INTO people VALUES @1@, @2@, @3@;
+CREATE INDEX people_by_ssn ON people (ssn text_pattern_ops);
+CREATE TABLE notes (id int, note text, n int UNIQUE);
+INSERT INTO notes VALUES (1, 'hello', 1), (2, 'there', 2);
+CREATE TABLE depts (id int PRIMARY KEY, title text);
+INSERT INTO depts VALUES (1, 'one'), (2, 'two');
+CREATE TABLE staff (grade int) INHERITS (people);
+INSERT INTO staff SELECT p.id + 10, p.name, p.dept, 'S' || p.ssn, p.code, p.pin, p.big, p.pay, p.rate, p.born, p.seen, p.span, p.key, p.doc, p.raw, p.addr, p.tags, p.nums, p.mood, p.flag, p.mail, p.period, 3 FROM ONLY people p WHERE p.id = 1;
+CREATE TABLE visits (id int, at date, ssn text) PARTITION BY RANGE (at);
+CREATE TABLE visits_a PARTITION OF visits FOR VALUES FROM ('2020-01-01') TO ('2021-01-01');
+CREATE TABLE visits_b PARTITION OF visits DEFAULT;
+INSERT INTO visits SELECT id, date '2020-01-01' + 150 * id, ssn FROM ONLY people;
+CREATE VIEW v AS SELECT id, ssn FROM people;
+CREATE VIEW v_upper AS SELECT id, lower(ssn) AS u FROM people;
+CREATE VIEW v_deep AS SELECT id AS k, u AS w FROM v_upper WHERE id > 0;
+CREATE VIEW v_picked AS SELECT id, name FROM people WHERE pin > 4500;
+CREATE VIEW v_sorted AS SELECT name FROM people ORDER BY pay LIMIT 1;
+CREATE VIEW v_grouped AS SELECT born, count(*) AS n FROM people GROUP BY born;
+CREATE VIEW v_barrier WITH (security_barrier) AS SELECT id, code FROM people;
+CREATE VIEW v_star AS SELECT * FROM people;
+CREATE VIEW v_row AS SELECT p FROM people p;
+CREATE MATERIALIZED VIEW mv AS SELECT id, ssn, upper(name) AS name FROM people;
+CREATE MATERIALIZED VIEW mv_hash AS SELECT id, md5(ssn) AS h FROM people;
+CREATE FUNCTION fs(i int) RETURNS text LANGUAGE plpgsql AS $$BEGIN RETURN (SELECT ssn FROM app.people WHERE id = i LIMIT 1); END$$;
+CREATE FUNCTION fdyn(t text) RETURNS SETOF text LANGUAGE plpgsql AS $$BEGIN RETURN QUERY EXECUTE t; END$$;
+CREATE FUNCTION fset() RETURNS SETOF app.people LANGUAGE sql AS 'SELECT * FROM ONLY app.people';
+CREATE FUNCTION fatomic(i int) RETURNS text LANGUAGE sql BEGIN ATOMIC SELECT ssn FROM app.people WHERE id = i LIMIT 1; END;
+CREATE FUNCTION fcur() RETURNS refcursor LANGUAGE plpgsql AS $$DECLARE r refcursor := 'rc'; BEGIN OPEN r FOR SELECT lower(ssn) FROM app.people; RETURN r; END$$;
+CREATE FUNCTION fnosy(p app.people) RETURNS text LANGUAGE sql AS 'SELECT (SELECT ssn FROM app.people x WHERE x.id = p.id LIMIT 1)';
+CREATE FUNCTION less_ssn(int, int) RETURNS bool LANGUAGE sql AS 'SELECT (SELECT ssn FROM app.people WHERE id = $1 LIMIT 1) < (SELECT ssn FROM app.people WHERE id = $2 LIMIT 1)';
+CREATE OPERATOR <<<! (LEFTARG = int, RIGHTARG = int, FUNCTION = less_ssn);
+CREATE FUNCTION to_note(p app.people) RETURNS text LANGUAGE sql AS 'SELECT p.ssn';
+CREATE PROCEDURE pr(INOUT x text) LANGUAGE plpgsql AS $$BEGIN SELECT min(ssn) INTO x FROM app.people; END$$;
+CREATE FUNCTION trig() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE NOTICE 'trigger saw %', (SELECT string_agg(ssn, ',') FROM app.people); RETURN new; END$$;
+CREATE TABLE watched (id int);
+CREATE TRIGGER watch BEFORE INSERT ON watched FOR EACH ROW EXECUTE FUNCTION trig();
+CREATE TABLE ruled (id int);
+CREATE RULE also AS ON INSERT TO ruled DO ALSO SELECT ssn || '' FROM app.people;
+CREATE TABLE derived (id int, t text DEFAULT app.fs(1));
+CREATE VIEW writable AS SELECT id, name, ssn FROM people;
+CREATE TABLE guarded (id int, who int);
+ALTER TABLE guarded ENABLE ROW LEVEL SECURITY;
+CREATE POLICY only_glad ON guarded USING (EXISTS (SELECT 1 FROM app.people WHERE people.id = guarded.who AND flag));
+ALTER TABLE guarded FORCE ROW LEVEL SECURITY;
+INSERT INTO guarded SELECT n, n FROM generate_series(1, 3) n;
+ANALYZE people;
+ANALYZE visits;
+RESET search_path;

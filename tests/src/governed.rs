@@ -1,0 +1,115 @@
+//! A lab whose policy masks columns: the pack, and the databases that proofs about masks compare.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+use crate::lab::{Lab, LabOptions};
+
+/// A lab under a pack that hides columns from everybody but the group `dba`, with `redact`.
+#[derive(Debug)]
+pub struct Governed {
+    lab: Lab,
+    // Below the lab, so that the agent never sees its policy vanish.
+    _pack: TempDir,
+}
+
+impl Governed {
+    /// Starts it; `classes` says which columns are hidden: `schema.table.column` to class, all below `pii`.
+    ///
+    /// # Errors
+    ///
+    /// When the pack cannot be written or the lab does not come up.
+    pub fn start(classes: &BTreeMap<String, String>, options: LabOptions) -> Result<Self> {
+        let pack = write_pack(classes)?;
+        let lab = Lab::start(&LabOptions {
+            policy: Some(pack.path().to_path_buf()),
+            ..options
+        })?;
+        Ok(Self { lab, _pack: pack })
+    }
+
+    /// The lab.
+    #[must_use]
+    pub fn lab(&self) -> &Lab {
+        &self.lab
+    }
+
+    /// Creates a database and fills it from files of SQL.
+    ///
+    /// # Errors
+    ///
+    /// When a statement fails.
+    pub fn create(&self, database: &str, files: &[PathBuf]) -> Result<()> {
+        let server = self.lab.postgres();
+        server.admin("postgres", &format!("CREATE DATABASE {database}"))?;
+        for file in files {
+            server.seed(database, file)?;
+        }
+        Ok(())
+    }
+}
+
+/// The folder of the shop that proofs run on.
+#[must_use]
+pub fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("governed")
+}
+
+/// What of the shop is masked.
+///
+/// # Errors
+///
+/// When the list cannot be read.
+pub fn shop_classes() -> Result<BTreeMap<String, String>> {
+    let file = folder().join("masked.json");
+    let text = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("cannot parse {}", file.display()))
+}
+
+fn write_pack(classes: &BTreeMap<String, String>) -> Result<TempDir> {
+    let folder = tempfile::Builder::new()
+        .prefix("weir-pack-")
+        .permissions(fs::Permissions::from_mode(0o755))
+        .tempdir()
+        .context("cannot make a folder for the pack")?;
+    let mut listed = String::from("columns:\n");
+    for (column, class) in classes {
+        let _ = writeln!(listed, "  \"{column}\": {class}");
+    }
+    for (name, text) in [("rules.yaml", RULES), ("classes.yaml", listed.as_str())] {
+        fs::write(folder.path().join(name), text)
+            .with_context(|| format!("cannot write {name} of the pack"))?;
+    }
+    Ok(folder)
+}
+
+const RULES: &str = "\
+version: 1
+defaults: { effect: allow, on_opaque: deny, on_audit_failure: allow, mode: enforce }
+rules:
+  - id: personal-data-is-hidden
+    why: personal data is for administrators
+    match: { action: [read], classes: { any: [pii] } }
+    unless: { actor.groups: { any: [dba] } }
+    effect: { mask: { default: redact } }
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pack_names_every_column() {
+        let classes = shop_classes().expect("the list is there");
+        let pack = write_pack(&classes).expect("a folder");
+        let written = fs::read_to_string(pack.path().join("classes.yaml")).expect("written");
+        assert_eq!(written.lines().count(), classes.len() + 1);
+        assert!(written.contains("\"public.customers.ssn\": pii.ssn"));
+    }
+}
