@@ -46,7 +46,10 @@ fn without_a_catalog_only_what_touches_nothing_goes_on() {
     assert!(refusal.message.contains("cannot be read"), "{refusal:?}");
     assert_eq!(refused.statement.decided.decision.rules[0].0, "masking");
     for harmless in ["SELECT 1", "BEGIN", "COMMIT"] {
-        assert!(stage.decide("bob", harmless).refusal.is_none(), "{harmless}");
+        assert!(
+            stage.decide("bob", harmless).refusal.is_none(),
+            "{harmless}"
+        );
     }
 }
 
@@ -58,7 +61,12 @@ fn a_verdict_without_a_catalog_is_void_once_there_is_one() {
     assert!(stage.guard.is_current(&verdict, None));
     assert!(!stage.guard.is_current(&verdict, known.as_ref()));
     stage.known = known;
-    assert!(stage.decide("bob", "SELECT id FROM app.orders").refusal.is_none());
+    assert!(
+        stage
+            .decide("bob", "SELECT id FROM app.orders")
+            .refusal
+            .is_none()
+    );
 }
 
 #[test]
@@ -85,7 +93,10 @@ fn a_relation_that_is_not_known_is_not_there_unless_the_session_makes_it() {
     stage.defining = true;
     assert!(stage.decide("bob", text).refusal.is_none());
     stage.defining = false;
-    assert!(stage.decide("bob", text).refusal.is_some(), "and not remembered");
+    assert!(
+        stage.decide("bob", text).refusal.is_some(),
+        "and not remembered"
+    );
     let made_at_once = "CREATE TABLE app.fresh (a int); INSERT INTO app.fresh VALUES (1)";
     assert!(!stage.decide("bob", made_at_once).unknown);
 }
@@ -103,6 +114,21 @@ fn what_cannot_be_seen_through_is_refused_to_whom_something_is_hidden_from() {
 }
 
 #[test]
+fn texts_of_one_shape_share_a_verdict_only_where_nothing_is_hidden() {
+    let stage = Stage::new(RULES);
+    let id = |text: &str| stage.decide("bob", text).statement.decided.id;
+    let plain = |number| format!("SELECT total FROM app.orders WHERE id = {number}");
+    assert_eq!(id(&plain(1)), id(&plain(2)));
+    let masked = |number| format!("SELECT ssn FROM app.customers WHERE id = {number}");
+    assert_ne!(id(&masked(1)), id(&masked(2)));
+    let second = stage.decide("bob", &masked(2));
+    let sent = second.replacement.as_ref().expect("another text");
+    assert!(sent.text.ends_with(b"id = 2"), "its own literal");
+    let calling = |text| format!("SELECT upper('{text}') FROM app.orders");
+    assert_ne!(id(&calling("a")), id(&calling("b")));
+}
+
+#[test]
 fn result_columns_are_checked_by_what_is_hidden_from_somebody() {
     let stage = Stage::new(RULES);
     let known = stage.known.clone().expect("known");
@@ -112,7 +138,13 @@ fn result_columns_are_checked_by_what_is_hidden_from_somebody() {
         .expect("a relation");
     let verdict = stage.decide("bob", "SELECT id FROM app.orders");
     let hidden = |relation, column| {
-        stage.guard.is_hidden(&stage.scope("bob"), &verdict, &stage.view(), relation, column)
+        stage.guard.is_hidden(
+            &stage.scope("bob"),
+            &verdict,
+            &stage.view(),
+            relation,
+            column,
+        )
     };
     assert!(hidden(customers.oid, 2), "ssn");
     assert!(!hidden(customers.oid, 1), "id");
