@@ -161,8 +161,9 @@ fn last_four(column: &Column, value: &str) -> Option<String> {
 
 fn generalised(column: &Column, value: &str) -> Option<String> {
     let made = match column.base_type {
-        oid::DATE => format!("pg_catalog.date_trunc('year', {value}::pg_catalog.timestamp)"),
-        oid::TIMESTAMP => format!("pg_catalog.date_trunc('year', {value}::pg_catalog.timestamp)"),
+        oid::DATE | oid::TIMESTAMP => {
+            format!("pg_catalog.date_trunc('year', {value}::pg_catalog.timestamp)")
+        }
         oid::TIMESTAMPTZ => {
             format!("pg_catalog.date_trunc('year', {value}::pg_catalog.timestamptz)")
         }

@@ -1,6 +1,6 @@
 //! What people use: their tools' own statements must pass.
 
-use weir_sql::postgres::{Context, Outcome, Tracker, govern};
+use weir_sql::postgres::{Context, Outcome, Tracker, govern, steps};
 use weir_sql::{Catalog, SessionModes};
 
 use crate::server::Server;
@@ -74,11 +74,9 @@ fn pg_dump_and_psql_pass_and_see_masked_data() {
 
 /// Each statement in turn; gives those that were rewritten.
 fn pass(catalog: &Catalog, statements: &[String]) -> Vec<String> {
-    let mut tracker = Tracker::new(
-        "postgres",
-        vec!["$user".to_owned(), "public".to_owned()],
-        true,
-    );
+    let path = vec!["$user".to_owned(), "public".to_owned()];
+    let mut tracker = Tracker::new("postgres".to_owned(), Some(path));
+    let mut in_transaction = false;
     let mut rewritten = Vec::new();
     for text in statements {
         let naming = tracker.naming();
@@ -93,9 +91,13 @@ fn pass(catalog: &Catalog, statements: &[String]) -> Vec<String> {
             Ok(Outcome::Rewritten(made)) => rewritten.push(made.text),
             Err(obstacle) => panic!("{text}\n{obstacle}"),
         }
-        for effect in &governed.naming_effects {
-            tracker.apply(effect);
-        }
+        tracker.sent(&steps(text.as_bytes(), SessionModes::default()));
+        in_transaction = match text.split([' ', ';']).next() {
+            Some("BEGIN") => true,
+            Some("COMMIT") => false,
+            _ => in_transaction,
+        };
+        tracker.status(if in_transaction { b'T' } else { b'I' });
     }
     rewritten
 }

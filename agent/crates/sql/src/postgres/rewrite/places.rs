@@ -149,11 +149,6 @@ impl<'t> Places<'t> {
         }
         self.tokens.len().checked_sub(1)
     }
-
-    /// The nearest token before `from` that fits.
-    pub(super) fn before(&self, from: usize, fits: impl Fn(usize) -> bool) -> Option<usize> {
-        (0..from).rev().find(|&at| fits(at))
-    }
 }
 
 /// An identifier as it always can be written.

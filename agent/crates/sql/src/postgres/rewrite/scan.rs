@@ -33,6 +33,8 @@ pub(in crate::postgres) struct Scan<'a> {
     /// The level the walk is in.
     level: Option<usize>,
     within: Within,
+    /// The statement is explained, not run.
+    explained: bool,
 }
 
 /// What surrounds the place where the walk is.
@@ -42,7 +44,6 @@ struct Within {
     write: Option<usize>,
     /// What is read is stored under a name that others can read too.
     stored: bool,
-    explained: bool,
     returning: bool,
 }
 
@@ -159,6 +160,7 @@ impl<'a> Scan<'a> {
             scan.statements.push(Statement::default());
             scan.ctes.clear();
             scan.within = Within::default();
+            scan.explained = false;
             scan.level = None;
             statement.stmt.hand(&mut scan);
         }
@@ -223,7 +225,7 @@ impl<'a> Scan<'a> {
         select.larg.hand(self);
         select.rarg.hand(self);
         for item in &select.from_clause {
-            self.from_item(item);
+            self.read_item(item);
         }
         select.distinct_clause.hand(self);
         self.list(&select.target_list);
@@ -287,7 +289,7 @@ impl<'a> Scan<'a> {
         });
     }
 
-    fn from_item(&mut self, item: &'a Node) {
+    fn read_item(&mut self, item: &'a Node) {
         match &item.node {
             Some(NodeEnum::RangeVar(relation)) => self.read(relation, None),
             Some(NodeEnum::RangeTableSample(sample)) => {
@@ -303,7 +305,7 @@ impl<'a> Scan<'a> {
             }
             Some(NodeEnum::JoinExpr(join)) => {
                 for side in [&join.larg, &join.rarg].into_iter().flatten() {
-                    self.from_item(side);
+                    self.read_item(side);
                 }
                 if join.alias.is_some()
                     && let Some(level) = self.here()
@@ -353,7 +355,7 @@ impl<'a> Scan<'a> {
             in_write: self.within.write,
             in_cte: self.within.cte,
             stored: self.within.stored,
-            explained: self.within.explained,
+            explained: self.explained,
         });
     }
 
@@ -397,7 +399,7 @@ impl<'a> Scan<'a> {
                 level: 0,
                 statement: self.statement_number(),
                 node,
-                explained: self.within.explained,
+                explained: self.explained,
             });
         }
         self.with(with);
@@ -426,20 +428,20 @@ impl<'a> Scan<'a> {
             }
             WriteNode::Update(update) => {
                 for item in &update.from_clause {
-                    self.from_item(item);
+                    self.read_item(item);
                 }
                 update.target_list.hand(self);
                 update.where_clause.hand(self);
             }
             WriteNode::Delete(delete) => {
                 for item in &delete.using_clause {
-                    self.from_item(item);
+                    self.read_item(item);
                 }
                 delete.where_clause.hand(self);
             }
             WriteNode::Merge(merge) => {
                 if let Some(source) = merge.source_relation.as_deref() {
-                    self.from_item(source);
+                    self.read_item(source);
                 }
                 merge.join_condition.hand(self);
                 merge.merge_when_clauses.hand(self);
@@ -485,7 +487,7 @@ impl<'a> Visitor<'a> for Scan<'a> {
             NodeEnum::ColumnRef(reference) => self.column(reference, false),
             NodeEnum::CopyStmt(copy) => self.copy(copy),
             NodeEnum::ExplainStmt(_) => {
-                self.within.explained = true;
+                self.explained = true;
                 each_child(node, self);
             }
             NodeEnum::CreateTableAsStmt(create) => {
