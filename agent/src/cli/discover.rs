@@ -1,6 +1,7 @@
 //! `weir discover`: which columns hold sensitive data, and why that is thought.
 
 use std::{
+    fmt::Write as _,
     fs::OpenOptions,
     io::Write as _,
     path::{Path, PathBuf},
@@ -210,7 +211,8 @@ fn yaml(found: &[Found]) -> String {
                 Extent::Whole => "",
                 Extent::Within => " inside its text",
             };
-            text.push_str(&format!("  {key}: {class} # {note}{extent}\n"));
+            // Writing into a string cannot fail.
+            let _ = writeln!(text, "  {key}: {class} # {note}{extent}");
         }
     }
     if written.is_empty() {
