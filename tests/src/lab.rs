@@ -309,7 +309,7 @@ fn start_postgres(folder: &Folder, options: &LabOptions) -> Result<Postgres> {
         settings: options.server_settings.clone(),
     };
     let postgres = Postgres::start(&home, &wanted)?;
-    make_catalog_role(folder, &postgres)?;
+    make_roles(folder, &postgres)?;
     match &options.seed {
         Some(file) => postgres.seed(Postgres::DATABASE, file)?,
         None => {
@@ -319,9 +319,9 @@ fn start_postgres(folder: &Folder, options: &LabOptions) -> Result<Postgres> {
     Ok(postgres)
 }
 
-/// The role that the agent reads catalogs as: it may log in, and no more.
-fn make_catalog_role(folder: &Folder, postgres: &Postgres) -> Result<()> {
-    let mut sql = format!("CREATE ROLE {CATALOG_ROLE} LOGIN");
+/// The role that the agent reads catalogs as: it may log in, and no more. Beside it the superuser that tools expect.
+fn make_roles(folder: &Folder, postgres: &Postgres) -> Result<()> {
+    let mut sql = format!("CREATE ROLE postgres SUPERUSER LOGIN; CREATE ROLE {CATALOG_ROLE} LOGIN");
     if let Some(password) = postgres.password() {
         sql += &format!(" PASSWORD '{password}'");
         let file = folder.path().join(CATALOG_PASSWORD_FILE);

@@ -119,6 +119,7 @@ pub(crate) fn facts(kind: Kind, relations: &[(&str, Use)]) -> Facts {
         claimed: Vec::new(),
         columns: Vec::new(),
         reachable: Vec::new(),
+        resolved: false,
         literal_free: true,
     }
 }

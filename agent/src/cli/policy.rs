@@ -148,9 +148,7 @@ fn test(args: &PackArgs) -> ExitCode {
         Ok(loaded) => loaded.pack,
         Err(error) => return refused(&args.dir, &error),
     };
-    let results = pack
-        .cases()
-        .run(&pack, clock::now(), weir_sql::postgres::analyse);
+    let results = pack.cases().run(&pack, clock::now());
     let failed: Vec<_> = results
         .iter()
         .filter(|result| result.failure.is_some())

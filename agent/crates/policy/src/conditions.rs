@@ -8,6 +8,7 @@ mod data;
 mod evaluate;
 mod gate;
 mod show;
+mod when;
 mod window;
 
 use weir_sql::{ColumnName, Confidence, Kind};
@@ -16,6 +17,7 @@ pub(crate) use compile::{Known, class_names as written_classes, group_names as w
 pub(crate) use data::{ClassSet, Joins};
 pub(crate) use gate::Gate;
 pub use show::Check;
+pub(crate) use when::When;
 pub(crate) use window::Window;
 
 use crate::{
@@ -70,6 +72,8 @@ pub(crate) enum Matcher {
     Claimed(Vec<(String, Vec<Pattern>)>),
     /// Claims that the identity provider vouches for.
     Claims(Vec<(String, Vec<Pattern>)>),
+    /// Asked last, when all others agree.
+    When(Box<When>),
 }
 
 /// What the fields about relations, columns and classes are asked of.
@@ -179,6 +183,7 @@ impl Matcher {
             Self::Relations(_) | Self::Functions(_) => 3,
             Self::Classes(_) | Self::Columns { .. } => 4,
             Self::Joins(_) => 5,
+            Self::When(_) => 9,
         }
     }
 

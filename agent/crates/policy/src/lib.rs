@@ -9,6 +9,7 @@ mod bits;
 pub mod cases;
 mod classes;
 mod conditions;
+pub mod database;
 pub mod decide;
 pub mod decision;
 pub mod explain;
@@ -26,6 +27,7 @@ mod view;
 
 pub use cases::{CaseResult, Cases};
 pub use conditions::Check;
+pub use database::Database;
 pub use decide::Question;
 pub use decision::{Budget, Decision, Effect, Obligations, RuleId};
 pub use explain::{Explanation, RuleTrace};

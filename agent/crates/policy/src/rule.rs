@@ -7,7 +7,7 @@ use time::{
 };
 
 use crate::{
-    conditions::{Conditions, Known, Matcher, Stance, Truth},
+    conditions::{Conditions, Known, Matcher, Stance, Truth, When},
     decision::RuleId,
     finding::{Finding, Place, suggest},
     masking::MaskPlan,
@@ -59,7 +59,7 @@ impl Rule {
     ) -> Self {
         let place = Place::new(file, text.id.referenced);
         check_id(&text.id.value, &place, findings);
-        let matching = Conditions::compile(&text.matching.value, known, &place, findings);
+        let mut matching = Conditions::compile(&text.matching.value, known, &place, findings);
         let unless = text.unless.map(|unless| {
             let place = Place::new(file, unless.referenced);
             let conditions = Conditions::compile(&unless.value, known, &place, findings);
@@ -83,8 +83,12 @@ impl Rule {
                 )
             })
             .collect();
-        if text.when.is_some() {
-            findings.push(place.error("`when` is not known yet", "remove it"));
+        if let Some(when) = &text.when {
+            let place = Place::new(file, when.referenced);
+            let when = When::compile(&when.value, &place, findings);
+            matching
+                .matchers
+                .extend(when.map(Box::new).map(Matcher::When));
         }
         let effects = text.effect.value;
         let filter = effects.filter.as_ref().map(|written| {
@@ -197,6 +201,9 @@ impl Rule {
         self.all_matchers()
             .filter_map(|matcher| match matcher {
                 Matcher::Time(window) => Some(window.next_change(now)),
+                Matcher::When(when) if when.asks_for_now() => {
+                    Some(Duration::from_secs((now.as_secs() / 60 + 1) * 60))
+                }
                 _ => None,
             })
             .min()
@@ -290,7 +297,7 @@ fn check_id(id: &str, place: &Place, findings: &mut Vec<Finding>) {
 }
 
 /// A day ends an exemption as it begins, in UTC.
-fn parse_instant(text: &str) -> Option<Duration> {
+pub(crate) fn parse_instant(text: &str) -> Option<Duration> {
     let instant = match Date::parse(text, format_description!("[year]-[month]-[day]")) {
         Ok(date) => date.midnight().assume_utc(),
         Err(_) => OffsetDateTime::parse(text, &Rfc3339).ok()?,

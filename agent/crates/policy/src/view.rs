@@ -335,6 +335,14 @@ pub(crate) fn action_bit(action: Action) -> u8 {
     1 << (action as u8)
 }
 
+/// The actions in a mask.
+pub(crate) fn actions(mask: u8) -> Vec<Action> {
+    [Action::Read, Action::Write, Action::Define, Action::Execute]
+        .into_iter()
+        .filter(|&action| mask & action_bit(action) != 0)
+        .collect()
+}
+
 pub(crate) fn usage_bit(usage: ColumnUsage) -> u8 {
     1 << (usage as u8)
 }

@@ -5,14 +5,25 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use weir_sql::postgres::{Shape, analyse, shape};
-use weir_sql::{Confidence, SessionModes};
+use weir_sql::postgres::{Context, Shape, analyse, analyse_in, shape};
+use weir_sql::{Catalog, Confidence, Naming, SessionModes};
 
 fn main() -> std::io::Result<()> {
     if let Some(path) = std::env::args().nth(1) {
         read_all(&std::fs::read(path)?);
         return Ok(());
     }
+    let catalog = catalog();
+    let naming = Naming {
+        search_path: vec!["app".to_owned()],
+        certain: true,
+        ..Naming::default()
+    };
+    let context = Context {
+        modes: SessionModes::default(),
+        catalog: &catalog,
+        naming: &naming,
+    };
     // Just below and just above the bound from which a thread with a large stack is used.
     let inline = format!("SELECT a{} FROM t", "||a".repeat(60));
     let thread = format!("SELECT a{} FROM t", "||a".repeat(70));
@@ -35,6 +46,9 @@ fn main() -> std::io::Result<()> {
         let analysed = nanoseconds(2_000, || {
             black_box(analyse(black_box(text.as_bytes()), SessionModes::default()));
         });
+        let bound = nanoseconds(2_000, || {
+            black_box(analyse_in(black_box(text.as_bytes()), &context));
+        });
         let mut out = Shape::new();
         let shaped = nanoseconds(100_000, || {
             black_box(shape(
@@ -44,11 +58,28 @@ fn main() -> std::io::Result<()> {
             ));
         });
         println!(
-            "{name:16} {:4} bytes  facts {analysed:8.0} ns  shape {shaped:6.0} ns",
+            "{name:16} {:4} bytes  facts {analysed:8.0} ns  with columns {bound:8.0} ns  shape {shaped:6.0} ns",
             text.len()
         );
     }
     Ok(())
+}
+
+/// Two tables of ten columns among a thousand others.
+fn catalog() -> Catalog {
+    let columns = |names: &'static [&'static str]| names.iter().map(|&name| (name, "text"));
+    let names: Vec<String> = (0..1_000).map(|number| format!("app.t{number}")).collect();
+    let others = names
+        .iter()
+        .map(|name| (name.as_str(), columns(&["id", "a", "b"])));
+    let customers = columns(&[
+        "id", "name", "city", "email", "ssn", "salary", "born", "phone", "street", "zip",
+    ]);
+    let orders = columns(&[
+        "id", "customer", "total", "note", "placed", "region", "status", "paid", "tax", "currency",
+    ]);
+    let tables = others.chain([("app.customers", customers), ("app.orders", orders)]);
+    Catalog::from_tables(tables, []).unwrap_or_default()
 }
 
 /// The best of five rounds, per call.

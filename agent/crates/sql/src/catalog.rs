@@ -137,6 +137,8 @@ pub struct Function {
     pub security_definer: bool,
     /// What an aggregate calls: numbers of functions, the server's own among them.
     pub calls: Vec<u32>,
+    /// The relation, or composite type, whose rows it returns.
+    pub returns: Option<u32>,
 }
 
 /// A cast somebody made.

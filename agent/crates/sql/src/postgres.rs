@@ -6,6 +6,7 @@
 mod bind;
 mod children;
 mod claimed;
+mod closure;
 mod functions;
 mod govern;
 mod lexer;
@@ -22,6 +23,7 @@ mod vectors;
 mod walk;
 
 pub(crate) use bind::{Base, Binder, Lineage};
+pub use closure::is_harmless_setting;
 pub use govern::{Context, Edit, Governed, Obstacle, Orders, Outcome, Rewritten, govern};
 pub use session::{Step, Tracker, identifiers, steps};
 pub use shape::{Shape, shape};
@@ -121,7 +123,7 @@ fn facts_of_tree(
     let mut walk = Walk::default();
     walk.statements(statements);
     let values = std::mem::take(&mut walk.values);
-    let vectors = (walk.vector_search, walk.embedding_write());
+    let mut vectors = walk.vectors;
     let facts = facts_of(&mut walk);
     let normalised = normalise::normalise(text, tokens, &sorted(values));
     let mut facts = Facts {
@@ -132,17 +134,19 @@ fn facts_of_tree(
         literal_free: facts.literal_free && statements.len() == 1,
         ..facts
     };
-    let (search, write) = match names {
-        Some(Names { catalog, naming }) => {
-            let found = bind::summary(statements, &facts.relations, catalog, naming);
-            facts.columns = found.columns;
-            facts.reachable = found.reachable;
-            (found.vector_search, found.embedding_write)
-        }
-        None => vectors,
-    };
-    facts.kinds.extend(search.then_some(Kind::VectorSearch));
-    facts.kinds.extend(write.then_some(Kind::EmbeddingWrite));
+    if let Some(Names { catalog, naming }) = names {
+        let found = bind::summary(statements, &facts.relations, catalog, naming);
+        facts.resolved = true;
+        facts.columns = found.columns;
+        facts.reachable = found.reachable;
+        vectors = found.vectors;
+    }
+    facts
+        .kinds
+        .extend(vectors.searched.then_some(Kind::VectorSearch));
+    facts
+        .kinds
+        .extend(vectors.written.then_some(Kind::EmbeddingWrite));
     facts.kinds.sort_unstable();
     facts
 }

@@ -61,6 +61,7 @@ impl Matcher {
                 .claims
                 .is_some_and(|claims| claim(wanted, claims))
                 .into(),
+            Self::When(when) => when.evaluate(view),
             Self::Confidence { mask, .. } => view.reading.map_or(Truth::Maybe, |reading| {
                 (confidence_bit(reading.facts.confidence) & mask != 0).into()
             }),
@@ -133,7 +134,8 @@ impl Matcher {
             | Self::Time(_)
             | Self::Uids(_)
             | Self::Strengths(_)
-            | Self::Claims(_) => false,
+            | Self::Claims(_)
+            | Self::When(_) => false,
         }
     }
 }

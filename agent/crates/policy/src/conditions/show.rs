@@ -62,6 +62,7 @@ impl Matcher {
             Self::Strengths(_) => "strength",
             Self::Claimed(_) => "claimed",
             Self::Claims(_) => "actor.claims",
+            Self::When(_) => "when",
         }
     }
 
@@ -82,6 +83,7 @@ impl Matcher {
             Self::Columns { patterns, .. } => list(patterns),
             Self::Joins(joins) => joins.wanted(),
             Self::Time(window) => window.to_string(),
+            Self::When(when) => when.written.clone(),
             Self::Uids(uids) => list(uids),
             Self::Strengths(strengths) => words(strengths),
             Self::Claimed(wanted) | Self::Claims(wanted) => list(
@@ -106,7 +108,9 @@ impl Matcher {
                 |reading| words(&[reading.facts.confidence]),
             ),
             Self::Kinds { .. } => text(&|reading| words(&reading.facts.kinds)),
-            Self::Actions { .. } => text(&|reading| actions(reading.actions_for(Stance::Restrict))),
+            Self::Actions { .. } => {
+                text(&|reading| words(&view::actions(reading.actions_for(Stance::Restrict))))
+            }
             Self::HasWhere(_) => text(&|reading| option(reading.facts.has_where)),
             Self::LimitAbove(_) | Self::LimitAtMost(_) => {
                 text(&|reading| option(reading.facts.limit))
@@ -128,6 +132,7 @@ impl Matcher {
             Self::Columns { usages, .. } => text(&|reading| columns(reading, *usages)),
             Self::Joins(_) => text(&|reading| joined(reading, view)),
             Self::Time(_) => time(view.now),
+            Self::When(when) => when.show(view),
             Self::Uids(_) => view.process.uid.to_string(),
             Self::Strengths(_) => view
                 .actor
@@ -287,16 +292,6 @@ pub(crate) fn actor_kinds(mask: u8) -> String {
             .filter(|(bit, _)| mask & bit != 0)
             .map(|(_, word)| word),
     )
-}
-
-fn actions(mask: u8) -> String {
-    use crate::schema::Action;
-    let all = [Action::Read, Action::Write, Action::Define, Action::Execute];
-    let done: Vec<_> = all
-        .into_iter()
-        .filter(|&action| mask & view::action_bit(action) != 0)
-        .collect();
-    words(&done)
 }
 
 fn relation(used: &RelationUse) -> String {

@@ -229,6 +229,7 @@ impl Builder {
                 .into_iter()
                 .filter(|&called| called != 0)
                 .collect(),
+            returns: Some(row.number(9)?).filter(|&relation| relation != 0),
         };
         self.catalog
             .functions

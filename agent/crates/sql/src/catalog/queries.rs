@@ -79,7 +79,8 @@ FROM pg_catalog.pg_class c
 WHERE c.relkind IN ('v', 'm') AND c.relpersistence OPERATOR(pg_catalog.<>) 't'
 AND c.oid OPERATOR(pg_catalog.>=) 16384";
 
-/// oid, schema, name, language, body, kind, volatility, whether it runs as its owner, what an aggregate calls.
+/// oid, schema, name, language, body, kind, volatility, whether it runs as its owner, what an aggregate calls, the
+/// relation whose rows come back or 0.
 /// A body that the server keeps parsed is empty in `prosrc`; its whole definition is given instead.
 const FUNCTIONS: &str = "\
 SELECT p.oid, n.nspname, p.proname, l.lanname,
@@ -88,10 +89,12 @@ THEN pg_catalog.pg_get_functiondef(p.oid) ELSE p.prosrc END,
 p.prokind, p.provolatile, p.prosecdef,
 pg_catalog.concat_ws(' ', a.aggtransfn::pg_catalog.oid, a.aggfinalfn::pg_catalog.oid, a.aggcombinefn::pg_catalog.oid,
 a.aggserialfn::pg_catalog.oid, a.aggdeserialfn::pg_catalog.oid, a.aggmtransfn::pg_catalog.oid,
-a.aggminvtransfn::pg_catalog.oid, a.aggmfinalfn::pg_catalog.oid)
+a.aggminvtransfn::pg_catalog.oid, a.aggmfinalfn::pg_catalog.oid),
+t.typrelid
 FROM pg_catalog.pg_proc p
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
 JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang
+JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) p.prorettype
 LEFT JOIN pg_catalog.pg_aggregate a ON a.aggfnoid::pg_catalog.oid OPERATOR(pg_catalog.=) p.oid
 WHERE p.oid OPERATOR(pg_catalog.>=) 16384";
 
@@ -121,7 +124,8 @@ ORDER BY s.setdatabase OPERATOR(pg_catalog.<>) 0";
 ///
 /// A row that is changed gets a newer transaction number than all it replaces, so number of rows and sum of those numbers
 /// cannot both stay. `VACUUM` and `ANALYZE` change neither, nor do temporary tables. Relations themselves are hashed instead:
-/// `TRUNCATE` renews their rows without changing what they are. Some 100 ms on 10,000 tables of 10 columns.
+/// `TRUNCATE` renews their rows without changing what they are. On
+/// 10,000 tables of 10 columns it takes a quarter of a second on a busy machine.
 pub const FINGERPRINT: &str = "\
 WITH relations AS MATERIALIZED (
 SELECT oid, relname, relnamespace, relkind FROM pg_catalog.pg_class

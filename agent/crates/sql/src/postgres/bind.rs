@@ -17,6 +17,7 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{CopyStmt, IndexStmt, Node, RangeVar, RawStmt, SelectStmt};
 
 use super::children::{Visitor, each_child};
+use super::vectors::Vectors;
 use crate::catalog::{Catalog, Naming};
 use crate::facts::ColumnUsage;
 use lineage::Outs;
@@ -40,10 +41,7 @@ pub(crate) struct Binder<'a> {
     pub(crate) touched: Vec<Touch>,
     /// Relations read, with repetition.
     pub(crate) reads: Vec<u32>,
-    /// Whether distances between vectors are computed.
-    pub(super) vector_search: bool,
-    /// Whether a column of vectors is written.
-    pub(super) embedding_write: bool,
+    pub(super) vectors: Vectors,
     /// Whether there was more than is worth following; then everything counts as touched.
     pub(crate) overflow: bool,
     /// Whether `ORDER BY 2` means just the second column. Texts that differ in literals must have the same facts, so for
@@ -69,8 +67,7 @@ impl<'a> Binder<'a> {
             naming,
             touched: Vec::new(),
             reads: Vec::new(),
-            vector_search: false,
-            embedding_write: false,
+            vectors: Vectors::default(),
             overflow: false,
             exact_ordinals: false,
             scopes: Vec::new(),
@@ -204,7 +201,7 @@ impl<'a> Binder<'a> {
             }
             self.touched.push(Touch { base, usage });
             if usage == ColumnUsage::Write && self.is_vector(base) {
-                self.embedding_write = true;
+                self.vectors.written = true;
             }
         }
     }

@@ -1,7 +1,10 @@
 //! A statement on a database whose catalog is known: facts with columns, and the text that may go on.
 
-use super::rewrite::{self, Task};
-use super::{analyse_in, lexer, nesting, parse};
+use pg_query::protobuf::RawStmt;
+
+use super::lexer::Token;
+use super::rewrite::{self, Made, Scan, Task, reach};
+use super::{Names, claimed, facts_of_tree, lexer, nesting, parse, unparsed};
 use crate::{
     catalog::{Catalog, Naming},
     facts::{Facts, SessionModes},
@@ -87,50 +90,126 @@ pub struct Obstacle {
 }
 
 /// Reads a text, asks `decide` what is to be done with it, and does it.
+///
+/// `decide` is asked once, also about a text that cannot be parsed.
 pub fn govern(
     text: &[u8],
     context: &Context<'_>,
     decide: &mut dyn FnMut(&Facts) -> Orders,
 ) -> Governed {
-    let facts = analyse_in(text, context);
+    let text = match super::readable(text, context.modes) {
+        Ok(text) => text,
+        Err(error) => return unread(unparsed(text.len(), error.to_string()), decide),
+    };
+    let tokens = lexer::tokens(text, context.modes.backslash_in_strings);
+    let source = Source {
+        text,
+        tokens: &tokens,
+        context,
+    };
+    let depth = nesting::bound(text, &tokens);
+    let governed = if parse::is_shallow(depth) {
+        parse::inline(text, context.modes, |statements| {
+            let scan = Scan::of(statements);
+            let facts = source.facts(statements, &scan);
+            let orders = decide(&facts);
+            source.enforce(statements, &scan, facts, &orders)
+        })
+    } else {
+        // `decide` stays on its own thread; a deeply nested text is worth parsing twice.
+        source.deep(depth, decide)
+    };
+    governed.unwrap_or_else(|error| {
+        let facts = Facts {
+            claimed: claimed::claimed(text, &tokens),
+            ..unparsed(text.len(), error.to_string())
+        };
+        unread(facts, decide)
+    })
+}
+
+/// A text on its way through.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    text: &'a str,
+    tokens: &'a [Token],
+    context: &'a Context<'a>,
+}
+
+impl Source<'_> {
+    fn facts(&self, statements: &[RawStmt], scan: &Scan<'_>) -> Facts {
+        let names = Names {
+            catalog: self.context.catalog,
+            naming: self.context.naming,
+        };
+        let mut facts = facts_of_tree(self.text, self.tokens, statements, Some(names));
+        reach::extend(&mut facts, statements, scan, self.context);
+        facts
+    }
+
+    fn enforce(
+        &self,
+        statements: &[RawStmt],
+        scan: &Scan<'_>,
+        facts: Facts,
+        orders: &Orders,
+    ) -> Governed {
+        let nothing = !orders.protect && orders.masks.is_empty() && orders.filters.is_empty();
+        let made = if nothing {
+            Ok(Made::unchanged())
+        } else {
+            let task = Task {
+                text: self.text,
+                tokens: self.tokens,
+                statements,
+                context: self.context,
+                orders,
+                depth: 0,
+            };
+            rewrite::close_and_rewrite(&task, scan)
+        };
+        let (outcome, unknown_relations) = match made {
+            Ok(made) => (Ok(made.outcome), made.unknown),
+            Err(obstacle) => (Err(obstacle), Vec::new()),
+        };
+        Governed {
+            facts,
+            outcome,
+            unknown_relations,
+        }
+    }
+
+    fn deep(
+        &self,
+        depth: usize,
+        decide: &mut dyn FnMut(&Facts) -> Orders,
+    ) -> Result<Governed, parse::ParseError> {
+        let modes = self.context.modes;
+        let facts = parse::with_tree(self.text, modes, depth, |statements| {
+            self.facts(statements, &Scan::of(statements))
+        })?;
+        let orders = decide(&facts);
+        parse::with_tree(self.text, modes, depth, |statements| {
+            self.enforce(statements, &Scan::of(statements), facts, &orders)
+        })
+    }
+}
+
+/// What is left to do with a text that has no tree.
+fn unread(facts: Facts, decide: &mut dyn FnMut(&Facts) -> Orders) -> Governed {
     let orders = decide(&facts);
-    let (outcome, unknown_relations) = match enforce(text, context, &orders) {
-        Ok((outcome, unknown)) => (Ok(outcome), unknown),
-        Err(obstacle) => (Err(obstacle), Vec::new()),
+    let outcome = if orders.protect || !orders.masks.is_empty() || !orders.filters.is_empty() {
+        let why = facts.parse_error.as_deref().unwrap_or_default();
+        Err(Obstacle {
+            reason: format!("the statement cannot be read: {why}"),
+            hint: "data is hidden from you here, so only what can be read may go on".to_owned(),
+        })
+    } else {
+        Ok(Outcome::Unchanged)
     };
     Governed {
         facts,
         outcome,
-        unknown_relations,
+        unknown_relations: Vec::new(),
     }
-}
-
-/// Does to a text what is ordered.
-fn enforce(
-    text: &[u8],
-    context: &Context<'_>,
-    orders: &Orders,
-) -> Result<(Outcome, Vec<String>), Obstacle> {
-    if !orders.protect && orders.masks.is_empty() && orders.filters.is_empty() {
-        return Ok((Outcome::Unchanged, Vec::new()));
-    }
-    let unread = |reason: String| Obstacle {
-        reason: format!("the statement cannot be read: {reason}"),
-        hint: "send it in another form".to_owned(),
-    };
-    let text = super::readable(text, context.modes).map_err(|error| unread(error.to_string()))?;
-    let tokens = lexer::tokens(text, context.modes.backslash_in_strings);
-    let depth = nesting::bound(text, &tokens);
-    let made = parse::with_tree(text, context.modes, depth, |statements| {
-        rewrite::rewrite(&Task {
-            text,
-            tokens: &tokens,
-            statements,
-            context,
-            orders,
-            depth: 0,
-        })
-    })
-    .map_err(|error| unread(error.to_string()))??;
-    Ok((made.outcome, made.unknown))
 }

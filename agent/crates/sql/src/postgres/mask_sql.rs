@@ -89,7 +89,7 @@ fn type_of(column: &Column) -> String {
     }
     // A single word could be shadowed by a type of the session's own; forms of several words are the grammar's.
     let name = column.type_sql.split('(').next().unwrap_or_default();
-    let word = name.split(' ').next().unwrap_or_default();
+    let word = name.split([' ', '[']).next().unwrap_or_default();
     if name.contains('.') || name.starts_with('"') || GRAMMAR_TYPES.contains(&word) {
         column.type_sql.clone()
     } else {

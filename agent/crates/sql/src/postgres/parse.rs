@@ -32,12 +32,9 @@ pub(super) fn with_tree<T: Send>(
     depth: usize,
     read: impl FnOnce(&[RawStmt]) -> T + Send,
 ) -> Result<T, ParseError> {
-    let work = || {
-        // The library asserts what its own parser gave it.
-        catch_unwind(AssertUnwindSafe(|| parse(text, modes, read)))
-            .unwrap_or(Err(ParseError::Panicked))
-    };
-    if depth <= INLINE_DEPTH {
+    // The library asserts what its own parser gave it.
+    let work = || inline(text, modes, read);
+    if is_shallow(depth) {
         return work();
     }
     thread::scope(|scope| {
@@ -49,6 +46,20 @@ pub(super) fn with_tree<T: Send>(
             .join()
             .unwrap_or(Err(ParseError::Panicked))
     })
+}
+
+/// Whether a text of that depth is parsed on the caller's stack.
+pub(super) fn is_shallow(depth: usize) -> bool {
+    depth <= INLINE_DEPTH
+}
+
+/// Parses a shallow text on the caller's stack and gives its statements to `read`.
+pub(super) fn inline<T>(
+    text: &str,
+    modes: SessionModes,
+    read: impl FnOnce(&[RawStmt]) -> T,
+) -> Result<T, ParseError> {
+    catch_unwind(AssertUnwindSafe(|| parse(text, modes, read))).unwrap_or(Err(ParseError::Panicked))
 }
 
 fn parse<T>(
@@ -78,7 +89,8 @@ const STACK_BYTES: usize = 64 << 20;
 mod tests {
     use super::*;
     use crate::facts::Confidence;
-    use crate::postgres::{analyse, lexer, nesting};
+    use crate::postgres::{Context, analyse_in, lexer, nesting};
+    use crate::{Catalog, Naming};
 
     /// The most of `piece` around or behind `SELECT a` that is still parsed inline.
     fn deepest_inline(make: impl Fn(usize) -> String) -> String {
@@ -123,7 +135,14 @@ mod tests {
         for text in texts {
             let facts = thread::Builder::new()
                 .stack_size(1 << 20)
-                .spawn(move || analyse(text.as_bytes(), SessionModes::default()))
+                .spawn(move || {
+                    let context = Context {
+                        modes: SessionModes::default(),
+                        catalog: &Catalog::default(),
+                        naming: &Naming::default(),
+                    };
+                    analyse_in(text.as_bytes(), &context)
+                })
                 .expect("a thread starts")
                 .join()
                 .expect("the stack suffices");

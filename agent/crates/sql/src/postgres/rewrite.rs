@@ -9,6 +9,7 @@ mod edits;
 pub(super) mod governed;
 mod grouping;
 mod places;
+pub(super) mod reach;
 mod read;
 pub(super) mod resolve;
 mod scan;
@@ -21,9 +22,12 @@ use pg_query::protobuf::RawStmt;
 use self::edits::Edits;
 use self::governed::Governing;
 use self::places::Places;
-use self::scan::Scan;
+pub(super) use self::scan::Scan;
+use super::closure::Closure;
 use super::govern::{Context, Obstacle, Orders, Outcome};
 use super::lexer::Token;
+use super::session;
+use crate::catalog::Naming;
 
 /// How deeply views are replaced by their definitions.
 const MAX_VIEWS: usize = 16;
@@ -47,33 +51,86 @@ pub(super) struct Made {
     pub(super) unknown: Vec<String>,
 }
 
+impl Made {
+    /// The text as it came.
+    pub(super) fn unchanged() -> Self {
+        Self {
+            outcome: Outcome::Unchanged,
+            unknown: Vec::new(),
+        }
+    }
+}
+
+/// Refuses what no rewriting reaches, and rewrites the rest.
+///
+/// # Errors
+///
+/// [`Obstacle`] where something hidden would be reached.
+pub(super) fn close_and_rewrite(task: &Task<'_>, scan: &Scan<'_>) -> Result<Made, Obstacle> {
+    let namings = namings(task.statements, task.context.naming);
+    let closure = Closure {
+        context: task.context,
+        orders: task.orders,
+        governing: &Governing::new(task.context.catalog, task.orders),
+        scan,
+        namings: &namings,
+    };
+    closure.check(task.statements)?;
+    rewrite(task, scan)
+}
+
 /// Rewrites a text.
 ///
 /// # Errors
 ///
 /// [`Obstacle`] where something hidden would be reached that no rewriting hides.
-pub(super) fn rewrite(task: &Task<'_>) -> Result<Made, Obstacle> {
+pub(super) fn rewrite(task: &Task<'_>, scan: &Scan<'_>) -> Result<Made, Obstacle> {
     let governing = Governing::new(task.context.catalog, task.orders);
     let pass = Pass {
         task,
         places: Places::new(task.text, task.tokens),
-        scan: Scan::of(task.statements),
+        scan,
         governing: &governing,
+        namings: namings(task.statements, task.context.naming),
     };
     pass.run()
+}
+
+/// How names are read in each statement; empty when it is the same for all.
+fn namings(statements: &[RawStmt], before: &Naming) -> Vec<Naming> {
+    let mut effects = Vec::new();
+    let mut namings = Vec::new();
+    for statement in statements {
+        if !effects.is_empty() || statements.len() > 1 {
+            namings.push(session::after(before, &effects));
+        }
+        if let Some(node) = statement
+            .stmt
+            .as_deref()
+            .and_then(|stmt| stmt.node.as_ref())
+        {
+            effects.extend(session::of_statement(node));
+        }
+    }
+    if effects.is_empty() {
+        namings.clear();
+    }
+    namings
 }
 
 /// One text on its way.
 struct Pass<'a> {
     task: &'a Task<'a>,
     places: Places<'a>,
-    scan: Scan<'a>,
+    scan: &'a Scan<'a>,
     governing: &'a Governing<'a>,
+    /// How names are read in each statement, where statements before change that.
+    namings: Vec<Naming>,
 }
 
-impl Pass<'_> {
-    fn run(&self) -> Result<Made, Obstacle> {
-        let mut edits = Edits::new(&self.scan);
+impl<'a> Pass<'a> {
+    fn run(&'a self) -> Result<Made, Obstacle> {
+        let mut edits = Edits::new(self.scan);
         let reads = self.reads(&mut edits)?;
         self.copies(&mut edits)?;
         self.writes(&mut edits)?;

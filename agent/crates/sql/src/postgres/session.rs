@@ -14,6 +14,7 @@ use pg_query::protobuf::{
 use super::children::{Field as _, Visitor, each_child};
 use super::walk::text_of;
 use super::{lexer, nesting, parse, readable};
+use crate::catalog::Naming;
 use crate::facts::SessionModes;
 
 pub use tracker::Tracker;
@@ -80,6 +81,42 @@ pub fn steps(text: &[u8], modes: SessionModes) -> Vec<Step> {
     })
     // What the grammar refuses does not run.
     .unwrap_or_default()
+}
+
+/// What one statement of a text does.
+pub(super) fn of_statement(node: &NodeEnum) -> Vec<Step> {
+    let mut reader = Reader::default();
+    reader.statement(node);
+    reader.steps
+}
+
+/// How names are read after statements of the same text, without what only the session's history tells.
+pub(super) fn after(naming: &Naming, steps: &[Step]) -> Naming {
+    let mut naming = naming.clone();
+    for step in steps {
+        match step {
+            Step::SearchPath {
+                path: Some(path), ..
+            } => {
+                naming.search_path.clone_from(path);
+                naming.certain = path.iter().all(|name| name != "$user");
+            }
+            Step::Make { name, .. } => {
+                naming.temporary.insert(name.clone());
+            }
+            Step::Drop(name) => {
+                naming.temporary.remove(name);
+            }
+            Step::DropTemporary => naming.temporary.clear(),
+            Step::Begin | Step::Savepoint(_) | Step::Release(_) => {}
+            Step::SearchPath { path: None, .. }
+            | Step::Commit { .. }
+            | Step::Rollback { .. }
+            | Step::RollbackTo(_)
+            | Step::LoseTrack => naming.certain = false,
+        }
+    }
+    naming
 }
 
 #[derive(Default)]
@@ -159,7 +196,7 @@ impl Reader {
             call.args.hand(&mut Calls(self));
             return;
         }
-        let mut texts = call.args.iter().map(constant);
+        let mut texts = call.args.iter().map(constant_text);
         match (texts.next().flatten(), texts.next().flatten()) {
             (Some(name), Some(value)) if name.eq_ignore_ascii_case("search_path") => {
                 // The third argument: without a constant it could be either.
@@ -187,7 +224,7 @@ impl Reader {
         }
         match kind {
             VariableSetKind::VarSetValue => {
-                let path: Option<Vec<String>> = set.args.iter().map(constant).collect();
+                let path: Option<Vec<String>> = set.args.iter().map(constant_text).collect();
                 match path {
                     Some(path) => self.path(Some(path), set.is_local),
                     None => self.steps.push(Step::LoseTrack),
@@ -273,7 +310,7 @@ impl<'a> Visitor<'a> for Calls<'_> {
             && call
                 .args
                 .first()
-                .and_then(constant)
+                .and_then(constant_text)
                 .is_none_or(|name| moves_names(&name))
         {
             self.0.steps.push(Step::LoseTrack);
@@ -312,13 +349,13 @@ fn may_be_temporary(relation: &RangeVar) -> bool {
 }
 
 /// A constant's text, casts of it included.
-fn constant(node: &Node) -> Option<String> {
+pub(super) fn constant_text(node: &Node) -> Option<String> {
     match node.node.as_ref()? {
         NodeEnum::AConst(constant) => match constant.val.as_ref()? {
             a_const::Val::Sval(text) => Some(text.sval.clone()),
             _ => None,
         },
-        NodeEnum::TypeCast(cast) => constant(cast.arg.as_deref()?),
+        NodeEnum::TypeCast(cast) => constant_text(cast.arg.as_deref()?),
         _ => None,
     }
 }
@@ -331,7 +368,7 @@ fn boolean(node: &Node) -> Option<bool> {
         },
         NodeEnum::TypeCast(cast) => {
             let arg = cast.arg.as_deref()?;
-            boolean(arg).or_else(|| match constant(arg)?.as_str() {
+            boolean(arg).or_else(|| match constant_text(arg)?.as_str() {
                 "t" | "true" => Some(true),
                 "f" | "false" => Some(false),
                 _ => None,

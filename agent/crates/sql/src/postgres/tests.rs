@@ -1,6 +1,7 @@
 use super::*;
 use crate::facts::{RelationUse, Use};
 
+mod columns;
 pub(super) mod corpus;
 mod properties;
 

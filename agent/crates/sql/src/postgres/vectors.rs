@@ -5,6 +5,15 @@ use pg_query::protobuf::{AExpr, AExprKind, Node, TypeName};
 
 use super::walk::text_of;
 
+/// What a text does with vectors.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Vectors {
+    /// Distances are computed.
+    pub(super) searched: bool,
+    /// Vectors are written.
+    pub(super) written: bool,
+}
+
 /// Whether the operator is called like one of pgvector's distances; other extensions use some of the names too.
 pub(super) fn is_distance_operator(expr: &AExpr) -> bool {
     expr.kind == AExprKind::AexprOp as i32

@@ -12,7 +12,7 @@ use pg_query::protobuf::{
 use super::children::{Field, Visitor, each_child};
 use super::functions::{self, Reach};
 use super::predicate;
-use super::vectors;
+use super::vectors::{self, Vectors};
 use crate::facts::{Confidence, Kind, RelationName, RelationUse, Use};
 
 /// What a walk has found so far.
@@ -29,10 +29,8 @@ pub(super) struct Walk<'a> {
     pub(super) literals_matter: bool,
     /// Offsets of words that are values.
     pub(super) values: Vec<usize>,
-    /// Vectors are compared, as far as the text alone shows.
-    pub(super) vector_search: bool,
-    /// A value is made a vector.
-    vector_made: bool,
+    /// As far as the text alone shows.
+    pub(super) vectors: Vectors,
     /// What naming a relation means where the walk is.
     pub(super) usage: Option<Use>,
     /// Names of the common table expressions in sight, the nearest last.
@@ -60,6 +58,10 @@ impl<'a> Walk<'a> {
             }
             self.statement(node);
         }
+        // A vector that is made in a write is what it writes, unless others are compared with it.
+        let writes = [Kind::Insert, Kind::Update, Kind::Merge];
+        self.vectors.written &=
+            !self.vectors.searched && self.kinds.iter().any(|kind| writes.contains(kind));
         // One unlimited query among limited ones leaves the text unlimited.
         self.limit = limits
             .into_iter()
@@ -138,14 +140,6 @@ impl<'a> Walk<'a> {
         }
         self.functions.push(parts.join("."));
         reach
-    }
-
-    /// Vectors are written, as far as the text alone shows.
-    pub(super) fn embedding_write(&self) -> bool {
-        let writes = [Kind::Insert, Kind::Update, Kind::Merge];
-        self.vector_made
-            && !self.vector_search
-            && self.kinds.iter().any(|kind| writes.contains(kind))
     }
 
     fn select_scope(&mut self, select: &'a SelectStmt) {
@@ -297,7 +291,7 @@ impl<'a> Walk<'a> {
     fn call(&mut self, call: &'a FuncCall) {
         let reach = self.calls(&call.funcname);
         let name = call.funcname.last().and_then(text_of).unwrap_or_default();
-        self.vector_search |= vectors::is_distance_function(name)
+        self.vectors.searched |= vectors::is_distance_function(name)
             && (call.args.iter()).any(|arg| vectors::is_vector(arg) || vectors::is_parameter(arg));
         let outer = self.in_unknown_call;
         self.in_unknown_call |= reach != Reach::Value;
@@ -319,11 +313,12 @@ impl<'a> Visitor<'a> for Walk<'a> {
             NodeEnum::FuncCall(call) => self.call(call),
             NodeEnum::ColumnRef(_) => self.columns_seen += 1,
             NodeEnum::AExpr(expr) => {
-                self.vector_search |= vectors::is_search(expr);
+                self.vectors.searched |= vectors::is_search(expr);
                 each_child(node, self);
             }
-            NodeEnum::TypeName(name) => {
-                self.vector_made |= vectors::is_vector_type(name);
+            NodeEnum::TypeCast(cast) => {
+                self.vectors.written |=
+                    cast.type_name.as_ref().is_some_and(vectors::is_vector_type);
                 each_child(node, self);
             }
             NodeEnum::AConst(constant) => {

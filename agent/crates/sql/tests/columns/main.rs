@@ -19,7 +19,7 @@ fn weir_finds_every_column_that_the_server_does() -> anyhow::Result<()> {
     let catalog = read_catalog(&server)?;
     let expected = ask_the_server(&server)?;
     let naming = naming();
-    let (mut exact, mut missed, mut more) = (0, Vec::new(), Vec::new());
+    let (mut exact, mut rows, mut missed, mut more) = (0, 0, Vec::new(), Vec::new());
     for (text, expected) in STATEMENTS.iter().zip(&expected) {
         let found = ask_weir(text, &catalog, &naming);
         let missing: Vec<_> = expected.difference(&found).collect();
@@ -28,17 +28,25 @@ fn weir_finds_every_column_that_the_server_does() -> anyhow::Result<()> {
             missed.push(format!("{text}\n    misses {missing:?}"));
         } else if extra.is_empty() {
             exact += 1;
+        } else if extra
+            .iter()
+            .all(|name| is_of_whole_row(&catalog, name, &found, expected))
+        {
+            rows += 1;
         } else {
             more.push(format!("{text}\n    has also {extra:?}"));
         }
     }
-    println!("{} statements, {exact} equal", STATEMENTS.len());
+    println!(
+        "{} statements, {exact} equal, {rows} with whole rows",
+        STATEMENTS.len()
+    );
     println!("{}", more.join("\n"));
     ensure!(missed.is_empty(), "missed:\n{}", missed.join("\n"));
     ensure!(STATEMENTS.len() >= 150, "only {}", STATEMENTS.len());
     // What is more than the server says is noise in a policy: it has to stay rare.
     ensure!(
-        exact * 100 >= STATEMENTS.len() * 95,
+        (exact + rows) * 100 >= STATEMENTS.len() * 98,
         "only {exact} of {} equal:\n{}",
         STATEMENTS.len(),
         more.join("\n")
@@ -157,6 +165,26 @@ fn the_fingerprint_changes_with_ddl_and_with_nothing_else() -> anyhow::Result<()
     Ok(())
 }
 
+/// Whether a column is found because a whole row is: the server then names the relation alone.
+fn is_of_whole_row(
+    catalog: &Catalog,
+    name: &str,
+    found: &BTreeSet<String>,
+    expected: &BTreeSet<String>,
+) -> bool {
+    let parts: Vec<_> = name.split('.').collect();
+    let [schema, relation, _] = parts.as_slice() else {
+        return false;
+    };
+    let prefix = format!("{schema}.{relation}.");
+    catalog.relation(schema, relation).is_some_and(|relation| {
+        relation
+            .columns
+            .iter()
+            .all(|column| found.contains(&format!("{prefix}{}", column.name)))
+    }) && !expected.iter().any(|name| name.starts_with(&prefix))
+}
+
 fn naming() -> Naming {
     Naming {
         search_path: vec!["app".to_owned(), "public".to_owned()],
@@ -188,7 +216,6 @@ fn ask_the_server(server: &Server) -> anyhow::Result<Vec<BTreeSet<String>>> {
     let mut script = String::from("SET search_path = app, public;\n");
     for text in STATEMENTS {
         script.push_str("\\echo @\nBEGIN;\nCREATE TEMP VIEW weir_v AS ");
-        // Columns of views have distinct names; a row made of them has any.
         script.push_str(text);
         script.push_str(";\n");
         script.push_str(DEPENDS);
@@ -230,13 +257,22 @@ fn ask_weir(text: &str, catalog: &Catalog, naming: &Naming) -> BTreeSet<String> 
                 .map(|relation| format!("{}.{}", relation.schema, relation.name)),
         );
     }
-    let columns: Vec<_> = facts
-        .columns
-        .iter()
-        .map(|used| &used.column)
-        .filter(|column| found.contains(&format!("{}.{}", column.schema, column.relation)))
-        .map(|column| format!("{}.{}.{}", column.schema, column.relation, column.column))
-        .collect();
+    let behind_views = |name: &String| {
+        found.iter().any(|used| {
+            let view = used
+                .split_once('.')
+                .and_then(|(schema, view)| catalog.relation(schema, view));
+            view.is_some_and(|view| view.definition.is_some())
+        }) && !found.contains(name)
+    };
+    let mut columns = Vec::new();
+    for column in facts.columns.iter().map(|used| &used.column) {
+        let relation = format!("{}.{}", column.schema, column.relation);
+        if !behind_views(&relation) {
+            columns.push(format!("{relation}.{}", column.column));
+            columns.push(relation);
+        }
+    }
     found.extend(columns);
     found
 }
@@ -247,11 +283,11 @@ FROM pg_rewrite w
 JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid AND d.refclassid = 'pg_class'::regclass
 JOIN pg_class c ON c.oid = d.refobjid JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid AND d.refobjsubid > 0
-WHERE w.ev_class = 'weir_v'::regclass AND c.oid <> w.ev_class
+WHERE w.ev_class = 'weir_v'::regclass AND c.oid <> w.ev_class AND c.oid >= 16384 AND c.relkind <> 'c'
 UNION
 SELECT concat_ws('.', n.nspname, c.relname)
 FROM pg_rewrite w
 JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid AND d.refclassid = 'pg_class'::regclass
 JOIN pg_class c ON c.oid = d.refobjid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE w.ev_class = 'weir_v'::regclass AND c.oid <> w.ev_class;
+WHERE w.ev_class = 'weir_v'::regclass AND c.oid <> w.ev_class AND c.oid >= 16384 AND c.relkind <> 'c';
 ";

@@ -252,8 +252,6 @@ order by id
 
 select ssn from customers--trailing
 
-select ssn from(customers)order by id
-
 select ssn from customers"c"order by id
 
 select 'a'
@@ -398,3 +396,65 @@ insert into customers (id, name, ssn) values (99, 'n', '9')
 update orders o set note = c.name from customers c where c.id = o.customer_id and c.id = 2
 
 insert into notes (id, note, n) values (5, 'a', 1) on conflict (n) do update set note = excluded.note
+
+insert into customers (id, name, ssn) values (50, 'n', '***') returning id
+
+insert into customers values (50, 'n', '***', '***', 0, '2000-01-01', '"***"', '{}', 'calm', false, 'x', '2000-01-01 00:00:00+00') returning *
+
+update customers set name = 'new' where id = 1 returning ssn
+
+update customers c set name = 'new' where c.id = 1 returning c.id, c.ssn || 'x' as y, upper(c.email), name
+
+update customers set ssn = '***' where id = 1 returning id, ssn
+
+delete from customers where id = 12 returning *
+
+delete from customers c where c.id = 11 returning c.*
+
+with d as (delete from customers where id = 10 returning id, ssn) select * from d
+
+with u as (update customers set name = 'q' where id < 3 returning *) select id, ssn, name from u order by id
+
+insert into notes as n (id, note, n) values (5, 'a', 1) on conflict (n) do update set note = n.note || excluded.note returning *
+
+update notes set note = (select name from customers where id = 1) where id = 2 returning note
+
+merge into notes n using (select id, name from customers) c on c.id = n.id when matched then update set note = c.name when not matched then insert values (c.id, c.name, c.id + 100); select * from notes order by id
+
+update customers set name = 'y' from orders o where o.customer_id = customers.id and o.id = 1 returning customers.id, customers.ssn, o.total
+
+set search_path = public, app; select ssn from customers order by id
+
+create temp table tt (id int, s text); insert into tt select id, ssn from customers; update tt set s = s || 'x'; select * from tt order by id
+
+with x as (select id, ssn from customers) select x.ssn, (select count(*) from x y where y.ssn = x.ssn) from x order by id
+
+select * from v where id in (select id from v2 where u = '***') order by id
+
+select s.id, s.u from (select id, u from v2) s where s.u is not null order by 1
+
+select c.name, sum(o.total) over (partition by c.ssn order by o.id) from customers c join orders o on c.id = o.customer_id order by o.id
+
+select coalesce(c.ssn, p.ssn) from customers c full join people p on p.id = c.id order by c.id, p.id
+
+select clean(1), app.clean(2), twice(21)
+
+select id, twice(id), app.twice(length(ssn)) from customers order by id
+
+select relname from pg_class where relname = 'customers'
+
+select column_name, data_type from information_schema.columns where table_name = 'customers' order by 1
+
+create table fresh (id int primary key default 1, c int references customers (id), at timestamptz default now()); insert into fresh (id) values (3); select id, c from fresh order by id
+
+create table fresh2 (id int, a text); create index on fresh2 (lower(a)); alter table fresh2 add column b int default 3; select * from fresh2 order by id
+
+set search_path = 'app'; select ssn from customers order by id
+
+select set_config('search_path', 'app', false); select ssn from customers order by id
+
+set datestyle = 'ISO'; select born from customers order by id
+
+show search_path
+
+begin; savepoint a; select ssn from customers order by id; rollback to a; commit

@@ -187,8 +187,14 @@ impl<'a> Binder<'a> {
         outs
     }
 
-    /// The columns of a whole row that is named alone.
-    fn row_of(&self, node: Option<&'a Node>) -> Option<Outs<'a>> {
+    /// The columns of a whole row that is named alone or returned by a function.
+    fn row_of(&mut self, node: Option<&'a Node>) -> Option<Outs<'a>> {
+        if let Some(node) = node
+            && let Some(outs) = self.returned(node)
+        {
+            self.expression(node);
+            return Some(outs);
+        }
         let Some(NodeEnum::ColumnRef(column)) = node.and_then(|node| node.node.as_ref()) else {
             return None;
         };
@@ -273,7 +279,7 @@ impl<'a> Binder<'a> {
             lineage.add(&made_of);
         }
         let name = call.funcname.last().and_then(text_of).unwrap_or_default();
-        self.vector_search |= vectors && vectors::is_distance_function(name);
+        self.vectors.searched |= vectors && vectors::is_distance_function(name);
         lineage.add(&self.all_of(&call.agg_order));
         if let Some(filter) = call.agg_filter.as_deref() {
             lineage.add(&self.expression(filter));
@@ -314,7 +320,7 @@ impl<'a> Binder<'a> {
             .filter_map(Option::as_deref)
         {
             let made_of = self.expression(side);
-            self.vector_search |= vectors::is_vector(side) || self.has_vector(&made_of);
+            self.vectors.searched |= vectors::is_vector(side) || self.has_vector(&made_of);
             if vectors::is_parameter(side) {
                 parameters += 1;
             } else if made_of.bases.is_empty() {
@@ -323,7 +329,7 @@ impl<'a> Binder<'a> {
             lineage.add(&made_of);
         }
         // A parameter takes the type of the other side; where nothing is known of that, it may be a vector.
-        self.vector_search |= parameters == 2 || (parameters == 1 && unknown == 1);
+        self.vectors.searched |= parameters == 2 || (parameters == 1 && unknown == 1);
         lineage.changed()
     }
 

@@ -12,7 +12,7 @@ use crate::postgres::walk::text_of;
 
 impl<'a> Binder<'a> {
     /// Reads an item and adds it to the innermost level.
-    pub(super) fn from_item(&mut self, node: &'a Node) {
+    pub(super) fn source_item(&mut self, node: &'a Node) {
         match &node.node {
             Some(NodeEnum::RangeVar(relation)) => {
                 let item = self.range_var(relation);
@@ -28,7 +28,7 @@ impl<'a> Binder<'a> {
             Some(NodeEnum::RangeFunction(function)) => self.function(function),
             Some(NodeEnum::RangeTableSample(sample)) => {
                 if let Some(relation) = sample.relation.as_deref() {
-                    self.from_item(relation);
+                    self.source_item(relation);
                 }
                 for node in sample.args.iter().chain(sample.repeatable.as_deref()) {
                     self.expression(node);
@@ -119,7 +119,7 @@ impl<'a> Binder<'a> {
         };
         let oids = found
             .iter()
-            .flat_map(|found| found.as_slice())
+            .flat_map(Relations::as_slice)
             .map(|relation| relation.oid)
             .collect();
         let schema = match (&relation.alias, &found) {
@@ -171,15 +171,23 @@ impl<'a> Binder<'a> {
     fn function(&mut self, function: &'a RangeFunction) {
         let mut lineage = Lineage::default();
         let mut called = "";
+        let mut returned = None;
         for node in &function.functions {
             lineage.add(&self.expression(node));
-            if let Some(NodeEnum::List(call)) = &node.node {
-                called = call
-                    .items
-                    .first()
-                    .map(super::expression::name_of)
-                    .unwrap_or_default();
+            if let Some(NodeEnum::List(call)) = &node.node
+                && let Some(call) = call.items.first()
+            {
+                called = super::expression::name_of(call);
+                returned = self.returned(call);
             }
+        }
+        if let (Some(mut outs), [_], false) =
+            (returned, function.functions.as_slice(), function.ordinality)
+        {
+            for out in &mut outs.list {
+                out.lineage.add(&lineage);
+            }
+            return self.add_derived(outs, function.alias.as_ref(), called);
         }
         let lineage = lineage.changed();
         let alias = function.alias.as_ref();
@@ -220,14 +228,45 @@ impl<'a> Binder<'a> {
         self.add_derived(outs, alias, called);
     }
 
+    /// The columns of a function that returns rows of a relation: the relation counts as read.
+    pub(super) fn returned(&mut self, node: &Node) -> Option<Outs<'a>> {
+        let Some(NodeEnum::FuncCall(call)) = &node.node else {
+            return None;
+        };
+        let name = call.funcname.last().and_then(text_of)?;
+        let catalog = self.catalog;
+        let functions = catalog.functions.get(name)?;
+        let relations: Vec<_> = functions
+            .iter()
+            .filter_map(|function| catalog.relations.get(&function.returns?))
+            .collect();
+        if relations.is_empty() {
+            return None;
+        }
+        self.reads
+            .extend(relations.iter().map(|relation| relation.oid));
+        let columns = Columns::Relations {
+            relations: Relations::Several(relations),
+            renamed: &[],
+            source: self.next_source(),
+        };
+        let mut outs = columns.all();
+        if functions.len() > 1 {
+            // Which of them is called depends on the types of arguments.
+            let whole = outs.whole();
+            outs.open_with(&whole);
+        }
+        Some(outs)
+    }
+
     fn join(&mut self, join: &'a JoinExpr) {
         let start = self.item_count();
         if let Some(left) = join.larg.as_deref() {
-            self.from_item(left);
+            self.source_item(left);
         }
         let middle = self.item_count();
         if let Some(right) = join.rarg.as_deref() {
-            self.from_item(right);
+            self.source_item(right);
         }
         let shared = if join.is_natural {
             self.shared_names(start, middle)

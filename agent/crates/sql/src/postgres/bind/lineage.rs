@@ -33,13 +33,15 @@ impl Lineage {
             return;
         }
         self.exact = false;
+        let before = self.bases.len();
         for &base in &other.bases {
-            // Short lists are the rule; long ones are sorted once at the end.
+            // Short lists are the rule and stay without repetition.
             if self.bases.len() > 32 || !self.bases.contains(&base) {
                 self.bases.push(base);
             }
         }
-        if self.bases.len() > 64 {
+        // Long ones are cleaned whenever they have doubled.
+        if self.bases.len() > 64 && self.bases.len() > before.next_power_of_two() {
             self.bases.sort_unstable();
             self.bases.dedup();
         }

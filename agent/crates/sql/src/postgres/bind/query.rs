@@ -3,7 +3,7 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Node, ResTarget, SelectStmt, SetOperation, a_const};
 
-use super::lineage::{Lineage, Out, Outs};
+use super::lineage::{Out, Outs};
 use super::scope::Scope;
 use super::{Binder, MAX_OUTPUTS};
 use crate::facts::ColumnUsage;
@@ -40,7 +40,7 @@ impl<'a> Binder<'a> {
     fn plain(&mut self, select: &'a SelectStmt, around: Option<Vec<usize>>) -> Outs<'a> {
         self.scopes.push(Scope::default());
         for item in &select.from_clause {
-            self.from_item(item);
+            self.source_item(item);
         }
         self.windows(&select.window_clause);
         self.comparison = around;
@@ -223,31 +223,24 @@ impl<'a> Binder<'a> {
 
     /// Whether `node` is a position or a name among the results; then that result is touched.
     fn refers_to(&mut self, node: &'a Node, outs: &Outs<'a>) -> bool {
-        let lineage = match &node.node {
-            Some(NodeEnum::AConst(constant)) => {
-                let Some(a_const::Val::Ival(position)) = &constant.val else {
-                    return false;
-                };
-                if self.exact_ordinals {
-                    let index = usize::try_from(position.ival).unwrap_or_default();
-                    outs.at(index.saturating_sub(1))
-                } else {
-                    outs.whole()
-                }
+        let lineage = if let Some(name) = single_name(node) {
+            let mut named = outs.list.iter().filter(|out| out.name == name);
+            let Some(first) = named.next() else {
+                return false;
+            };
+            let mut lineage = first.lineage.clone();
+            for out in named {
+                lineage.add(&out.lineage);
             }
-            _ => {
-                let Some(name) = single_name(node) else {
-                    return false;
-                };
-                let mut lineage: Option<Lineage> = None;
-                for out in outs.list.iter().filter(|out| out.name == name) {
-                    lineage.get_or_insert_default().add(&out.lineage);
-                }
-                match lineage {
-                    Some(lineage) => lineage,
-                    None => return false,
-                }
+            lineage
+        } else if let Some(position) = position(node) {
+            if self.exact_ordinals {
+                outs.at(position.saturating_sub(1))
+            } else {
+                outs.whole()
             }
+        } else {
+            return false;
         };
         self.touch(&lineage, ColumnUsage::Predicate);
         true
@@ -262,6 +255,19 @@ impl<'a> Binder<'a> {
             self.expression(node);
         }
         self.usage = usage;
+    }
+}
+
+/// The number, where `node` is a number alone.
+fn position(node: &Node) -> Option<usize> {
+    let Some(NodeEnum::AConst(constant)) = &node.node else {
+        return None;
+    };
+    match &constant.val {
+        Some(a_const::Val::Ival(position)) => usize::try_from(position.ival).ok(),
+        // Too large to be a position: the server refuses it.
+        Some(a_const::Val::Fval(_)) => Some(0),
+        _ => None,
     }
 }
 

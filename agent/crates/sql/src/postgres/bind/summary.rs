@@ -5,14 +5,14 @@ use pg_query::protobuf::RawStmt;
 use super::Binder;
 use crate::catalog::{Catalog, Naming, Relation};
 use crate::facts::{ColumnUsage, ColumnUse, Reachable, RelationUse, Use};
+use crate::postgres::vectors::Vectors;
 
 /// What the catalog adds to the facts of a text.
 #[derive(Debug)]
 pub(in crate::postgres) struct Summary {
     pub(in crate::postgres) columns: Vec<ColumnUse>,
     pub(in crate::postgres) reachable: Vec<Reachable>,
-    pub(in crate::postgres) vector_search: bool,
-    pub(in crate::postgres) embedding_write: bool,
+    pub(in crate::postgres) vectors: Vectors,
 }
 
 /// Reads a text's statements; `relations` are those that its names alone show.
@@ -35,8 +35,7 @@ pub(in crate::postgres) fn summary(
     Summary {
         columns: columns(catalog, &binder, &reads),
         reachable: reachable(catalog, &reads),
-        vector_search: binder.vector_search,
-        embedding_write: binder.embedding_write,
+        vectors: binder.vectors,
     }
 }
 

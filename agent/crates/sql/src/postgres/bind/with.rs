@@ -14,9 +14,11 @@ pub(super) struct Cte<'a> {
     node: &'a CommonTableExpr,
     state: State<'a>,
     /// How many levels of scopes it sees.
-    scope_depth: usize,
+    scopes_seen: usize,
     /// How many common table expressions it sees.
-    cte_depth: usize,
+    ctes_seen: usize,
+    /// What its columns count as.
+    usage: ColumnUsage,
 }
 
 #[derive(Debug)]
@@ -39,15 +41,17 @@ impl<'a> Binder<'a> {
         };
         let nodes = || with.ctes.iter().filter_map(cte_of);
         if with.recursive {
-            let cte_depth = start + nodes().count();
-            let scope_depth = self.scopes.len();
+            let ctes_seen = start + nodes().count();
+            let scopes_seen = self.scopes.len();
+            let usage = self.usage;
             self.ctes.extend(nodes().map(|node| Cte {
                 node,
                 state: State::Unbound,
-                scope_depth,
-                cte_depth,
+                scopes_seen,
+                ctes_seen,
+                usage,
             }));
-            for index in start..cte_depth {
+            for index in start..ctes_seen {
                 self.bind_recursive(index);
             }
             return start;
@@ -58,8 +62,9 @@ impl<'a> Binder<'a> {
             self.ctes.push(Cte {
                 node,
                 state: State::Done(outs),
-                scope_depth: self.scopes.len(),
-                cte_depth: self.ctes.len(),
+                scopes_seen: self.scopes.len(),
+                ctes_seen: self.ctes.len(),
+                usage: self.usage,
             });
         }
         start
@@ -88,10 +93,11 @@ impl<'a> Binder<'a> {
         if !matches!(cte.state, State::Unbound) {
             return;
         }
-        let (node, scope_depth, cte_depth) = (cte.node, cte.scope_depth, cte.cte_depth);
+        let (node, scopes_seen, ctes_seen) = (cte.node, cte.scopes_seen, cte.ctes_seen);
+        let usage = std::mem::replace(&mut self.usage, cte.usage);
         // It sees what its `WITH` clause sees, wherever it is first named.
-        let scopes = self.scopes.split_off(scope_depth.min(self.scopes.len()));
-        let ctes = self.ctes.split_off(cte_depth.min(self.ctes.len()));
+        let scopes = self.scopes.split_off(scopes_seen.min(self.scopes.len()));
+        let ctes = self.ctes.split_off(ctes_seen.min(self.ctes.len()));
         let comparison = self.comparison.take();
         self.recursions += 1;
         let outs = self.fixed_point(index, node);
@@ -100,6 +106,7 @@ impl<'a> Binder<'a> {
         self.scopes.extend(scopes);
         self.ctes.extend(ctes);
         self.comparison = comparison;
+        self.usage = usage;
     }
 
     /// Binds a query that may name itself until what its columns are made of grows no more.

@@ -21,7 +21,11 @@ impl<'a> Binder<'a> {
         };
         let item = self.target(relation);
         let written: Vec<Out<'a>> = if insert.cols.is_empty() {
-            item.columns.first(source.list.len())
+            let count = match source.open {
+                Some(_) => usize::MAX,
+                None => source.list.len(),
+            };
+            item.columns.first(count)
         } else {
             results(&insert.cols)
                 .map(|target| Out {
@@ -89,7 +93,7 @@ impl<'a> Binder<'a> {
         let item = self.target(relation);
         self.scopes.push(Scope::of(item.clone()));
         for node in &update.from_clause {
-            self.from_item(node);
+            self.source_item(node);
         }
         self.assign(&update.target_list);
         if let Some(condition) = update.where_clause.as_deref() {
@@ -110,7 +114,7 @@ impl<'a> Binder<'a> {
         let item = self.target(relation);
         self.scopes.push(Scope::of(item.clone()));
         for node in &delete.using_clause {
-            self.from_item(node);
+            self.source_item(node);
         }
         if let Some(condition) = delete.where_clause.as_deref() {
             self.condition(condition);
@@ -130,7 +134,7 @@ impl<'a> Binder<'a> {
         let item = self.target(relation);
         self.scopes.push(Scope::of(item.clone()));
         if let Some(source) = merge.source_relation.as_deref() {
-            self.from_item(source);
+            self.source_item(source);
         }
         if let Some(condition) = merge.join_condition.as_deref() {
             self.condition(condition);
@@ -176,15 +180,11 @@ impl<'a> Binder<'a> {
                 .unwrap_or_default();
             self.touch(&written, ColumnUsage::Write);
             self.index_expressions(target);
-            match target.val.as_deref() {
-                Some(value) => {
-                    // The columns of one list share their source; once is enough.
-                    let again = matches!(&value.node, Some(NodeEnum::MultiAssignRef(part)) if part.colno > 1);
-                    if !again {
-                        self.stored(|binder| binder.expression(value));
-                    }
-                }
-                None => {}
+            // The columns of one list share their source; once is enough.
+            if let Some(value) = target.val.as_deref()
+                && !matches!(&value.node, Some(NodeEnum::MultiAssignRef(part)) if part.colno > 1)
+            {
+                self.stored(|binder| binder.expression(value));
             }
         }
     }

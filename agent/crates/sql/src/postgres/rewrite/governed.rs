@@ -1,9 +1,9 @@
 //! What the orders hide of each relation: its own columns and rows, its relatives', and what a view is made of.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::views;
-use crate::catalog::{Catalog, Relation, RelationKind};
+use super::MAX_VIEWS;
+use crate::catalog::{Catalog, ColumnName, Relation, RelationKind};
 use crate::mask::Mask;
 use crate::postgres::govern::{Obstacle, Orders};
 
@@ -20,13 +20,17 @@ pub(in crate::postgres) struct Hidden<'a> {
     /// By column.
     pub(in crate::postgres) masks: BTreeMap<&'a str, Mask>,
     pub(in crate::postgres) filters: Vec<&'a str>,
-    /// The view's own query has to stand in its place, rewritten itself.
-    pub(in crate::postgres) inline: bool,
+    /// A view's columns that are computed from hidden ones.
+    pub(in crate::postgres) computed: BTreeSet<&'a str>,
+    /// Which rows the view has depends on what is hidden.
+    pub(in crate::postgres) rows: bool,
+    /// Masks of the view's columns that are stricter than those of what they are made from.
+    pub(in crate::postgres) own: BTreeMap<&'a str, Mask>,
 }
 
 impl Hidden<'_> {
     pub(in crate::postgres) fn is_nothing(&self) -> bool {
-        self.masks.is_empty() && self.filters.is_empty() && !self.inline
+        self.masks.is_empty() && self.filters.is_empty() && self.computed.is_empty() && !self.rows
     }
 }
 
@@ -71,14 +75,15 @@ impl<'a> Governing<'a> {
             self.add(&mut hidden, ancestor.oid);
         }
         self.add_descendants(&mut hidden, relation)?;
-        match relation.kind {
-            RelationKind::View => self.view(&mut hidden, relation)?,
-            RelationKind::MaterialisedView => self.materialised(&mut hidden, relation)?,
-            _ => {}
+        if matches!(
+            relation.kind,
+            RelationKind::View | RelationKind::MaterialisedView
+        ) {
+            self.view(&mut hidden, relation)?;
         }
         hidden
             .masks
-            .retain(|name, _| relation.columns.iter().any(|column| column.name == *name));
+            .retain(|name, _| relation.column(name).is_some());
         Ok(hidden)
     }
 
@@ -135,59 +140,66 @@ impl<'a> Governing<'a> {
         Ok(())
     }
 
+    /// What a view takes from tables is hidden as it is there.
     fn view(&self, hidden: &mut Hidden<'a>, view: &'a Relation) -> Result<(), Obstacle> {
-        let mut inherited: BTreeMap<&str, Mask> = BTreeMap::new();
-        for under in views::relations_under(self.catalog, view)? {
-            let below = self.of(under)?;
-            if !below.is_nothing() {
-                hidden.inline = true;
+        for column in &view.columns {
+            let name = column.name.as_str();
+            let ordered = hidden.masks.get(name).copied();
+            let mut below = None;
+            for base in &column.bases {
+                below = below.max(self.mask_of(base)?);
             }
-            for (name, mask) in below.masks {
-                let entry = inherited.entry(name).or_insert(mask);
-                *entry = (*entry).max(mask);
+            if ordered > below
+                && let Some(mask) = ordered
+            {
+                hidden.own.insert(name, mask);
+            }
+            let Some(below) = below else {
+                continue;
+            };
+            if column.exact {
+                hidden
+                    .masks
+                    .insert(name, below.max(ordered.unwrap_or(below)));
+            } else {
+                hidden.masks.insert(name, Mask::Redact.max(below));
+                hidden.computed.insert(name);
             }
         }
-        if hidden.inline {
-            self.keep_own(hidden, view);
+        for base in &view.row_bases {
+            hidden.rows |= self.mask_of(base)?.is_some();
         }
+        hidden.rows |= self.filtered_below(view, MAX_VIEWS)?;
         Ok(())
     }
 
-    /// Leaves the masks that are the view's own: what it takes from the tables is masked there.
-    fn keep_own(&self, hidden: &mut Hidden<'a>, view: &Relation) {
-        hidden.masks.retain(|name, mask| {
-            let bases = view
-                .columns
-                .iter()
-                .find(|column| column.name == *name)
-                .map_or(&[][..], |column| column.bases.as_slice());
-            let inherited = bases
-                .iter()
-                .filter_map(|base| {
-                    let relation = self.catalog.relation(&base.schema, &base.relation)?;
-                    self.masks.get(&relation.oid)?.get(base.column.as_str())
-                })
-                .max();
-            inherited.is_none_or(|inherited| inherited < mask)
-        });
+    fn mask_of(&self, column: &ColumnName) -> Result<Option<Mask>, Obstacle> {
+        match self.catalog.relation(&column.schema, &column.relation) {
+            Some(relation) => {
+                let hidden = self.of(relation)?;
+                Ok(hidden.masks.get(column.column.as_str()).copied())
+            }
+            None => Ok(None),
+        }
     }
 
-    /// Its rows were made without masks, and cannot be made again.
-    fn materialised(&self, hidden: &mut Hidden<'a>, view: &'a Relation) -> Result<(), Obstacle> {
-        for under in views::relations_under(self.catalog, view)? {
-            if !self.of(under)?.is_nothing() {
-                return Err(Obstacle {
-                    reason: format!(
-                        "{} stores rows made from {}, of which something is hidden from you",
-                        shown(view),
-                        shown(under)
-                    ),
-                    hint: format!("read {} itself", shown(under)),
-                });
+    /// Whether rows of anything that a view reads are filtered.
+    fn filtered_below(&self, view: &Relation, depth: usize) -> Result<bool, Obstacle> {
+        for oid in &view.reads {
+            let Some(relation) = self.catalog.relations.get(oid).filter(|_| depth > 0) else {
+                return Ok(true);
+            };
+            let filtered = match relation.kind {
+                RelationKind::View | RelationKind::MaterialisedView => {
+                    self.filters.contains_key(oid) || self.filtered_below(relation, depth - 1)?
+                }
+                _ => !self.of(relation)?.filters.is_empty(),
+            };
+            if filtered {
+                return Ok(true);
             }
         }
-        let _ = hidden;
-        Ok(())
+        Ok(false)
     }
 }
 

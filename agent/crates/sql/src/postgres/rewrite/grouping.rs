@@ -27,6 +27,7 @@ impl Pass<'_> {
                 continue;
             };
             let mut added = Vec::new();
+            let sets = in_sets(select);
             for derived in derived
                 .iter()
                 .filter(|derived| level.reads.contains(&derived.read))
@@ -50,6 +51,7 @@ impl Pass<'_> {
                         .filter(|column| {
                             !derived.relation.primary_key.contains(&column.number)
                                 && can_be_grouped(column)
+                                && !sets.names.contains(&column.name.as_str())
                         })
                         .map(|column| {
                             format!("{}.{}, ", quoted(read.alias()), quoted(&column.name))
@@ -84,6 +86,35 @@ impl Pass<'_> {
             .start(by + 1 + usize::from(quantified))
             .ok_or_else(lost)
     }
+}
+
+/// Names inside `ROLLUP`, `CUBE` and the like: beside them they would be grouped by in every set.
+fn in_sets(select: &SelectStmt) -> Names<'_> {
+    let mut names = Names::default();
+    for item in &select.group_clause {
+        if let Some(NodeEnum::GroupingSet(_)) = &item.node {
+            item.hand(&mut names);
+        }
+    }
+    names
+}
+
+#[derive(Default)]
+struct Names<'a> {
+    names: Vec<&'a str>,
+}
+
+impl<'a> Visitor<'a> for Names<'a> {
+    fn node(&mut self, node: &'a NodeEnum) {
+        if let NodeEnum::ColumnRef(column) = node {
+            self.names.extend(column.fields.last().and_then(text_of));
+        }
+        each_child(node, self);
+    }
+
+    fn relation(&mut self, _: &'a pg_query::protobuf::RangeVar) {}
+
+    fn select(&mut self, _: &'a SelectStmt) {}
 }
 
 /// Whether the primary key is among the items.
@@ -123,12 +154,13 @@ fn is_column(select: &SelectStmt, item: &Node, alias: &str, name: &str) -> bool 
                 [only] => text_of(only),
                 _ => None,
             };
-            names(item, alias, name) || output.is_some_and(|output| {
-                select.target_list.iter().any(|target| {
+            names(item, alias, name)
+                || output.is_some_and(|output| {
+                    select.target_list.iter().any(|target| {
                     matches!(&target.node, Some(NodeEnum::ResTarget(found)) if found.name == output)
                         && value_of(target, |val| names(val, alias, name))
                 })
-            })
+                })
         }
         _ => false,
     }

@@ -27,10 +27,6 @@ impl<'t> Places<'t> {
         }
     }
 
-    pub(super) fn text(&self) -> &'t str {
-        self.text
-    }
-
     /// The token that begins at a node's location.
     pub(super) fn at(&self, location: i32) -> Option<usize> {
         let location = usize::try_from(location).ok()?;

@@ -9,7 +9,7 @@ use super::edits::{Edits, Name};
 use super::governed::{Hidden, shown};
 use super::places::{Span, quoted};
 use super::resolve::{Meaning, Resolved, resolve};
-use super::scan::{Read, Statement};
+use super::scan::{Read, Scan, Statement};
 use super::{MAX_VIEWS, Pass, Task, misplaced, views};
 use crate::catalog::{Column, Relation, RelationKind};
 use crate::postgres::govern::{Obstacle, Outcome};
@@ -37,7 +37,7 @@ impl<'a> Pass<'a> {
     pub(super) fn reads(&self, edits: &mut Edits) -> Result<Vec<Derived<'a>>, Obstacle> {
         let mut derived = Vec::new();
         for (number, read) in self.scan.reads.iter().enumerate() {
-            let resolved = self.meaning(read.relation, edits)?;
+            let resolved = self.meaning(read.relation, read.statement, edits)?;
             let Meaning::Relation(relation) = resolved.meaning else {
                 self.settle(read.relation, resolved, edits)?;
                 continue;
@@ -48,7 +48,7 @@ impl<'a> Pass<'a> {
                 .columns
                 .iter()
                 .any(|column| hidden.masks.contains_key(column.name.as_str()));
-            if !masked && hidden.filters.is_empty() && !hidden.inline {
+            if !masked && hidden.filters.is_empty() && !hidden.rows {
                 self.settle(read.relation, resolved, edits)?;
                 continue;
             }
@@ -68,10 +68,10 @@ impl<'a> Pass<'a> {
     pub(super) fn meaning(
         &self,
         relation: &RangeVar,
+        statement: usize,
         edits: &mut Edits,
     ) -> Result<Resolved<'a>, Obstacle> {
-        let context = self.task.context;
-        let resolved = resolve(context.catalog, context.naming, relation);
+        let resolved = self.resolved(relation, statement);
         match resolved.meaning {
             Meaning::Ambiguous => Err(Obstacle {
                 reason: format!(
@@ -86,6 +86,27 @@ impl<'a> Pass<'a> {
             }
             _ => Ok(resolved),
         }
+    }
+
+    /// What a name means in one of the text's statements.
+    pub(super) fn resolved(&self, relation: &RangeVar, statement: usize) -> Resolved<'a> {
+        let context = self.task.context;
+        let naming = self.namings.get(statement).unwrap_or(context.naming);
+        resolve(context.catalog, naming, relation)
+    }
+
+    /// Writes out what a governed name means that stays a name.
+    pub(super) fn settle_surely(
+        &self,
+        relation: &RangeVar,
+        resolved: Resolved<'_>,
+        edits: &mut Edits,
+    ) -> Result<(), Obstacle> {
+        let unsure = Resolved {
+            unsure: true,
+            ..resolved
+        };
+        self.settle(relation, unsure, edits)
     }
 
     /// Writes out what a name means that stays a name, where the server could read it differently.
@@ -173,7 +194,7 @@ impl<'a> Pass<'a> {
             .iter()
             .filter_map(|column| Some((column, *hidden.masks.get(column.name.as_str())?)))
             .collect();
-        let masked = !masks.is_empty() || hidden.inline;
+        let masked = !masks.is_empty() || hidden.rows;
         if masked && !self.task.orders.store_masked && self.is_stored(read) {
             return Err(Obstacle {
                 reason: format!(
@@ -185,7 +206,7 @@ impl<'a> Pass<'a> {
             });
         }
         let below = || {
-            hidden.inline
+            inlines(relation, hidden, needed)
                 && self
                     .task
                     .orders
@@ -205,7 +226,7 @@ impl<'a> Pass<'a> {
             self.scan
                 .writes
                 .get(write)
-                .is_some_and(|write| !self.is_temporary(write.relation))
+                .is_some_and(|write| !self.is_temporary(write.relation, write.statement))
         };
         let beside_a_write = || {
             self.scan
@@ -218,10 +239,9 @@ impl<'a> Pass<'a> {
     }
 
     /// Whether a relation is the session's own.
-    pub(super) fn is_temporary(&self, relation: &RangeVar) -> bool {
-        let context = self.task.context;
+    pub(super) fn is_temporary(&self, relation: &RangeVar, statement: usize) -> bool {
         matches!(
-            resolve(context.catalog, context.naming, relation).meaning,
+            self.resolved(relation, statement).meaning,
             Meaning::Temporary
         )
     }
@@ -352,11 +372,11 @@ impl<'a> Pass<'a> {
 
     /// `COPY t TO` becomes `COPY (SELECT …) TO`.
     pub(super) fn copies(&self, edits: &mut Edits) -> Result<(), Obstacle> {
-        for copy in &self.scan.copies {
+        for &(copy, statement) in &self.scan.copies {
             let Some(named) = &copy.relation else {
                 continue;
             };
-            let resolved = self.meaning(named, edits)?;
+            let resolved = self.meaning(named, statement, edits)?;
             let Meaning::Relation(relation) = resolved.meaning else {
                 self.settle(named, resolved, edits)?;
                 continue;
@@ -453,11 +473,23 @@ fn derived_table(
     names: &mut Vec<Name>,
 ) -> Result<String, Obstacle> {
     let relation = source.relation;
+    let inline = inlines(relation, hidden, needed);
+    if relation.kind == RelationKind::MaterialisedView && hidden.rows {
+        return Err(Obstacle {
+            reason: format!(
+                "which rows {} holds depends on data that is hidden from you",
+                shown(relation)
+            ),
+            hint: "read the tables it was made from".to_owned(),
+        });
+    }
+    // What is below the view is masked there.
+    let masks = if inline { &hidden.own } else { &hidden.masks };
     let mut text = "SELECT ".to_owned();
     for (number, column) in needed.columns.iter().enumerate() {
         let name = quoted(&column.name);
         let comma = if number == 0 { "" } else { ", " };
-        let _ = match hidden.masks.get(column.name.as_str()) {
+        let _ = match masks.get(column.name.as_str()) {
             Some(mask) => {
                 let masked = mask_sql::expression(*mask, column, &name, &task.orders.key);
                 write!(text, "{comma}{masked} AS {name}")
@@ -474,7 +506,7 @@ fn derived_table(
         let _ = write!(text, "{comma}{name}");
     }
     text.push_str(" FROM ");
-    if hidden.inline {
+    if inline {
         let definition = inlined(task, relation, names)?;
         let columns: Vec<_> = relation
             .columns
@@ -511,6 +543,16 @@ fn derived_table(
         }
     }
     Ok(text)
+}
+
+/// Whether a view's definition has to stand in its place: its own columns do not tell enough apart.
+fn inlines(relation: &Relation, hidden: &Hidden<'_>, needed: &Needed<'_>) -> bool {
+    relation.kind == RelationKind::View
+        && (hidden.rows
+            || needed
+                .columns
+                .iter()
+                .any(|column| hidden.computed.contains(column.name.as_str())))
 }
 
 /// All filters of a relation, its columns qualified by `qualifier`, which ends with a point or is empty.
@@ -556,14 +598,15 @@ fn inlined(task: &Task<'_>, view: &Relation, names: &mut Vec<Name>) -> Result<St
     let tokens = lexer::tokens(definition, modes.backslash_in_strings);
     let depth = nesting::bound(definition, &tokens);
     let made = parse::with_tree(definition, modes, depth, |statements| {
-        let made = super::rewrite(&Task {
+        let inner = Task {
             text: definition,
             tokens: &tokens,
             statements,
             context: &context,
             orders: task.orders,
             depth: task.depth + 1,
-        })?;
+        };
+        let made = super::rewrite(&inner, &Scan::of(statements))?;
         let text = match made.outcome {
             Outcome::Unchanged => definition.to_owned(),
             Outcome::Rewritten(rewritten) => rewritten.text,
@@ -573,10 +616,8 @@ fn inlined(task: &Task<'_>, view: &Relation, names: &mut Vec<Name>) -> Result<St
     .map_err(|_| impossible())??;
     let text_tokens = lexer::tokens(&made, modes.backslash_in_strings);
     let depth = nesting::bound(&made, &text_tokens);
-    let found = parse::with_tree(&made, modes, depth, |statements| {
-        super::scan::Scan::of(statements).names
-    })
-    .map_err(|_| impossible())?;
+    let found = parse::with_tree(&made, modes, depth, |statements| Scan::of(statements).names)
+        .map_err(|_| impossible())?;
     names.extend(found);
     Ok(made)
 }

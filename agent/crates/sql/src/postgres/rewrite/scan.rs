@@ -15,15 +15,20 @@ use crate::postgres::walk::text_of;
 
 /// A text as the rewriting sees it.
 #[derive(Default)]
-pub(super) struct Scan<'a> {
+pub(in crate::postgres) struct Scan<'a> {
     pub(super) levels: Vec<Level<'a>>,
     pub(super) reads: Vec<Read<'a>>,
     pub(super) writes: Vec<Write<'a>>,
     pub(super) columns: Vec<ColumnUse<'a>>,
-    pub(super) copies: Vec<&'a CopyStmt>,
+    /// What is copied out, and by which statement.
+    pub(super) copies: Vec<(&'a CopyStmt, usize)>,
     pub(super) statements: Vec<Statement<'a>>,
     /// Every relation's name in the text, whatever it is used for, as `schema.name`.
     pub(super) names: Vec<(String, String)>,
+    /// Relations that are named and neither read nor written, and by which statement.
+    pub(super) mentions: Vec<(&'a RangeVar, usize)>,
+    /// Names of functions called, and of operators used, without their schemas.
+    pub(super) called: HashSet<&'a str>,
     ctes: Vec<&'a str>,
     /// The level the walk is in.
     level: Option<usize>,
@@ -68,7 +73,6 @@ pub(super) struct Level<'a> {
     /// Some of them are no relation, so that their columns are not known.
     pub(super) opaque: bool,
     pub(super) reads: Vec<usize>,
-    pub(super) write: Option<usize>,
 }
 
 /// A relation that is read.
@@ -134,7 +138,6 @@ impl<'a> WriteNode<'a> {
 pub(super) struct ColumnUse<'a> {
     pub(super) reference: &'a ColumnRef,
     pub(super) level: Option<usize>,
-    pub(super) statement: usize,
     /// It stands in a list of what a write gives back.
     pub(super) returning: bool,
     /// It is a whole item of a list, and has no name of its own.
@@ -150,7 +153,7 @@ impl<'a> ColumnUse<'a> {
 
 impl<'a> Scan<'a> {
     /// Reads all statements of a text.
-    pub(super) fn of(statements: &'a [RawStmt]) -> Self {
+    pub(in crate::postgres) fn of(statements: &'a [RawStmt]) -> Self {
         let mut scan = Self::default();
         for statement in statements {
             scan.statements.push(Statement::default());
@@ -160,6 +163,18 @@ impl<'a> Scan<'a> {
             statement.stmt.hand(&mut scan);
         }
         scan
+    }
+
+    /// The names that are read, and by which statement.
+    pub(in crate::postgres) fn read_names(&self) -> impl Iterator<Item = (&'a RangeVar, usize)> {
+        let copies = self
+            .copies
+            .iter()
+            .filter_map(|(copy, statement)| Some((copy.relation.as_ref()?, *statement)));
+        self.reads
+            .iter()
+            .map(|read| (read.relation, read.statement))
+            .chain(copies)
     }
 
     /// Whether a level is inside another, or the same.
@@ -245,7 +260,6 @@ impl<'a> Scan<'a> {
 
     fn column(&mut self, reference: &'a ColumnRef, bare_item: bool) {
         let (level, returning) = (self.level, self.within.returning);
-        let statement = self.statement_number();
         let parts: Vec<_> = reference.fields.iter().map(text_of).collect();
         match parts.as_slice() {
             [None] => {
@@ -268,7 +282,6 @@ impl<'a> Scan<'a> {
         self.columns.push(ColumnUse {
             reference,
             level,
-            statement,
             returning,
             bare_item,
         });
@@ -374,7 +387,6 @@ impl<'a> Scan<'a> {
     ) {
         let outer = (self.level, self.within, self.ctes.len());
         let number = self.writes.len();
-        let level = self.levels.len();
         self.within.returning = false;
         if let Some(relation) = relation {
             self.names
@@ -393,11 +405,7 @@ impl<'a> Scan<'a> {
         if let WriteNode::Insert(insert) = node {
             insert.select_stmt.hand(self);
         }
-        debug_assert!(level <= self.levels.len(), "levels only grow");
-        let level = self.enter(Level {
-            write: Some(number),
-            ..Level::default()
-        });
+        let level = self.enter(Level::default());
         if let Some(write) = self.writes.get_mut(number) {
             write.level = level;
         }
@@ -444,7 +452,7 @@ impl<'a> Scan<'a> {
             self.names
                 .push((relation.schemaname.clone(), relation.relname.clone()));
             if !copy.is_from {
-                self.copies.push(copy);
+                self.copies.push((copy, self.statement_number()));
             }
         }
         copy.query.hand(self);
@@ -490,6 +498,7 @@ impl<'a> Visitor<'a> for Scan<'a> {
             NodeEnum::FuncCall(call) => {
                 let name = call.funcname.last().and_then(text_of);
                 // Attribute notation: `ssn(c)` is `c.ssn`.
+                self.called.extend(name);
                 if let (Some(name), Some(statement)) = (name, self.statement()) {
                     statement.columns.insert(name);
                     statement.leaky |= !AGGREGATES.contains(&name);
@@ -498,6 +507,7 @@ impl<'a> Visitor<'a> for Scan<'a> {
             }
             NodeEnum::AExpr(expr) => {
                 let name = expr.name.last().and_then(text_of).unwrap_or_default();
+                self.called.insert(name);
                 if let Some(statement) = self.statement() {
                     statement.leaky |= !LEAKPROOF.contains(&name);
                 }
@@ -532,6 +542,7 @@ impl<'a> Visitor<'a> for Scan<'a> {
     }
 
     fn relation(&mut self, relation: &'a RangeVar) {
+        self.mentions.push((relation, self.statement_number()));
         self.names
             .push((relation.schemaname.clone(), relation.relname.clone()));
     }

@@ -1,4 +1,4 @@
-//! What a view reads, from its definition.
+//! A view's definition, as far as it can stand in the view's place.
 
 use super::resolve::{Meaning, resolve};
 use super::scan::Scan;
@@ -6,32 +6,6 @@ use crate::catalog::{Catalog, Naming, Relation};
 use crate::facts::SessionModes;
 use crate::postgres::govern::Obstacle;
 use crate::postgres::{lexer, nesting, parse};
-
-/// The relations that a view's definition names, once each; not those below other views.
-///
-/// # Errors
-///
-/// [`Obstacle`] when the definition is missing or cannot be read.
-pub(in crate::postgres) fn relations_under<'a>(
-    catalog: &'a Catalog,
-    view: &Relation,
-) -> Result<Vec<&'a Relation>, Obstacle> {
-    let definition = definition(view)?;
-    let mut found: Vec<&Relation> = Vec::new();
-    with_scan(definition, |scan| {
-        for (schema, name) in &scan.names {
-            // The definition is written for an empty search path: only the server's own names stand alone.
-            if let Some(relation) = catalog.relation(schema, name)
-                && !found.iter().any(|seen| seen.oid == relation.oid)
-                && relation.oid != view.oid
-            {
-                found.push(relation);
-            }
-        }
-    })
-    .ok_or_else(|| unreadable(view))?;
-    Ok(found)
-}
 
 /// A view's query, without what ends it.
 pub(in crate::postgres) fn definition(view: &Relation) -> Result<&str, Obstacle> {

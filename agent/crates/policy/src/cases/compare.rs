@@ -1,0 +1,156 @@
+//! A case's promise beside what was decided.
+
+use weir_sql::{Facts, Mask};
+
+use crate::{
+    decision::{Decision, Effect, Obligations},
+    schema::{Answer, OneOrMany},
+};
+
+use super::text::CaseText;
+
+impl CaseText {
+    pub(super) fn compare(&self, decision: &Decision, facts: &Facts) -> Option<String> {
+        let rules: Vec<_> = decision.rules.iter().map(|id| id.0.as_str()).collect();
+        let would: Vec<_> = decision.would.iter().map(|id| id.0.as_str()).collect();
+        let tags: Vec<_> = decision.tags.iter().map(String::as_str).collect();
+        let by = rules.join(", ");
+        match (&decision.effect, self.expect) {
+            (Effect::Allow, Answer::Deny) => {
+                return Some(format!("expected deny, but it is allowed by {by}"));
+            }
+            (Effect::Deny { reason }, Answer::Allow) => {
+                return Some(format!("expected allow, but {by} denies it: {reason}"));
+            }
+            (Effect::Deny { reason }, Answer::Deny) => {
+                if let Some(part) = self
+                    .reason
+                    .as_ref()
+                    .filter(|part| !reason.contains(part.as_str()))
+                {
+                    return Some(format!(
+                        "expected a reason with \"{part}\", found \"{reason}\""
+                    ));
+                }
+            }
+            (Effect::Allow, Answer::Allow) => {}
+        }
+        differ("rules", self.rules.as_ref(), &rules)
+            .or_else(|| differ("would", self.would.as_ref(), &would))
+            .or_else(|| differ("tags", self.tags.as_ref(), &tags))
+            .or_else(|| self.compare_obligations(&decision.obligations, facts))
+    }
+
+    fn compare_obligations(&self, found: &Obligations, facts: &Facts) -> Option<String> {
+        let masked = self.masked.as_ref().map(|masked| {
+            masked
+                .iter()
+                .map(|(column, mask)| {
+                    let column = column.clone();
+                    // YAML reads the mask's name `null` as no value.
+                    show_mask(&column, mask.unwrap_or(Mask::Null))
+                })
+                .collect()
+        });
+        let filters = self.filters.as_ref().map(|filters| {
+            filters
+                .iter()
+                .flat_map(|(relation, OneOrMany(conditions))| {
+                    conditions
+                        .iter()
+                        .map(move |condition| format!("{relation}: {condition}"))
+                })
+                .collect()
+        });
+        let budgets: Vec<_> = found
+            .budgets
+            .iter()
+            .map(|budget| budget.rule.0.as_str())
+            .collect();
+        differ("masked", masked.as_ref(), &words(&touched(found, facts)))
+            .or_else(|| differ("filters", filters.as_ref(), &words(&chosen(found))))
+            .or_else(|| differ("budgets", self.budgets.as_ref(), &budgets))
+            .or_else(|| self.compare_limits(found))
+    }
+
+    fn compare_limits(&self, found: &Obligations) -> Option<String> {
+        let show =
+            |limit: Option<u64>| limit.map_or_else(|| "any".to_owned(), |limit| limit.to_string());
+        if let Some(cap) = &self.cap
+            && (cap.rows, cap.bytes) != (found.max_rows, found.max_bytes)
+        {
+            return Some(format!(
+                "expected a cap of {} rows and {} bytes, found {} rows and {} bytes",
+                show(cap.rows),
+                show(cap.bytes),
+                show(found.max_rows),
+                show(found.max_bytes)
+            ));
+        }
+        self.stores_masked
+            .filter(|expected| *expected != found.store_masked)
+            .map(|expected| {
+                format!(
+                    "expected stores_masked {expected}, found {}",
+                    found.store_masked
+                )
+            })
+    }
+}
+
+/// The masks that show in the answer: those of columns that the statement itself uses.
+fn touched(found: &Obligations, facts: &Facts) -> Vec<String> {
+    found
+        .masks
+        .iter()
+        .filter(|masked| {
+            facts
+                .columns
+                .iter()
+                .any(|used| used.column == masked.column)
+        })
+        .map(|masked| {
+            let column = &masked.column;
+            let column = format!("{}.{}.{}", column.schema, column.relation, column.column);
+            show_mask(&column, masked.mask)
+        })
+        .collect()
+}
+
+fn chosen(found: &Obligations) -> Vec<String> {
+    found
+        .filters
+        .iter()
+        .map(|filter| {
+            format!(
+                "{}.{}: {}",
+                filter.schema, filter.relation, filter.condition
+            )
+        })
+        .collect()
+}
+
+fn show_mask(column: &str, mask: Mask) -> String {
+    match serde_json::to_value(mask) {
+        Ok(serde_json::Value::String(word)) => format!("{column}: {word}"),
+        _ => column.to_owned(),
+    }
+}
+
+fn words(list: &[String]) -> Vec<&str> {
+    list.iter().map(String::as_str).collect()
+}
+
+fn differ(what: &str, expected: Option<&Vec<String>>, found: &[&str]) -> Option<String> {
+    let mut expected: Vec<_> = expected?.iter().map(String::as_str).collect();
+    let mut found = found.to_vec();
+    expected.sort_unstable();
+    found.sort_unstable();
+    (expected != found).then(|| {
+        format!(
+            "expected {what} [{}], found [{}]",
+            expected.join(", "),
+            found.join(", ")
+        )
+    })
+}
