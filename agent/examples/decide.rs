@@ -153,7 +153,10 @@ fn somebody() -> Who {
 }
 
 const STATEMENTS: &[(&str, &str)] = &[
-    ("plain", "SELECT id, total FROM orders WHERE customer_id = $1"),
+    (
+        "plain",
+        "SELECT id, total FROM orders WHERE customer_id = $1",
+    ),
     ("masked", "SELECT name, ssn FROM customers WHERE id = $1"),
     (
         "join",
@@ -173,8 +176,7 @@ rules:
     effect: { mask: { default: redact } }
 ";
 
-const CLASSES: &str =
-    "version: 1\ncolumns:\n  \"*.*.ssn\": pii.ssn\n  \"*.*.email\": pii.email\n";
+const CLASSES: &str = "version: 1\ncolumns:\n  \"*.*.ssn\": pii.ssn\n  \"*.*.email\": pii.email\n";
 
 const ROUNDS: usize = 2_001;
 const REPEATED: u32 = 100;
