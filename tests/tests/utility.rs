@@ -26,9 +26,7 @@ fn works_on(server_version: Option<u16>) -> Result<()> {
             ..LabOptions::default()
         },
     )?;
-    let schema = governed::folder().join("schema.sql");
-    site.create("real", std::slice::from_ref(&schema))?;
-    site.create("twin", &[schema, governed::folder().join("twin.sql")])?;
+    site.create_shop_and_twin()?;
     let program = Program::python("../utility/utility.py").patience(Duration::from_mins(8));
     let verdicts = verdicts::run(program.governed(site.lab(), Identity::Bob))?;
     report(&verdicts);

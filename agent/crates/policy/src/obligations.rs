@@ -58,19 +58,22 @@ impl<'p, 'f> Gathered<'p, 'f> {
             .iter()
             .zip(reading.reachable_classes())
         {
-            found |= self.hide_column(rule, view, &reachable.column, &reachable.bases, classes);
+            found |= self.hide_column(
+                rule,
+                view,
+                reading,
+                &reachable.column,
+                &reachable.bases,
+                classes,
+            );
             // A view's own query is rewritten where its rows depend on what is hidden, so its bases are named too.
             for base in &reachable.bases {
                 let classes = view.classifier.column(base);
-                found |= self.hide_column(rule, view, base, &[], &classes);
+                found |= self.hide_column(rule, view, reading, base, &[], &classes);
             }
         }
         if !found {
             return Hiding::Nothing;
-        }
-        if !rule.masking.is_empty() {
-            let stores = rule.effects.on_write.is_some();
-            self.store_masked = Some(self.store_masked.unwrap_or(true) && stores);
         }
         self.rules.push(rule);
         Hiding::Something
@@ -80,6 +83,7 @@ impl<'p, 'f> Gathered<'p, 'f> {
         &mut self,
         rule: &'p Rule,
         view: &View<'_>,
+        reading: &Reading<'_>,
         column: &'f ColumnName,
         bases: &'f [ColumnName],
         classes: &Bits,
@@ -99,6 +103,11 @@ impl<'p, 'f> Gathered<'p, 'f> {
         if let Some(mask) = mask {
             let strictest = self.masks.entry(column).or_insert(mask);
             *strictest = mask.max(*strictest);
+            // What is in reach and not used is not stored either.
+            if uses(reading, column) {
+                let stores = rule.effects.on_write.is_some();
+                self.store_masked = Some(self.store_masked.unwrap_or(true) && stores);
+            }
         }
         // The condition is over the columns of the very relation that the rule means, not of a view over it.
         let Some(template) = rule.filter.as_ref().filter(|_| named(&[])) else {
@@ -162,6 +171,13 @@ impl<'p, 'f> Gathered<'p, 'f> {
 /// Whether it is known what the text reads.
 pub(crate) fn knows(reading: &Reading<'_>) -> bool {
     reading.facts.confidence < Confidence::Opaque && reading.resolved()
+}
+
+/// Whether the statement uses the column for anything.
+fn uses(reading: &Reading<'_>, column: &ColumnName) -> bool {
+    let columns = &reading.facts.columns;
+    let at = columns.partition_point(|used| used.column < *column);
+    columns.get(at).is_some_and(|used| used.column == *column)
 }
 
 fn least(a: Option<u64>, b: Option<u64>) -> Option<u64> {

@@ -2,7 +2,7 @@
 
 use pg_query::protobuf::{FuncCall, VariableSetKind, VariableSetStmt};
 
-use crate::postgres::session::constant;
+use crate::postgres::session::constant_text;
 
 /// Whether a setting may have this value where data is hidden. No value stands for the default.
 #[must_use]
@@ -46,7 +46,7 @@ pub(super) fn is_harmless(set: &VariableSetStmt) -> bool {
             | VariableSetKind::VarResetAll,
         ) => true,
         Ok(VariableSetKind::VarSetValue) => {
-            let values: Option<Vec<_>> = set.args.iter().map(constant).collect();
+            let values: Option<Vec<_>> = set.args.iter().map(constant_text).collect();
             let value = values.and_then(|values| values.into_iter().next());
             // A number or nothing that could be read: only settings that take any value.
             is_harmless_setting(&set.name, Some(value.as_deref().unwrap_or("?")))
@@ -63,7 +63,7 @@ pub(super) fn is_harmless_call(call: &FuncCall) -> bool {
     let [name, value, _] = call.args.as_slice() else {
         return false;
     };
-    match (constant(name), constant(value)) {
+    match (constant_text(name), constant_text(value)) {
         (Some(name), Some(value)) => is_harmless_setting(&name, Some(&value)),
         // pg_dump sets what it finds in pg_settings, to a value that no other setting takes.
         (None, Some(value)) => value == "view, foreign-table",
