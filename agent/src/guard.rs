@@ -260,7 +260,7 @@ impl Guard {
         let orders = OrdersFor {
             protection,
             key: &self.mask_key.0,
-            reviewed_functions: &[],
+            reviewed_functions: snapshot.pack.reviewed_functions(),
         };
         governed::judge(text, view, &known.catalog, &orders, &decide)
     }

@@ -117,9 +117,9 @@ pub(crate) fn facts(kind: Kind, relations: &[(&str, Use)]) -> Facts {
         fingerprint: 9,
         normalised: format!("{kind:?} {relations:?}"),
         claimed: Vec::new(),
+        resolved: false,
         columns: Vec::new(),
         reachable: Vec::new(),
-        resolved: false,
         literal_free: true,
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
 use serde_json::json;
 use weir_policy::{
-    Actor, Decision, Effect, Explanation, Finding, Identity, Mode, Pack, PackError, Principal,
+    Actor, Decision, Effect, Explanation, Finding, Identity, Pack, PackError, Principal,
     PrincipalKind, Process, Question, RuleTrace, Severity, Strength, Target,
 };
 use weir_sql::SessionModes;
@@ -256,7 +256,7 @@ impl ExplainArgs {
 fn open(dir: PathBuf) -> Result<Loaded, PackError> {
     load::load(&Settings {
         dir,
-        mode: Mode::Enforce,
+        ..Settings::default()
     })
 }
 

@@ -46,7 +46,10 @@ fn without_a_catalog_only_what_touches_nothing_goes_on() {
     assert!(refusal.message.contains("cannot be read"), "{refusal:?}");
     assert_eq!(refused.statement.decided.decision.rules[0].0, "masking");
     for harmless in ["SELECT 1", "BEGIN", "COMMIT"] {
-        assert!(stage.decide("bob", harmless).refusal.is_none(), "{harmless}");
+        assert!(
+            stage.decide("bob", harmless).refusal.is_none(),
+            "{harmless}"
+        );
     }
 }
 
@@ -58,7 +61,12 @@ fn a_verdict_without_a_catalog_is_void_once_there_is_one() {
     assert!(stage.guard.is_current(&verdict, None));
     assert!(!stage.guard.is_current(&verdict, known.as_ref()));
     stage.known = known;
-    assert!(stage.decide("bob", "SELECT id FROM app.orders").refusal.is_none());
+    assert!(
+        stage
+            .decide("bob", "SELECT id FROM app.orders")
+            .refusal
+            .is_none()
+    );
 }
 
 #[test]
@@ -85,7 +93,10 @@ fn a_relation_that_is_not_known_is_not_there_unless_the_session_makes_it() {
     stage.defining = true;
     assert!(stage.decide("bob", text).refusal.is_none());
     stage.defining = false;
-    assert!(stage.decide("bob", text).refusal.is_some(), "and not remembered");
+    assert!(
+        stage.decide("bob", text).refusal.is_some(),
+        "and not remembered"
+    );
     let made_at_once = "CREATE TABLE app.fresh (a int); INSERT INTO app.fresh VALUES (1)";
     assert!(!stage.decide("bob", made_at_once).unknown);
 }
@@ -112,7 +123,13 @@ fn result_columns_are_checked_by_what_is_hidden_from_somebody() {
         .expect("a relation");
     let verdict = stage.decide("bob", "SELECT id FROM app.orders");
     let hidden = |relation, column| {
-        stage.guard.is_hidden(&stage.scope("bob"), &verdict, &stage.view(), relation, column)
+        stage.guard.is_hidden(
+            &stage.scope("bob"),
+            &verdict,
+            &stage.view(),
+            relation,
+            column,
+        )
     };
     assert!(hidden(customers.oid, 2), "ssn");
     assert!(!hidden(customers.oid, 1), "id");

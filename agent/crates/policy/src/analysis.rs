@@ -1,5 +1,7 @@
 //! What a pack says that is hardly meant: rules that never fire, rules that another one cancels, groups misspelt.
 
+mod data;
+
 use std::collections::BTreeMap;
 
 use weir_sql::Kind;
@@ -16,10 +18,11 @@ use crate::{
 };
 
 /// Everything about the pack that deserves a warning.
-pub(crate) fn warnings(pack: &Compiled, _tree: &ClassTree) -> Vec<Finding> {
+pub(crate) fn warnings(pack: &Compiled, tree: &ClassTree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for rule in &pack.rules {
-        findings.extend(never_fires(rule));
+        findings.extend(never_fires(rule, tree));
+        findings.extend(data::warnings(rule, pack, tree));
         findings.extend(approvals(rule));
         if rule.effects.allow {
             findings.extend(shadowed(rule, pack));
@@ -43,8 +46,18 @@ fn approvals(rule: &Rule) -> Option<Finding> {
     })
 }
 
-fn never_fires(rule: &Rule) -> Option<Finding> {
+fn never_fires(rule: &Rule, tree: &ClassTree) -> Option<Finding> {
     let id = &rule.id.0;
+    let excluded =
+        rule.matching.matchers.iter().any(
+            |matcher| matches!(matcher, Matcher::Classes(set) if set.contradicts_itself(tree)),
+        );
+    if excluded {
+        return Some(rule.place.warning(
+            format!("`{id}` can never fire: `classes` leaves out all that it asks for"),
+            "name narrower classes under `none`",
+        ));
+    }
     if let Some((a, b)) = contradiction(&rule.matching) {
         return Some(rule.place.warning(
             format!("`{id}` can never fire: `{a}` and `{b}` exclude each other"),
@@ -151,6 +164,23 @@ fn implies(given: &Matcher, wanted: &Matcher) -> bool {
         (Matcher::Relations(given), Matcher::Relations(wanted))
         | (Matcher::Functions(given), Matcher::Functions(wanted)) => {
             given.iter().all(|g| wanted.iter().any(|w| w.covers(g)))
+        }
+        (
+            Matcher::Columns {
+                patterns: given, ..
+            },
+            Matcher::Columns {
+                patterns: wanted, ..
+            },
+        ) => given.iter().all(|g| wanted.iter().any(|w| w.covers(g))),
+        (Matcher::Classes(a), Matcher::Classes(b)) => a.implies(b),
+        (Matcher::Uids(a), Matcher::Uids(b)) => a.iter().all(|uid| b.contains(uid)),
+        (Matcher::Time(a), Matcher::Time(b)) => a == b,
+        (Matcher::When(a), Matcher::When(b)) => a == b,
+        (Matcher::Joins(a), Matcher::Joins(b)) => a == b,
+        (Matcher::Strengths(a), Matcher::Strengths(b)) => a.iter().all(|s| b.contains(s)),
+        (Matcher::Claimed(a), Matcher::Claimed(b)) | (Matcher::Claims(a), Matcher::Claims(b)) => {
+            a == b
         }
         (Matcher::Identified(a), Matcher::Identified(b))
         | (Matcher::HasWhere(a), Matcher::HasWhere(b)) => a == b,

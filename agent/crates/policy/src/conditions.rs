@@ -187,6 +187,24 @@ impl Matcher {
         }
     }
 
+    /// The classes that it names.
+    pub(crate) fn class_names(&self) -> Vec<&String> {
+        match self {
+            Self::Classes(set) => [&set.any, &set.all, &set.none]
+                .into_iter()
+                .flatten()
+                .flat_map(|(_, names)| names)
+                .collect(),
+            Self::Joins(joins) => joins
+                .all
+                .iter()
+                .chain(&joins.any)
+                .map(|(_, name)| name)
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Whether it says which columns a mask or filter is about.
     pub(crate) fn selects(&self) -> bool {
         matches!(

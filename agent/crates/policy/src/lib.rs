@@ -9,6 +9,7 @@ mod bits;
 pub mod cases;
 mod classes;
 mod conditions;
+pub mod coverage;
 pub mod database;
 pub mod decide;
 pub mod decision;

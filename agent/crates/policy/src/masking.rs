@@ -47,10 +47,6 @@ impl MaskPlan {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.default.is_none()
-    }
-
     /// What becomes of a column with these classes: by the most specific class that is named, the strictest where
     /// several are.
     pub(crate) fn mask(&self, classes: &Bits) -> Option<Mask> {

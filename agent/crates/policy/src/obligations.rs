@@ -58,7 +58,14 @@ impl<'p, 'f> Gathered<'p, 'f> {
             .iter()
             .zip(reading.reachable_classes())
         {
-            found |= self.hide_column(rule, view, reading, &reachable.column, &reachable.bases, classes);
+            found |= self.hide_column(
+                rule,
+                view,
+                reading,
+                &reachable.column,
+                &reachable.bases,
+                classes,
+            );
             // A view's own query is rewritten where its rows depend on what is hidden, so its bases are named too.
             for base in &reachable.bases {
                 let classes = view.classifier.column(base);

@@ -34,7 +34,9 @@ pub(crate) struct Compiled {
     pub(crate) groups: Names,
     pub(crate) defaults: Resolved,
     classes: Classes,
+    given_classes: Vec<String>,
     cases: Cases,
+    reviewed_functions: Vec<String>,
     warnings: Vec<Finding>,
 }
 
@@ -112,7 +114,9 @@ impl Pack {
         };
         let defaults = Resolved::join(&files, mode);
         let mut rules = Vec::new();
+        let mut reviewed_functions = Vec::new();
         for (name, file) in files {
+            reviewed_functions.extend(file.reviewed_functions);
             check_version(name, &file.version, &mut findings);
             let of_file = file.defaults.mode.unwrap_or_default();
             for text in file.rules {
@@ -140,8 +144,10 @@ impl Pack {
             gates,
             groups,
             defaults,
+            given_classes: given_classes(&classes),
             classes,
             cases,
+            reviewed_functions,
             warnings: Vec::new(),
         };
         compiled.warnings = analysis::warnings(&compiled, classifier.tree());
@@ -158,6 +164,14 @@ impl Pack {
             compiled: Arc::clone(&self.compiled),
             classifier: self.classifier.with_assigned(assigned),
         }
+    }
+
+    /// The classes that a column has by its own name, of those that the pack speaks of, with all that they are part of.
+    #[must_use]
+    pub fn classes_of(&self, column: &ColumnName) -> Vec<String> {
+        let bits = self.classifier.column(column);
+        let names = &self.classifier.tree().names;
+        names.of(&bits).cloned().collect()
     }
 
     /// Whether some rule depends on what the database holds: then statements are to be decided with its catalog.
@@ -217,6 +231,12 @@ impl Pack {
         &self.compiled.classes
     }
 
+    /// Functions, as globs over `schema.name`, that may be called although what they do is not seen through.
+    #[must_use]
+    pub fn reviewed_functions(&self) -> &[String] {
+        &self.compiled.reviewed_functions
+    }
+
     /// What the pack promises; empty when it has no `cases.yaml`.
     #[must_use]
     pub fn cases(&self) -> &Cases {
@@ -235,6 +255,13 @@ impl Pack {
                 .iter()
                 .map(move |exemption| (rule, exemption))
         })
+    }
+}
+
+impl Compiled {
+    /// The classes that `classes.yaml` gives to something, or puts in its tree.
+    pub(crate) fn given_classes(&self) -> &[String] {
+        &self.given_classes
     }
 }
 
@@ -306,6 +333,15 @@ fn check_unique(rules: &[Rule], findings: &mut Vec<Finding>) {
             ));
         }
     }
+}
+
+fn given_classes(classes: &Classes) -> Vec<String> {
+    let given = classes.columns.values().chain(classes.relations.values());
+    let tree = classes.tree.iter().flat_map(|(class, of)| [class, of]);
+    let mut given: Vec<_> = given.chain(tree).cloned().collect();
+    given.sort_unstable();
+    given.dedup();
+    given
 }
 
 fn named_classes(rule: &Spanned<RuleText>) -> impl Iterator<Item = String> {

@@ -10,7 +10,7 @@ use crate::{
     conditions::{Conditions, Known, Matcher, Stance, Truth, When},
     decision::RuleId,
     finding::{Finding, Place, suggest},
-    masking::MaskPlan,
+    masking::{self, MaskPlan},
     schema::{Effects, ExemptText, Mode, RuleText},
     template::Template,
     view::View,
@@ -215,6 +215,13 @@ impl Rule {
             .chain(&self.unless)
             .chain(exemptions)
             .flat_map(|conditions| &conditions.matchers)
+    }
+
+    /// The classes that it names, anywhere.
+    pub(crate) fn class_names(&self) -> impl Iterator<Item = &String> {
+        let matched = self.all_matchers().flat_map(Matcher::class_names);
+        let masked = self.effects.mask.keys();
+        matched.chain(masked.filter(|class| *class != masking::DEFAULT))
     }
 
     /// Whether the rule speaks of statements that cannot be seen through, which nothing else can allow.

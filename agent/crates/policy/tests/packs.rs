@@ -33,6 +33,13 @@ fn every_pack_keeps_its_promises() {
     packs.sort();
     assert_eq!(
         packs,
-        ["ai-agents", "baseline", "pci", "permit-all", "pii", "production"]
+        [
+            "ai-agents",
+            "baseline",
+            "pci",
+            "permit-all",
+            "pii",
+            "production"
+        ]
     );
 }

@@ -86,6 +86,42 @@ impl ClassSet {
         }
     }
 
+    /// Whether a statement that touches one column with these classes could be meant.
+    pub(crate) fn admits_alone(&self, classes: &Bits) -> bool {
+        self.admits(classes)
+            && self
+                .all
+                .as_ref()
+                .is_none_or(|(all, _)| classes.intersects(all))
+    }
+
+    /// Whether no column can be meant, because what is asked for is left out again.
+    pub(crate) fn contradicts_itself(&self, tree: &ClassTree) -> bool {
+        let Some((_, none)) = &self.none else {
+            return false;
+        };
+        self.any.as_ref().is_some_and(|(_, any)| {
+            any.iter()
+                .all(|class| none.iter().any(|of| tree.is_part(class, of)))
+        })
+    }
+
+    /// Whether what meets this set certainly meets the other, whatever the columns are used for.
+    pub(crate) fn implies(&self, other: &Self) -> bool {
+        let within =
+            |given: &Option<(Bits, Vec<String>)>, wanted: &Option<(Bits, Vec<String>)>| match (
+                given, wanted,
+            ) {
+                (_, None) => true,
+                (None, Some(_)) => false,
+                (Some((given, _)), Some((wanted, _))) => wanted.contains_all(given),
+            };
+        self.usages & !other.usages == 0
+            && within(&self.any, &other.any)
+            && other.all == self.all
+            && other.none == self.none
+    }
+
     fn admits(&self, classes: &Bits) -> bool {
         self.any
             .as_ref()

@@ -317,3 +317,50 @@ fn a_folder_is_read_whole_and_yml_is_not_left_out_in_silence() {
         Err(PackError::Read { .. })
     ));
 }
+
+#[test]
+fn what_a_rule_says_of_data_and_hardly_means_is_warned_of() {
+    let classes = "version: 1\ncolumns: { '*.*.ssn': pii.ssn, '*.*.email': pii.email }\n";
+    let warn = |rules: &str| {
+        let rules = format!("version: 1\nrules: [{rules}]\n");
+        let pack = compile(&[("rules.yaml", &rules), ("classes.yaml", classes)]).expect("accepted");
+        let warnings: Vec<_> = pack.warnings().iter().map(ToString::to_string).collect();
+        warnings.join("\n")
+    };
+    for (rules, expected) in [
+        (
+            "{ id: a, match: { classes: { any: [pii.emial] } }, effect: { deny: x } }",
+            "the class `pii.emial`, which classes.yaml gives to nothing; did you mean `pii.email`?",
+        ),
+        (
+            "{ id: a, match: { classes: { any: [pii.ssn], none: [pii] } }, effect: { deny: x } }",
+            "`a` can never fire: `classes` leaves out",
+        ),
+        (
+            "{ id: a, match: { classes: { any: [pii] } }, effect: { mask: { pii.ssn: domain_only } } }",
+            "hardly fits such values",
+        ),
+        (
+            "{ id: a, match: { classes: { any: [pii] }, actor.kind: agent }, effect: { mask: { default: partial } } }, { id: b, match: { classes: { any: [pii] } }, effect: { mask: { default: redact } } }",
+            "`a` changes nothing: `b` masks all",
+        ),
+        (
+            "{ id: a, match: { claimed: { x: y } }, effect: allow }",
+            "anybody can write that",
+        ),
+        (
+            "{ id: a, match: {}, unless: { claimed: { x: y } }, effect: { deny: x } }",
+            "anybody can write that",
+        ),
+    ] {
+        let text = warn(rules);
+        assert!(text.contains(expected), "{rules}: {text}");
+    }
+    for fine in [
+        "{ id: a, match: { classes: { any: [pii] } }, effect: { mask: { default: partial, pii.email: domain_only } } }",
+        "{ id: a, match: { classes: { any: [pii] } }, unless: { actor.kind: human }, effect: { mask: { default: redact } } }, { id: b, match: { classes: { any: [pii] } }, effect: { mask: { default: partial } } }",
+        "{ id: a, match: { claimed: { x: y } }, effect: { deny: x } }",
+    ] {
+        assert_eq!(warn(fine), "", "{fine}");
+    }
+}

@@ -24,3 +24,11 @@ INSERT INTO app.events SELECT date '2024-01-01' + i * 20, 'k' || i % 3, 'e' || i
 CREATE TABLE app."Weird Name" ("Id" int PRIMARY KEY, "S S" text, "select" int);
 INSERT INTO app."Weird Name" VALUES (1, 'secret', 5), (2, 'hidden', 6);
 CREATE MATERIALIZED VIEW app.mv AS SELECT region, count(*) AS n FROM app.customers GROUP BY region;
+CREATE FUNCTION app.fs(i int) RETURNS text LANGUAGE plpgsql AS $$begin return (select ssn from app.customers where id = i); end$$;
+CREATE FUNCTION app.frc() RETURNS refcursor LANGUAGE plpgsql AS $$declare r refcursor := 'rc'; begin open r for select upper(ssn) from app.customers; return r; end$$;
+CREATE FUNCTION app.fset() RETURNS SETOF app.customers LANGUAGE sql AS 'select * from app.customers';
+CREATE FUNCTION app.helper() RETURNS text LANGUAGE plpgsql AS $$declare x text; begin execute 'select ss' || 'n from app.custo' || 'mers limit 1' into x; return x; end$$;
+CREATE FUNCTION app.viafs() RETURNS text LANGUAGE sql AS 'select app.fs(1)';
+CREATE FUNCTION app.clean(i int) RETURNS text LANGUAGE sql AS 'select note from app.notes where id = i';
+CREATE FUNCTION app.twice(x int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$begin return x * 2; end$$;
+CREATE VIEW app.vf AS SELECT id, app.fs(id) AS ssn FROM app.orders;
