@@ -92,7 +92,8 @@ def answer(frames, ordered):
 
 
 def columns(body):
-    """Name, type, modifier and format of each column; not the table it comes from, which a mask takes away."""
+    """Name, type and format of each column. Not the table it comes from, which a mask takes away, nor the type's modifier,
+    which an expression of constants keeps where one of columns loses it: the rows show what modifiers do to values."""
     count, at, found = int.from_bytes(body[:2], "big"), 2, []
     for _ in range(count):
         end = body.index(0, at)
@@ -100,7 +101,7 @@ def columns(body):
         rest = body[end + 1 : end + 19]
         type_oid = int.from_bytes(rest[6:10], "big")
         # A whole row of a table is of the table's type; of what a mask puts in its place it is a record, with the same fields.
-        found.append([name, type_oid if type_oid < 16384 and type_oid != RECORD else "own", rest[12:16].hex(), rest[16:18].hex()])
+        found.append([name, type_oid if type_oid < 16384 and type_oid != RECORD else "own", rest[16:18].hex()])
         at = end + 19
     return found
 
