@@ -9,7 +9,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::Subcommand;
 use serde_json::json;
-use weir_policy::{Finding, Mode, PackError, Severity};
+use weir_policy::{Finding, PackError, Severity};
 
 use crate::{
     clock,
