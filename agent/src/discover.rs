@@ -296,7 +296,7 @@ impl Drop for Ended<'_> {
     }
 }
 
-/// From here on a class may hold without approval: name and values agree, or the values are unmistakable.
+/// From here on a class may hold without approval: the name or the values are unmistakable, and nothing speaks against it.
 const SURE_PERCENT: u8 = 85;
 /// Values of a column beyond these add nothing to a vote.
 const MAX_SAMPLE: u32 = 10_000;

@@ -8,6 +8,8 @@ only be judged by the second. Beside weir every trick has to tell the databases 
 `--direct` only does that. Words choose tricks by their names.
 """
 
+import glob
+import itertools
 import os
 import re
 import struct
@@ -58,17 +60,20 @@ class Site:
         for which, admin in self.admins.items():
             admin.run(RESET)
             admin.run(self.schemas[which])
-        for role in ("plain", "other"):
-            for which, admin in self.admins.items():
-                if admin.run(f"select from pg_roles where rolname = '{role}'"):
-                    admin.run(f"drop owned by {role} cascade")
-            if self.admins["a"].run(f"select from pg_roles where rolname = '{role}'"):
-                self.admins["a"].run(f"drop role {role}")
+            if admin.run(f"select from pg_roles where rolname = '{role(which)}'"):
+                admin.run(f"drop owned by {role(which)} cascade; drop role {role(which)}")
         self.fresh = True
 
     def can_work(self, marks):
         wrong = {tricks.CONTRIB: not self.has_contrib, tricks.LATER: self.version < 16, tricks.ELDER: self.version > 16}
         return not any(wrong[mark] for mark in marks)
+
+
+def role(which):
+    return "leak_role_" + which
+
+
+RUNS = itertools.count()
 
 
 def open_session(host, which, parameters):
@@ -81,6 +86,7 @@ def open_session(host, which, parameters):
 def run(host, which, steps, mode):
     """All frames of a trick; what ends the session becomes a frame too."""
     seen = []
+    number = f"{os.getpid()}-{next(RUNS)}"
     try:
         first = steps[0] if isinstance(steps[0], dict) else {}
         connection = open_session(host, which, first)
@@ -89,6 +95,8 @@ def run(host, which, steps, mode):
                 connection.close()
                 connection = open_session(host, which, step if isinstance(step, dict) else {})
             else:
+                if isinstance(step, str):
+                    step = step.replace("@role@", role(which)).replace("@run@", number)
                 send(connection, step, mode)
                 answers(connection, seen)
         connection.close()
@@ -128,9 +136,10 @@ def answers(connection, seen):
 
 
 def comparable(frames):
-    """Without what must differ between two databases: numbers of tables and processes, and of weir's requests."""
+    """Without what must differ between two databases: numbers of tables and processes, names of roles, weir's requests."""
     kept = []
     for tag, body in frames:
+        body = re.sub(rb"leak_role_[ab]|weir-leaks-[0-9-]+|loot-[0-9-]+", b"name", body)
         if tag == "T":
             body = described(body)
         elif tag == "A":
@@ -228,6 +237,8 @@ def main():
             # What an ordinary write tells by its success is known and told apart.
             ok = verdict != "leak" or (family == "constraint" and "shown" not in why)
             wire.report(f"{title} ({mode})", ok, {"verdict": verdict, "why": why})
+    for left in glob.glob(f"/tmp/weir-leaks-{os.getpid()}-*"):
+        os.unlink(left)
     wire.report("tricks", words or count >= 600, count)
     wire.finish()
 

@@ -120,7 +120,6 @@ pub(crate) fn facts(kind: Kind, relations: &[(&str, Use)]) -> Facts {
         resolved: false,
         columns: Vec::new(),
         reachable: Vec::new(),
-        resolved: false,
         literal_free: true,
     }
 }

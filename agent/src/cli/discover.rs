@@ -1,6 +1,7 @@
 //! `weir discover`: which columns hold sensitive data, and why that is thought.
 
 use std::{
+    fmt::Write as _,
     fs::OpenOptions,
     io::Write as _,
     path::{Path, PathBuf},
@@ -98,7 +99,11 @@ fn print(found: &Found) {
         found.database, found.address, found.endpoint, found.columns, found.relations
     );
     if let Some(problem) = &found.problem {
-        println!("  not looked at: {problem}");
+        println!("  not looked at to the end: {problem}");
+        if found.columns == 0 {
+            println!();
+            return;
+        }
     }
     if !found.unread.is_empty() {
         println!("  judged by names and types only:");
@@ -153,7 +158,9 @@ fn why(evidence: &Evidence) -> String {
             count.values, evidence.sampled, count.kind
         ));
     }
-    if evidence.values.is_empty() {
+    if evidence.sampled == 0 {
+        parts.push("no values seen".to_owned());
+    } else if evidence.values.is_empty() {
         parts.push(format!("{} values tell nothing", evidence.sampled));
     }
     parts.join(", ")
@@ -210,7 +217,8 @@ fn yaml(found: &[Found]) -> String {
                 Extent::Whole => "",
                 Extent::Within => " inside its text",
             };
-            text.push_str(&format!("  {key}: {class} # {note}{extent}\n"));
+            // Writing into a string cannot fail.
+            let _ = writeln!(text, "  {key}: {class} # {note}{extent}");
         }
     }
     if written.is_empty() {
@@ -267,8 +275,7 @@ mod tests {
     }
 
     fn compiles(text: String) -> bool {
-        let rules =
-            "version: 1\ndefaults: { effect: deny }\nrules:\n  - id: a\n    effect: allow\n";
+        let rules = "version: 1\ndefaults: { effect: deny }\nrules:\n  - id: a\n    match: { kind: [select] }\n    effect: allow\n";
         let files = vec![
             ("classes.yaml".to_owned(), text),
             ("rules.yaml".to_owned(), rules.to_owned()),

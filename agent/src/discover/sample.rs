@@ -173,10 +173,7 @@ fn query(relation: &Relation, size: Option<f64>, sample: u32) -> Option<String> 
 fn expression(column: &Column) -> Option<String> {
     let name = quoted(&column.name);
     match column.base_type {
-        TEXT | VARCHAR | BPCHAR => Some(format!(
-            "pg_catalog.left({name}::pg_catalog.text, {MAX_CHARACTERS})"
-        )),
-        JSON | JSONB | XML => Some(format!(
+        TEXT | VARCHAR | BPCHAR | JSON | JSONB | XML => Some(format!(
             "pg_catalog.left({name}::pg_catalog.text, {MAX_CHARACTERS})"
         )),
         NAME | INT4 | INT8 | NUMERIC | DATE | TIMESTAMP | TIMESTAMPTZ | INET | MACADDR

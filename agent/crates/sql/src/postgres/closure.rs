@@ -105,6 +105,10 @@ impl<'a> Closure<'a> {
             }
             Some("information_schema") if name.starts_with("_pg_") => Ok(()),
             _ if known => Ok(()),
+            _ if name.starts_with("pg_sleep") => Err(refused(
+                "a function that waits could tell hidden data by the time it takes",
+                "wait in the client",
+            )),
             _ => Err(refused(
                 &format!("the function {name} is not known to leave hidden data alone"),
                 "have it reviewed and listed in the policy's reviewed_functions",
