@@ -242,8 +242,9 @@ impl Guard {
                 catalog: Some(catalog),
             };
             let verdict = self.verdict(scope, &snapshot, text, judged, &basis);
-            // What the session defines itself is not known to others: such a verdict is for this once.
-            if !view.defining {
+            // What the session defines itself is not known to others, and what is not known may be made at any time: such a
+            // verdict is for this once.
+            if !view.defining && !verdict.unknown {
                 let stored = if by_shape {
                     worker.shape.as_bytes()
                 } else {

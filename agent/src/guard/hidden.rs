@@ -104,6 +104,7 @@ fn ask(policy: &Snapshot, who: &Who, relation: &Relation) -> Arc<[i16]> {
             usage: Use::Read,
         }],
         reachable,
+        resolved: true,
         ..Facts::default()
     };
     let decision = governed::decide(policy, who, &facts);
@@ -111,11 +112,13 @@ fn ask(policy: &Snapshot, who: &Who, relation: &Relation) -> Arc<[i16]> {
         .columns
         .iter()
         .filter(|column| {
-            decision
-                .obligations
-                .masks
-                .iter()
-                .any(|mask| mask.column == relation.column_name(column))
+            // What may not be read at all is hidden as well, unless a statement that may clears it.
+            !decision.permits()
+                || decision
+                    .obligations
+                    .masks
+                    .iter()
+                    .any(|mask| mask.column == relation.column_name(column))
         })
         .map(|column| column.number)
         .collect()

@@ -43,8 +43,7 @@ fn without_a_catalog_only_what_touches_nothing_goes_on() {
     let refused = stage.decide("bob", "SELECT id FROM app.orders");
     let refusal = refused.refusal.as_ref().expect("refused");
     assert_eq!(refusal.sqlstate, "42501");
-    assert!(refusal.message.contains("cannot be read"), "{refusal:?}");
-    assert_eq!(refused.statement.decided.decision.rules[0].0, "masking");
+    assert!(refusal.message.contains("catalog"), "{refusal:?}");
     for harmless in ["SELECT 1", "BEGIN", "COMMIT"] {
         assert!(
             stage.decide("bob", harmless).refusal.is_none(),
@@ -168,6 +167,7 @@ const CLASSES: &str = "version: 1\ncolumns:\n  \"app.customers.ssn\": pii.ssn\n"
 
 const RULES: &str = r"
 version: 1
+defaults: { on_opaque: allow }
 rules:
   - id: everybody
     match: { actor.kind: [human] }
