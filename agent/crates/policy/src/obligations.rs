@@ -57,6 +57,7 @@ impl<'p, 'f> Gathered<'p, 'f> {
             .reachable
             .iter()
             .zip(reading.reachable_classes())
+            .filter(|(_, classes)| rule.may_mean(classes))
         {
             found |= self.hide_column(
                 rule,

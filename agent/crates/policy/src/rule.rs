@@ -7,6 +7,7 @@ use time::{
 };
 
 use crate::{
+    bits::Bits,
     conditions::{Conditions, Known, Matcher, Stance, Truth, When},
     decision::RuleId,
     finding::{Finding, Place, suggest},
@@ -36,6 +37,8 @@ pub struct Rule {
     pub(crate) filter: Option<Template>,
     /// Whether an exception depends on which column is meant.
     selective: bool,
+    /// Classes of which a column must have one.
+    wanted: Option<Bits>,
 }
 
 /// An exception with a reason and an end.
@@ -111,6 +114,7 @@ impl Rule {
                         .map(|exemption: &Exemption| &exemption.matching),
                 )
                 .any(Conditions::has_selectors),
+            wanted: matching.wanted_classes(),
             matching,
             unless,
             exemptions,
@@ -154,6 +158,13 @@ impl Rule {
             truth = truth.min(exception.evaluate(view, stance.opposite()).not());
         }
         truth
+    }
+
+    /// Whether a column with these classes can be meant at all: the quick answer for most columns.
+    pub(crate) fn may_mean(&self, classes: &Bits) -> bool {
+        self.wanted
+            .as_ref()
+            .is_none_or(|wanted| classes.intersects(wanted))
     }
 
     /// Whether a rule that may hold for some column of what is read holds for the one in view.

@@ -237,14 +237,10 @@ impl<'a> Reading<'a> {
     /// The classes of each column within reach, beside `facts.reachable`.
     pub(crate) fn reachable_classes(&self) -> &[Arc<Bits>] {
         self.reachable.get_or_init(|| {
-            self.facts
-                .reachable
-                .iter()
-                .map(|reachable| {
-                    self.classifier
-                        .with_bases(&reachable.column, &reachable.bases)
-                })
-                .collect()
+            let reachable = self.facts.reachable.iter();
+            self.classifier.all_with_bases(
+                reachable.map(|reachable| (&reachable.column, reachable.bases.as_slice())),
+            )
         })
     }
 
@@ -263,11 +259,9 @@ impl<'a> Reading<'a> {
 
     fn touched_classes(&self) -> &[Arc<Bits>] {
         self.touched.get_or_init(|| {
-            self.facts
-                .columns
-                .iter()
-                .map(|used| self.classifier.with_bases(&used.column, &used.bases))
-                .collect()
+            let columns = self.facts.columns.iter();
+            self.classifier
+                .all_with_bases(columns.map(|used| (&used.column, used.bases.as_slice())))
         })
     }
 

@@ -369,7 +369,7 @@ fn time_identity_and_claims_are_asked_for() {
         "{ id: run, match: { actor.run: 'r-*' }, effect: { tag: run } }",
     ]);
     // Monday 2024-01-01 at noon.
-    let noon = Duration::from_secs(1_704_110_400);
+    let noon = Duration::from_hours(473_364);
     let mut identity = agent(&[]);
     identity
         .principal

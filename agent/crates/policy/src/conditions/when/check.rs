@@ -243,15 +243,15 @@ fn result_of(name: &str, types: &[Type]) -> Result<Type, Mistake> {
             Some(Type::Number)
         }
         (op::IN, [of, Type::List(element)]) => of.common(element).map(|_| Type::Bool),
-        (op::IN, [Type::Text, Type::Map(_)]) => Some(Type::Bool),
+        (op::IN, [Type::Text, Type::Map(_)])
+        | ("contains" | "startsWith" | "endsWith", [Type::Text, Type::Text]) => Some(Type::Bool),
         (op::CONDITIONAL, [Type::Bool, _, _]) => types[1].common(&types[2]),
-        (op::INDEX, [Type::List(of), Type::Number]) | (op::INDEX, [Type::Map(of), Type::Text]) => {
+        (op::INDEX, [Type::List(of), Type::Number] | [Type::Map(of), Type::Text]) => {
             Some(Type::clone(of))
         }
-        ("size", [Type::Text | Type::Bytes | Type::List(_) | Type::Map(_)]) => Some(Type::Number),
-        ("contains" | "startsWith" | "endsWith", [Type::Text, Type::Text]) => Some(Type::Bool),
+        ("size", [Type::Text | Type::Bytes | Type::List(_) | Type::Map(_)])
+        | ("int" | "double", [Type::Number | Type::Text]) => Some(Type::Number),
         ("string", [Type::Number | Type::Text]) => Some(Type::Text),
-        ("int" | "double", [Type::Number | Type::Text]) => Some(Type::Number),
         _ => None,
     };
     of.ok_or_else(|| refusal(name, types))
