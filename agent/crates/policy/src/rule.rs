@@ -12,6 +12,7 @@ use crate::{
     decision::RuleId,
     finding::{Finding, Place, suggest},
     masking::{self, MaskPlan},
+    pattern::Agreement,
     schema::{Effects, ExemptText, Mode, RuleText},
     template::Template,
     view::View,
@@ -165,6 +166,16 @@ impl Rule {
         self.wanted
             .as_ref()
             .is_none_or(|wanted| classes.intersects(wanted))
+    }
+
+    /// Whether a relation of that name, in a schema that is not known, could be meant.
+    pub(crate) fn may_mean_relation(&self, name: &str) -> bool {
+        self.matching.matchers.iter().all(|matcher| match matcher {
+            Matcher::Relations(patterns) => patterns
+                .iter()
+                .any(|pattern| pattern.agreement(None, name) != Agreement::No),
+            _ => true,
+        })
     }
 
     /// Whether a rule that may hold for some column of what is read holds for the one in view.

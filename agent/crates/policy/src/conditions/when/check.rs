@@ -264,7 +264,7 @@ fn refusal(name: &str, types: &[Type]) -> Mistake {
     if known {
         mistake(
             &format!("`{operator}` of {}", shown.join(" and ")),
-            "compare like with like; every field's type is in the documentation of `when`",
+            "compare like with like, and a list with `in`, exists or all",
         )
     } else {
         Mistake {
