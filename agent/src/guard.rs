@@ -204,7 +204,8 @@ impl Guard {
         })
     }
 
-    /// Where they do. Only whole texts are remembered: a rewritten one carries its literals.
+    /// Where they do. Texts of one shape share a verdict only where nothing is hidden in them: a rewritten text carries its
+    /// literals.
     fn decide_governed(
         &self,
         scope: &Scope,
@@ -213,31 +214,42 @@ impl Guard {
         protection: Protection,
     ) -> Arc<Verdict> {
         let catalog = view.catalog.map_or(0, |snapshot| snapshot.epoch);
-        let key = Key {
-            text,
-            shape: false,
-            scope: scope.id,
-            modes: view.modes,
-            naming: view.naming.id,
-            epoch: self.policy.epoch(),
-            catalog,
-        };
+        let epoch = self.policy.epoch();
         WORKER.with_borrow_mut(|worker| {
-            if let Some(verdict) = worker.cache.find(&key) {
+            let key = |text, shape| Key {
+                text,
+                shape,
+                scope: scope.id,
+                modes: view.modes,
+                naming: view.naming.id,
+                epoch,
+                catalog,
+            };
+            if let Some(verdict) = worker.cache.find(&key(text, false)) {
+                return verdict;
+            }
+            let shaped = postgres::shape(text, view.modes, &mut worker.shape);
+            if shaped && let Some(verdict) = worker.cache.find(&key(worker.shape.as_bytes(), true))
+            {
                 return verdict;
             }
             let snapshot = self.policy.current();
             let mut judged = self.judge(scope, view, &snapshot, text, protection);
             judged.steps = governed::steps(text, view.modes, &judged.facts);
-            // What the session defines itself is not known to others: such a verdict is for this once.
-            let lasting = !view.defining;
+            let by_shape = shaped && judged.holds_for_its_shape();
             let basis = Basis {
                 protect: protection.hides,
                 catalog: Some(catalog),
             };
             let verdict = self.verdict(scope, &snapshot, text, judged, &basis);
-            if lasting {
-                worker.cache.insert(&key, &verdict);
+            // What the session defines itself is not known to others: such a verdict is for this once.
+            if !view.defining {
+                let stored = if by_shape {
+                    worker.shape.as_bytes()
+                } else {
+                    text
+                };
+                worker.cache.insert(&key(stored, by_shape), &verdict);
             }
             verdict
         })

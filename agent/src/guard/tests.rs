@@ -114,6 +114,21 @@ fn what_cannot_be_seen_through_is_refused_to_whom_something_is_hidden_from() {
 }
 
 #[test]
+fn texts_of_one_shape_share_a_verdict_only_where_nothing_is_hidden() {
+    let stage = Stage::new(RULES);
+    let id = |text: &str| stage.decide("bob", text).statement.decided.id;
+    let plain = |number| format!("SELECT total FROM app.orders WHERE id = {number}");
+    assert_eq!(id(&plain(1)), id(&plain(2)));
+    let masked = |number| format!("SELECT ssn FROM app.customers WHERE id = {number}");
+    assert_ne!(id(&masked(1)), id(&masked(2)));
+    let second = stage.decide("bob", &masked(2));
+    let sent = second.replacement.as_ref().expect("another text");
+    assert!(sent.text.ends_with(b"id = 2"), "its own literal");
+    let calling = |text| format!("SELECT upper('{text}') FROM app.orders");
+    assert_ne!(id(&calling("a")), id(&calling("b")));
+}
+
+#[test]
 fn result_columns_are_checked_by_what_is_hidden_from_somebody() {
     let stage = Stage::new(RULES);
     let known = stage.known.clone().expect("known");
