@@ -275,8 +275,7 @@ mod tests {
     }
 
     fn compiles(text: String) -> bool {
-        let rules =
-            "version: 1\ndefaults: { effect: deny }\nrules:\n  - id: a\n    effect: allow\n";
+        let rules = "version: 1\ndefaults: { effect: deny }\nrules:\n  - id: a\n    match: { kind: [select] }\n    effect: allow\n";
         let files = vec![
             ("classes.yaml".to_owned(), text),
             ("rules.yaml".to_owned(), rules.to_owned()),

@@ -15,7 +15,7 @@ use crate::{
     decision::Decision,
     finding::{Finding, Place, suggest},
     pack::{Pack, check_version, parse},
-    principal::Identity,
+    principal::{Identity, Target},
     rule::parse_instant,
     source::CASES,
 };
@@ -28,6 +28,7 @@ pub struct Cases {
     people: BTreeMap<String, Option<Identity>>,
     cases: Vec<CaseText>,
     database: Option<Database>,
+    target: Target,
 }
 
 /// How one case went.
@@ -86,6 +87,7 @@ impl Cases {
                 ));
             }
         }
+        let target = file.target.target();
         let cases = file
             .cases
             .into_iter()
@@ -102,6 +104,7 @@ impl Cases {
             people,
             cases,
             database,
+            target,
         }
     }
 
@@ -115,6 +118,29 @@ impl Cases {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.cases.is_empty()
+    }
+
+    /// One of its people; `None` when nobody here is called so, `Some(None)` for somebody unidentified.
+    #[must_use]
+    pub fn person(&self, name: &str) -> Option<Option<&Identity>> {
+        self.people.get(name).map(Option::as_ref)
+    }
+
+    /// What its people are called.
+    pub fn people(&self) -> impl Iterator<Item = &str> {
+        self.people.keys().map(String::as_str)
+    }
+
+    /// The database that they ask.
+    #[must_use]
+    pub fn database(&self) -> Option<&Database> {
+        self.database.as_ref()
+    }
+
+    /// Where they ask, unless a case says otherwise.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        self.target.clone()
     }
 
     /// Holds every promise against the pack; `now` is since the epoch, for cases that do not say when they are asked.

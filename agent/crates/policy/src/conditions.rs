@@ -7,7 +7,7 @@ mod compile;
 mod data;
 mod evaluate;
 mod gate;
-mod show;
+pub(crate) mod show;
 mod when;
 mod window;
 

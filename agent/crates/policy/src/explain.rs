@@ -3,10 +3,11 @@
 use serde::Serialize;
 
 use crate::{
-    conditions::{Check, Focus, Stance, Truth},
+    conditions::{Check, Focus, Stance, Truth, show},
     decide::Question,
-    decision::{Decision, RuleId},
+    decision::{Decision, Obligations, RuleId},
     finding::Place,
+    obligations::{Gathered, Hiding},
     pack::Pack,
     rule::Rule,
     schema::Mode,
@@ -43,6 +44,9 @@ pub struct RuleTrace {
     pub checks: Vec<Check>,
     /// The field that failed, of a near miss.
     pub failed: Option<String>,
+    /// What it hides of what the statement can reach, `column: mask` or `relation: condition`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hidden: Vec<String>,
 }
 
 impl Pack {
@@ -68,12 +72,7 @@ impl Pack {
             };
             for rule in &self.compiled.rules {
                 let mut trace = trace(rule, &view, question, name.clone());
-                let holds = match rule.evaluate(&view) {
-                    Truth::Yes => true,
-                    Truth::Maybe => rule.stance() == Stance::Restrict,
-                    Truth::No => false,
-                };
-                if holds {
+                if holds(rule, &view, &reading, &mut trace) {
                     matched.push(trace);
                     continue;
                 }
@@ -91,6 +90,49 @@ impl Pack {
         }
     }
 }
+
+/// Whether the rule holds; for one that hides data, also of what.
+fn holds(rule: &Rule, view: &View<'_>, reading: &Reading<'_>, trace: &mut RuleTrace) -> bool {
+    let mut holds = rule.effects.judges()
+        && match rule.evaluate(view) {
+            Truth::Yes => true,
+            Truth::Maybe => rule.stance() == Stance::Restrict,
+            Truth::No => false,
+        };
+    if rule.effects.hides() && rule.evaluate(&view.focused(Focus::Some)) != Truth::No {
+        let mut gathered = Gathered::default();
+        let hiding = gathered.hide(rule, view, reading);
+        holds |= hiding != Hiding::Nothing;
+        trace.hidden = hidden(&gathered.settle());
+        // What is hidden is decided over all that is within reach, whether or not the text names it.
+        for check in &mut trace.checks {
+            if SELECTING.contains(&check.field.as_str()) {
+                check.holds = hiding != Hiding::Nothing;
+            }
+        }
+    }
+    holds
+}
+
+fn hidden(found: &Obligations) -> Vec<String> {
+    let masks = found.masks.iter().map(|masked| {
+        format!(
+            "{}: {}",
+            show::column(&masked.column),
+            show::word(&masked.mask)
+        )
+    });
+    let filters = found.filters.iter().map(|filter| {
+        format!(
+            "{}.{}: {}",
+            filter.schema, filter.relation, filter.condition
+        )
+    });
+    masks.chain(filters).collect()
+}
+
+/// Fields that say which columns a mask or filter is about.
+const SELECTING: &[&str] = &["classes", "columns", "relation"];
 
 fn trace(
     rule: &Rule,
@@ -117,6 +159,7 @@ fn trace(
         actor,
         checks,
         failed: None,
+        hidden: Vec::new(),
     }
 }
 

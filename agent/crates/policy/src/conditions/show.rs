@@ -303,14 +303,15 @@ fn relation(used: &RelationUse) -> String {
 
 /// Words of the format, as it spells them.
 fn words<T: Serialize>(values: &[T]) -> String {
-    list(
-        values
-            .iter()
-            .filter_map(|value| match serde_json::to_value(value) {
-                Ok(serde_json::Value::String(word)) => Some(word),
-                _ => None,
-            }),
-    )
+    list(values.iter().map(word))
+}
+
+/// A word of the format, as it spells it.
+pub(crate) fn word<T: Serialize>(value: &T) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => String::new(),
+    }
 }
 
 fn option(value: Option<impl Display>) -> String {

@@ -458,3 +458,5 @@ set datestyle = 'ISO'; select born from customers order by id
 show search_path
 
 begin; savepoint a; select ssn from customers order by id; rollback to a; commit
+
+select note_it('x')

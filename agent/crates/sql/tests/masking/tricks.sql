@@ -335,3 +335,37 @@ analyze customers
 select count(*) from mv
 
 refresh materialized view mv
+
+select via_view()
+
+select atomic(1)
+
+select 'x' +% 1
+
+select 'x' operator(app.+%) 2
+
+select initcap(1)
+
+select note from notes order by plus(note, 1)
+
+create table d1 (a text default app.fs(1)); insert into d1 default values; select * from d1
+
+create index on notes (plus(note, 1))
+
+create table d2 (a text, b text generated always as (app.initcap(1)) stored)
+
+insert into notes (note) values (app.fs(1)) returning note
+
+update notes set note = atomic(1) returning note
+
+select * from notes where note = any (array(select fs(id) from orders))
+
+select count(*) from generate_series(1, 3) g where fs(g) like '1%'
+
+prepare px as select fs($1)
+
+explain analyze select fs(1)
+
+declare kc cursor for select * from fset()
+
+copy (select fs(1)) to stdout

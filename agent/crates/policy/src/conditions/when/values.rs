@@ -6,12 +6,14 @@ use std::{
 };
 
 use cel::Value;
-use serde::Serialize;
 use weir_sql::{ColumnUse, RelationUse};
 
 use crate::{
     bits::Bits,
-    conditions::{Attribute, Stance, show},
+    conditions::{
+        Attribute, Stance,
+        show::{self, word},
+    },
     view::{self, Reading, View},
 };
 
@@ -183,14 +185,6 @@ fn text(value: &str) -> Value {
 
 fn number(value: i64) -> Value {
     Value::Int(value)
-}
-
-/// A word as rules spell it.
-fn word<T: Serialize>(value: &T) -> String {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(word)) => word,
-        _ => String::new(),
-    }
 }
 
 /// Longer texts are too many to look through for every statement.

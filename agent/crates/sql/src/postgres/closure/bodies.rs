@@ -118,18 +118,20 @@ fn clean(
         )
     };
     if matches!(function.language.as_str(), "c" | "internal") {
-        return match names::EXTENSIONS.binary_search(&function.name.as_str()) {
-            Ok(_) if function.language == "c" => Ok(()),
-            _ if function.language == "c" && names::is_spatial(&function.name) => Ok(()),
-            _ => Err(unsure(
+        return if function.language == "c" && is_known(&function.name) {
+            Ok(())
+        } else {
+            Err(unsure(
                 "is not written in SQL, so what it reads cannot be seen",
-            )),
+            ))
         };
     }
-    // What an aggregate calls is all there is to it.
-    for name in below(catalog, function) {
-        for function in catalog.functions.get(&name).into_iter().flatten() {
-            clean(closure, function, seen)?;
+    // What an aggregate calls is all there is to it; compiled parts of one get its values and no more.
+    for oid in &function.calls {
+        if let Some(part) = by_number(catalog, *oid)
+            && part.language != "c"
+        {
+            clean(closure, part, seen)?;
         }
     }
     if function.kind == 'a' {
@@ -199,6 +201,11 @@ pub(super) fn is_clean_operator(
     }
 }
 
+/// Whether a compiled function only computes: extensions give their types the functions that the server's own have.
+fn is_known(name: &str) -> bool {
+    names::EXTENSIONS.binary_search(&name).is_ok() || names::is_spatial(name) || is_harmless(name)
+}
+
 fn by_number(catalog: &Catalog, oid: u32) -> Option<&Function> {
     catalog
         .functions
@@ -245,7 +252,13 @@ fn read<'c>(catalog: &'c Catalog, text: &str) -> Body<'c> {
                     body.dynamic = true;
                     continue;
                 };
-                body.dynamic |= token.kind == TokenKind::Word && FORBIDDEN.contains(&name.as_str());
+                // `ON CONFLICT DO NOTHING` runs nothing.
+                let harmless_do = name == "do"
+                    && (is_word(text, &tokens, at + 1, "nothing")
+                        || is_word(text, &tokens, at + 1, "update"));
+                body.dynamic |= token.kind == TokenKind::Word
+                    && FORBIDDEN.contains(&name.as_str())
+                    && !harmless_do;
                 let before = (at >= 2 && is_symbol(text, &tokens, at - 1, b'.'))
                     .then(|| tokens.get(at - 2))
                     .flatten()
@@ -302,6 +315,12 @@ fn is_symbol(text: &str, tokens: &[Token], at: usize, symbol: u8) -> bool {
         .is_some_and(|token| token.kind == TokenKind::Symbol && token.of(text) == [symbol])
 }
 
+fn is_word(text: &str, tokens: &[Token], at: usize, word: &str) -> bool {
+    tokens.get(at).is_some_and(|token| {
+        token.kind == TokenKind::Word && token.of(text).eq_ignore_ascii_case(word.as_bytes())
+    })
+}
+
 /// The operator that begins here, as far as its symbols touch.
 fn operator_at(text: &str, tokens: &[Token], at: usize) -> String {
     const LETTERS: &[u8] = b"+-*/<>=~!@#%^&|`?";
@@ -341,6 +360,7 @@ const SYNTAX: &[&str] = &[
     "any",
     "array",
     "as",
+    "assert",
     "between",
     "bigint",
     "bit",
@@ -349,12 +369,17 @@ const SYNTAX: &[&str] = &[
     "cast",
     "char",
     "character",
+    "check",
     "coalesce",
+    "conflict",
     "cube",
     "decimal",
+    "default",
     "distinct",
     "else",
+    "elseif",
     "elsif",
+    "end",
     "except",
     "exists",
     "filter",
@@ -364,7 +389,9 @@ const SYNTAX: &[&str] = &[
     "greatest",
     "group",
     "grouping",
+    "having",
     "if",
+    "ilike",
     "in",
     "int",
     "integer",
@@ -379,15 +406,20 @@ const SYNTAX: &[&str] = &[
     "like",
     "limit",
     "loop",
+    "materialized",
     "not",
+    "nothing",
     "nullif",
     "numeric",
     "offset",
     "on",
+    "only",
     "or",
     "order",
     "over",
+    "overlaps",
     "partition",
+    "perform",
     "precision",
     "query",
     "return",
@@ -398,6 +430,7 @@ const SYNTAX: &[&str] = &[
     "select",
     "set",
     "sets",
+    "similar",
     "some",
     "table",
     "then",

@@ -447,7 +447,9 @@ pub(super) fn keyed(relation: &Relation) -> Obstacle {
 
 fn copied<'a>(copy: &CopyStmt, relation: &'a Relation) -> Vec<&'a Column> {
     if copy.attlist.is_empty() {
-        return relation.columns.iter().collect();
+        // What is computed is left out, as the server does.
+        let stored = |column: &&Column| column.generated_from.is_none();
+        return relation.columns.iter().filter(stored).collect();
     }
     copy.attlist
         .iter()
