@@ -31,7 +31,8 @@ CASES = []
 
 
 def add(name, before, *texts):
-    for number, text in enumerate(texts, 1):
+    known = sum(case[0].rsplit(" ", 1)[0] == name for case in CASES)
+    for number, text in enumerate(texts, known + 1):
         CASES.append((f"{name} {number}", before, text if isinstance(text, bytes) else text.encode()))
 
 
@@ -151,22 +152,29 @@ def changing():
     add("encoding turned by its other name", QUIET + ["set names 'GBK'"], b"select E'\xbf\\'; " + D + b" --'", b"select E'\xbf\\'; " + S + b" --'")
 
 
-def open_session(host, database, before):
-    connection = wire.Connection(host, database=database, timeout=15)
-    for text in before:
-        connection.ask(wire.query(text))
-    return connection
-
-
-def answer(host, which, before, text):
+def answer(host, which, before, text, refused=()):
+    """What a client works with of the answer, all frames, and which settings were refused. Those in `refused` are left out."""
+    newly = set()
     try:
-        connection = open_session(host, which, before)
+        connection = wire.Connection(host, database=which, timeout=15)
+        for place, setting in enumerate(before):
+            if place not in refused and twin.refusal(connection.ask(wire.query(setting))):
+                newly.add(place)
         connection.send(wire.query(text) + wire.TERMINATE)
         frames = [frame for frame in connection.until_closed() if frame is not None]
         connection.socket.close()
     except (wire.Refused, wire.Closed, OSError) as error:
         frames = [("ended", repr(error).encode())]
-    return twin.answer([frame for frame in frames if frame[0] not in "SN"], True), frames
+    return twin.answer([frame for frame in frames if frame[0] not in "SN"], True), frames, newly
+
+
+def is_plain(before, text):
+    """Whether it must not be refused when it does nothing: weir may refuse what is not ASCII in other encodings than UTF-8."""
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return not any("client_encoding" in setting or "names" in setting for setting in before)
 
 
 def remaining(admin):
@@ -185,12 +193,16 @@ def main():
     a, b = sorted(admins)
     counts = {"deletes": 0, "tells": 0, "harmless": 0, "harmless and refused": []}
     for name, before, text in CASES:
-        results = {}
-        for host in (direct_host, governed_host):
+        results, refused = {}, set()
+        # Weir may refuse to let lexing be changed: then the truth is what the server makes of the text without that.
+        for host in (governed_host, direct_host):
             for which in (a, b):
                 for admin in admins.values():
                     admin.run("truncate bait; insert into bait values (1), (2)")
-                results[host, which] = (*answer(host, which, before, text), remaining(admins[which]))
+                *seen, newly = answer(host, which, before, text, refused if host == direct_host else ())
+                results[host, which] = (*seen, remaining(admins[which]))
+                if host == governed_host:
+                    refused |= newly
         truth, other = results[direct_host, a], results[direct_host, b]
         ours, ours_other = results[governed_host, a], results[governed_host, b]
         deletes, tells = truth[2] != "2", truth[0] != other[0]
@@ -202,16 +214,15 @@ def main():
         if ours[0] != ours_other[0] or any(b"sentinel-" in body for _, body in ours[1]):
             faults.append("the secret was told")
         if not deletes and not tells:
-            counts["harmless"] += 1
+            counts["harmless"] += is_plain(before, text)
             if ours[0] != truth[0]:
                 if twin.refusal(ours[1]):
-                    counts["harmless and refused"].append(name)
+                    counts["harmless and refused"] += [name] * is_plain(before, text)
                 else:
                     faults.append("the answer is another")
-        wire.report(name, not faults, {"text": repr(text), "faults": faults, "governed": wire.shape([f for f in ours[1] if len(f[0]) == 1])[:300], "direct": wire.shape([f for f in truth[1] if len(f[0]) == 1])[:300]} if faults else None)
-    wire.report("texts that delete or tell", counts["deletes"] >= 40 and counts["tells"] >= 40, counts)
-    # A text whose encoding weir cannot follow may be refused; ordinary ones may not.
-    wire.report("texts refused for nothing", len(counts["harmless and refused"]) * 2 <= counts["harmless"], counts)
+        wire.report(name, not faults, {"text": repr(text), "faults": faults, "governed": wire.shape([f for f in ours[1] if len(f[0]) == 1])[:300], "error": next((wire.fields(f[1]) for f in ours[1] if f[0] == "E"), None), "direct": wire.shape([f for f in truth[1] if len(f[0]) == 1])[:300]} if faults else None)
+    ok = counts["deletes"] >= 40 and counts["tells"] >= 40 and len(counts["harmless and refused"]) * 4 <= counts["harmless"]
+    wire.report("texts that delete, tell, or are refused for nothing", ok, counts)
     wire.finish()
 
 

@@ -107,11 +107,11 @@ def columns(body):
 
 
 def refusal(frames):
-    """The error of weir's own among the frames, or `None`."""
+    """The error of weir's own among the frames, or `None`: it names the request."""
     for tag, body in frames:
         if tag == "E":
             error = wire.fields(body)
-            if error.get("C") == "42501" and re.search(r"\bweir\b|rule|request", " ".join(error.values())):
+            if error.get("M", "").startswith("weir") or re.search(r"\brequest \S", error.get("D", "")):
                 return error
     return None
 

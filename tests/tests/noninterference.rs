@@ -94,11 +94,11 @@ fn start(masked: &BTreeMap<String, String>) -> Result<Governed> {
     )
 }
 
-/// Makes the databases `a` and `b` of `original`; `script` gives the second one's masked columns other values.
+/// Makes the databases `twins_a` and `twins_b` of `original`; `script` gives the second one's masked columns other values.
 fn copies(site: &Governed, original: &str, script: &Path) -> Result<()> {
     let text =
         fs::read_to_string(script).with_context(|| format!("cannot read {}", script.display()))?;
-    for (database, other) in [("a", "false"), ("b", "true")] {
+    for (database, other) in [("twins_a", "false"), ("twins_b", "true")] {
         let prepared = site.lab().folder().join(format!("{database}.sql"));
         fs::write(&prepared, format!("\\set other {other}\n{text}"))
             .context("cannot write the script")?;
@@ -140,8 +140,8 @@ fn sqlsmith(lab: &Lab, database: &str, wanted: usize) -> Result<Vec<String>> {
 fn replay(file: &Path) -> Program {
     Program::python("../noninterference/replay.py")
         .argument(&file.display().to_string())
-        .argument("a")
-        .argument("b")
+        .argument("twins_a")
+        .argument("twins_b")
         .patience(Duration::from_mins(20))
 }
 

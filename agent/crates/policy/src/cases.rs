@@ -26,7 +26,7 @@ use text::{CaseFile, CaseText, RequestText};
 #[derive(Debug, Default)]
 pub struct Cases {
     people: BTreeMap<String, Option<Identity>>,
-    cases: Vec<CaseText>,
+    promises: Vec<CaseText>,
     database: Option<Database>,
     target: Target,
 }
@@ -102,7 +102,7 @@ impl Cases {
         });
         Self {
             people,
-            cases,
+            promises: cases,
             database,
             target,
         }
@@ -111,13 +111,13 @@ impl Cases {
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.cases.len()
+        self.promises.len()
     }
 
     /// Whether the pack promises nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.cases.is_empty()
+        self.promises.is_empty()
     }
 
     /// One of its people; `None` when nobody here is called so, `Some(None)` for somebody unidentified.
@@ -146,7 +146,7 @@ impl Cases {
     /// Holds every promise against the pack; `now` is since the epoch, for cases that do not say when they are asked.
     #[must_use]
     pub fn run(&self, pack: &Pack, now: Duration) -> Vec<CaseResult> {
-        self.cases
+        self.promises
             .iter()
             .map(|case| CaseResult {
                 name: case.name.value.clone(),

@@ -96,13 +96,7 @@ impl Classifier {
             return Arc::clone(bits);
         }
         drop(known);
-        let bits = Arc::new(self.look_up(column));
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MAX_KNOWN {
-            known.clear();
-        }
-        known.insert(column.clone(), Arc::clone(&bits));
-        bits
+        self.learn(column)
     }
 
     /// The classes of a column and of all that its values are made of.
@@ -116,6 +110,35 @@ impl Classifier {
             all.add(&self.column(base));
         }
         Arc::new(all)
+    }
+
+    /// As [`Self::with_bases`], of many at once.
+    pub(crate) fn all_with_bases<'a>(
+        &self,
+        columns: impl Iterator<Item = (&'a ColumnName, &'a [ColumnName])>,
+    ) -> Vec<Arc<Bits>> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let found: Vec<_> = columns
+            .map(|(column, bases)| {
+                let plain = bases.is_empty().then(|| known.get(column)).flatten();
+                plain.map(Arc::clone).ok_or((column, bases))
+            })
+            .collect();
+        drop(known);
+        found
+            .into_iter()
+            .map(|found| found.unwrap_or_else(|(column, bases)| self.with_bases(column, bases)))
+            .collect()
+    }
+
+    fn learn(&self, column: &ColumnName) -> Arc<Bits> {
+        let bits = Arc::new(self.look_up(column));
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MAX_KNOWN {
+            known.clear();
+        }
+        known.insert(column.clone(), Arc::clone(&bits));
+        bits
     }
 
     /// The classes that a relation has as a whole.

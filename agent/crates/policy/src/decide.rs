@@ -251,7 +251,7 @@ impl<'p, 'f> Answers<'p, 'f> {
         }
     }
 
-    fn settle(mut self, pack: &Compiled, facts: &Facts) -> Decision {
+    fn settle(mut self, pack: &Compiled, facts: &'f Facts) -> Decision {
         if !self.denials.is_empty() {
             return self.deny(reasons(&self.denials), ids(&self.denials));
         }
@@ -281,7 +281,7 @@ impl<'p, 'f> Answers<'p, 'f> {
         decision.rules.extend(gathered.rule_ids());
         decision.rules.sort_unstable();
         decision.rules.dedup();
-        decision.obligations = gathered.settle();
+        decision.obligations = gathered.settle(facts);
         decision
     }
 

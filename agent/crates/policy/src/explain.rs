@@ -103,7 +103,7 @@ fn holds(rule: &Rule, view: &View<'_>, reading: &Reading<'_>, trace: &mut RuleTr
         let mut gathered = Gathered::default();
         let hiding = gathered.hide(rule, view, reading);
         holds |= hiding != Hiding::Nothing;
-        trace.hidden = hidden(&gathered.settle());
+        trace.hidden = hidden(&gathered.settle(reading.facts));
         // What is hidden is decided over all that is within reach, whether or not the text names it.
         for check in &mut trace.checks {
             if SELECTING.contains(&check.field.as_str()) {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weir_sql::{ColumnMask, ColumnName, Confidence, Mask, RowFilter};
+use weir_sql::{ColumnMask, ColumnName, Confidence, Facts, Mask, RowFilter, Use};
 
 use crate::{
     bits::Bits,
@@ -16,7 +16,9 @@ use crate::{
 /// What all rules together ask for; the strictest of each.
 #[derive(Default)]
 pub(crate) struct Gathered<'p, 'f> {
-    masks: BTreeMap<&'f ColumnName, Mask>,
+    /// Beside the columns within reach.
+    masks: Vec<Option<Mask>>,
+    base_masks: BTreeMap<&'f ColumnName, Mask>,
     filters: BTreeSet<RowFilter>,
     max_rows: Option<u64>,
     max_bytes: Option<u64>,
@@ -52,25 +54,50 @@ impl<'p, 'f> Gathered<'p, 'f> {
             return Hiding::Unknown;
         }
         let mut found = false;
-        for (reachable, classes) in reading
+        let columns = reading
             .facts
             .reachable
             .iter()
-            .zip(reading.reachable_classes())
-        {
-            found |= self.hide_column(
-                rule,
-                view,
-                reading,
-                &reachable.column,
-                &reachable.bases,
+            .zip(reading.reachable_classes());
+        for (at, (reachable, classes)) in columns.enumerate() {
+            if !rule.may_mean(classes) {
+                continue;
+            }
+            let column = ColumnView {
+                column: &reachable.column,
+                bases: &reachable.bases,
                 classes,
-            );
+            };
+            if let Some(mask) = mask(rule, view, &column) {
+                found = true;
+                self.mask(at, mask, reading.facts.reachable.len());
+                // What is in reach and not used is not stored either.
+                if reading.uses(at) {
+                    let stores = rule.effects.on_write.is_some();
+                    self.store_masked = Some(self.store_masked.unwrap_or(true) && stores);
+                }
+            }
+            // The condition is over the columns of the very relation that the rule means, not of a view over it.
+            found |= self.filter(rule, view, column.column, classes);
             // A view's own query is rewritten where its rows depend on what is hidden, so its bases are named too.
             for base in &reachable.bases {
                 let classes = view.classifier.column(base);
-                found |= self.hide_column(rule, view, reading, base, &[], &classes);
+                let column = ColumnView {
+                    column: base,
+                    bases: &[],
+                    classes: &classes,
+                };
+                if let Some(mask) = mask(rule, view, &column) {
+                    found = true;
+                    let strictest = self.base_masks.entry(base).or_insert(mask);
+                    *strictest = mask.max(*strictest);
+                }
+                found |= self.filter(rule, view, base, &classes);
             }
+        }
+        match self.filter_targets(rule, view, reading) {
+            Hiding::Unknown => return Hiding::Unknown,
+            targets => found |= targets == Hiding::Something,
         }
         if !found {
             return Hiding::Nothing;
@@ -79,40 +106,60 @@ impl<'p, 'f> Gathered<'p, 'f> {
         Hiding::Something
     }
 
-    fn hide_column(
+    fn mask(&mut self, at: usize, mask: Mask, columns: usize) {
+        self.masks.resize(columns, None);
+        if let Some(strictest) = self.masks.get_mut(at) {
+            *strictest = Some(strictest.map_or(mask, |strictest| strictest.max(mask)));
+        }
+    }
+
+    /// Rows that may not be seen may not be changed either, and a statement can change rows without reading a column.
+    fn filter_targets(&mut self, rule: &'p Rule, view: &View<'_>, reading: &Reading<'f>) -> Hiding {
+        let mut found = Hiding::Nothing;
+        if rule.filter.is_none() || !reading.changes_rows() {
+            return found;
+        }
+        let targets = reading.facts.relations.iter();
+        for target in targets.filter(|used| used.usage != Use::Read) {
+            let name = &target.relation.name;
+            let written = target.relation.schema.iter().map(String::as_str);
+            let mut schemas = written.chain(reading.schemas_of(name)).peekable();
+            if schemas.peek().is_none() && rule.may_mean_relation(name) {
+                return Hiding::Unknown;
+            }
+            for schema in schemas {
+                let row = ColumnName {
+                    schema: schema.to_owned(),
+                    relation: name.clone(),
+                    column: String::new(),
+                };
+                let classes = view.classifier.column(&row);
+                if rule.may_mean(&classes) && self.filter(rule, view, &row, &classes) {
+                    found = Hiding::Something;
+                }
+            }
+        }
+        found
+    }
+
+    fn filter(
         &mut self,
         rule: &'p Rule,
         view: &View<'_>,
-        reading: &Reading<'_>,
-        column: &'f ColumnName,
-        bases: &'f [ColumnName],
+        column: &ColumnName,
         classes: &Bits,
     ) -> bool {
-        if is_system(&column.schema) {
+        let Some(template) = &rule.filter else {
+            return false;
+        };
+        let row = ColumnView {
+            column,
+            bases: &[],
+            classes,
+        };
+        if is_system(&column.schema) || !rule.selects(&view.focused(Focus::Column(&row))) {
             return false;
         }
-        let named = |bases| {
-            let column = ColumnView {
-                column,
-                bases,
-                classes,
-            };
-            rule.selects(&view.focused(Focus::Column(&column)))
-        };
-        let mask = rule.masking.mask(classes).filter(|_| named(bases));
-        if let Some(mask) = mask {
-            let strictest = self.masks.entry(column).or_insert(mask);
-            *strictest = mask.max(*strictest);
-            // What is in reach and not used is not stored either.
-            if uses(reading, column) {
-                let stores = rule.effects.on_write.is_some();
-                self.store_masked = Some(self.store_masked.unwrap_or(true) && stores);
-            }
-        }
-        // The condition is over the columns of the very relation that the rule means, not of a view over it.
-        let Some(template) = rule.filter.as_ref().filter(|_| named(&[])) else {
-            return mask.is_some();
-        };
         match template.fill(view.actor) {
             Ok(condition) => {
                 self.filters.insert(RowFilter {
@@ -149,10 +196,17 @@ impl<'p, 'f> Gathered<'p, 'f> {
         self.rules.iter().map(|rule| rule.id.clone())
     }
 
-    pub(crate) fn settle(self) -> Obligations {
+    pub(crate) fn settle(self, facts: &'f Facts) -> Obligations {
+        let mut masks = self.base_masks;
+        for (reachable, mask) in facts.reachable.iter().zip(self.masks) {
+            let Some(mask) = mask else {
+                continue;
+            };
+            let strictest = masks.entry(&reachable.column).or_insert(mask);
+            *strictest = mask.max(*strictest);
+        }
         Obligations {
-            masks: self
-                .masks
+            masks: masks
                 .into_iter()
                 .map(|(column, mask)| ColumnMask {
                     column: column.clone(),
@@ -173,11 +227,11 @@ pub(crate) fn knows(reading: &Reading<'_>) -> bool {
     reading.facts.confidence < Confidence::Opaque && reading.resolved()
 }
 
-/// Whether the statement uses the column for anything.
-fn uses(reading: &Reading<'_>, column: &ColumnName) -> bool {
-    let columns = &reading.facts.columns;
-    let at = columns.partition_point(|used| used.column < *column);
-    columns.get(at).is_some_and(|used| used.column == *column)
+fn mask(rule: &Rule, view: &View<'_>, column: &ColumnView<'_>) -> Option<Mask> {
+    let mask = rule.masking.mask(column.classes)?;
+    let meant =
+        !is_system(&column.column.schema) && rule.selects(&view.focused(Focus::Column(column)));
+    meant.then_some(mask)
 }
 
 fn least(a: Option<u64>, b: Option<u64>) -> Option<u64> {

@@ -7,10 +7,12 @@ use time::{
 };
 
 use crate::{
+    bits::Bits,
     conditions::{Conditions, Known, Matcher, Stance, Truth, When},
     decision::RuleId,
     finding::{Finding, Place, suggest},
     masking::{self, MaskPlan},
+    pattern::Agreement,
     schema::{Effects, ExemptText, Mode, RuleText},
     template::Template,
     view::View,
@@ -36,6 +38,8 @@ pub struct Rule {
     pub(crate) filter: Option<Template>,
     /// Whether an exception depends on which column is meant.
     selective: bool,
+    /// Classes of which a column must have one.
+    wanted: Option<Bits>,
 }
 
 /// An exception with a reason and an end.
@@ -111,6 +115,7 @@ impl Rule {
                         .map(|exemption: &Exemption| &exemption.matching),
                 )
                 .any(Conditions::has_selectors),
+            wanted: matching.wanted_classes(),
             matching,
             unless,
             exemptions,
@@ -154,6 +159,23 @@ impl Rule {
             truth = truth.min(exception.evaluate(view, stance.opposite()).not());
         }
         truth
+    }
+
+    /// Whether a column with these classes can be meant at all: the quick answer for most columns.
+    pub(crate) fn may_mean(&self, classes: &Bits) -> bool {
+        self.wanted
+            .as_ref()
+            .is_none_or(|wanted| classes.intersects(wanted))
+    }
+
+    /// Whether a relation of that name, in a schema that is not known, could be meant.
+    pub(crate) fn may_mean_relation(&self, name: &str) -> bool {
+        self.matching.matchers.iter().all(|matcher| match matcher {
+            Matcher::Relations(patterns) => patterns
+                .iter()
+                .any(|pattern| pattern.agreement(None, name) != Agreement::No),
+            _ => true,
+        })
     }
 
     /// Whether a rule that may hold for some column of what is read holds for the one in view.

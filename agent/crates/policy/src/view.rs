@@ -68,6 +68,8 @@ pub(crate) struct Reading<'a> {
     whole: OnceCell<Vec<Arc<Bits>>>,
     /// Beside the columns within reach: the classes of each.
     reachable: OnceCell<Vec<Arc<Bits>>>,
+    /// Beside the columns within reach: whether each is used.
+    used: OnceCell<Vec<bool>>,
 }
 
 pub(crate) const HUMAN: u8 = 1;
@@ -151,6 +153,7 @@ impl<'a> Reading<'a> {
             touched: OnceCell::new(),
             whole: OnceCell::new(),
             reachable: OnceCell::new(),
+            used: OnceCell::new(),
         }
     }
 
@@ -168,6 +171,32 @@ impl<'a> Reading<'a> {
         } else {
             self.actions
         }
+    }
+
+    /// Whether it changes or removes rows that are there.
+    pub(crate) fn changes_rows(&self) -> bool {
+        let changing = [Kind::Update, Kind::Delete, Kind::Merge, Kind::Truncate];
+        changing
+            .into_iter()
+            .any(|kind| self.kinds & kind_bits(kind) != 0)
+    }
+
+    /// Whether the statement uses a column within reach for anything.
+    pub(crate) fn uses(&self, at: usize) -> bool {
+        let used = self.used.get_or_init(|| {
+            let columns = &self.facts.columns;
+            self.facts
+                .reachable
+                .iter()
+                .map(|reachable| {
+                    let at = columns.partition_point(|used| used.column < reachable.column);
+                    columns
+                        .get(at)
+                        .is_some_and(|used| used.column == reachable.column)
+                })
+                .collect()
+        });
+        used.get(at).copied().unwrap_or(true)
     }
 
     /// Whether the columns are known: without a catalog no name of a relation says what is in it.
@@ -237,14 +266,10 @@ impl<'a> Reading<'a> {
     /// The classes of each column within reach, beside `facts.reachable`.
     pub(crate) fn reachable_classes(&self) -> &[Arc<Bits>] {
         self.reachable.get_or_init(|| {
-            self.facts
-                .reachable
-                .iter()
-                .map(|reachable| {
-                    self.classifier
-                        .with_bases(&reachable.column, &reachable.bases)
-                })
-                .collect()
+            let reachable = self.facts.reachable.iter();
+            self.classifier.all_with_bases(
+                reachable.map(|reachable| (&reachable.column, reachable.bases.as_slice())),
+            )
         })
     }
 
@@ -263,11 +288,9 @@ impl<'a> Reading<'a> {
 
     fn touched_classes(&self) -> &[Arc<Bits>] {
         self.touched.get_or_init(|| {
-            self.facts
-                .columns
-                .iter()
-                .map(|used| self.classifier.with_bases(&used.column, &used.bases))
-                .collect()
+            let columns = self.facts.columns.iter();
+            self.classifier
+                .all_with_bases(columns.map(|used| (&used.column, used.bases.as_slice())))
         })
     }
 

@@ -72,18 +72,15 @@ impl ClassSet {
         classifier: &Classifier,
         stance: Stance,
     ) -> bool {
-        match stance {
-            Stance::Restrict => self.admits_whole(column.classes),
-            // Values of which only a part is excepted are not, whatever a view calls them.
-            Stance::Grant if !column.bases.is_empty() => {
-                self.excludes_none(column.classes)
-                    && column
-                        .bases
-                        .iter()
-                        .all(|base| self.admits_whole(&classifier.column(base)))
-            }
-            Stance::Grant => self.admits_whole(column.classes),
+        if stance == Stance::Restrict || column.bases.is_empty() {
+            return self.admits_whole(column.classes);
         }
+        // Values of which only a part is excepted are not, whatever a view calls them.
+        self.excludes_none(column.classes)
+            && column
+                .bases
+                .iter()
+                .all(|base| self.admits_whole(&classifier.column(base)))
     }
 
     /// Whether a statement that touches one column with these classes could be meant.

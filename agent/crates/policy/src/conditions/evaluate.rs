@@ -5,6 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use weir_sql::{Facts, Kind, RelationUse};
 
 use crate::{
+    bits::Bits,
     pattern::{Agreement, Pattern, QualifiedPattern},
     view::{ActorView, Reading, UNIDENTIFIED, View, confidence_bit, kind_bits},
 };
@@ -29,6 +30,14 @@ impl Conditions {
             .iter()
             .filter(|matcher| matcher.selects())
             .all(|matcher| matcher.evaluate(view, stance) != Truth::No)
+    }
+
+    /// The classes of which a column must have one to be meant.
+    pub(crate) fn wanted_classes(&self) -> Option<Bits> {
+        self.matchers.iter().find_map(|matcher| match matcher {
+            Matcher::Classes(set) => set.any.as_ref().map(|(any, _)| any.clone()),
+            _ => None,
+        })
     }
 
     /// Whether any field says which columns are meant.

@@ -152,6 +152,45 @@ fn a_filter_is_filled_in_for_each_who_acts_and_refused_without_the_claim() {
 }
 
 #[test]
+fn rows_that_may_not_be_seen_may_not_be_changed() {
+    let pack = pack(&[
+        STAFF,
+        "{ id: mine, match: { relation: [app.orders] }, effect: { filter: 'owner = {{actor.subject}}' } }",
+    ]);
+    let writes = |kind: Kind, schema: Option<&str>| Facts {
+        kinds: vec![kind],
+        resolved: true,
+        statement_count: 1,
+        relations: vec![RelationUse {
+            relation: RelationName {
+                schema: schema.map(str::to_owned),
+                name: "orders".to_owned(),
+            },
+            usage: Use::Write,
+        }],
+        ..Facts::default()
+    };
+    let filters = |facts: &Facts| {
+        decide(&pack, Some(&human(&[])), facts)
+            .obligations
+            .filters
+            .len()
+    };
+    assert_eq!(filters(&writes(Kind::Delete, Some("app"))), 1);
+    assert_eq!(filters(&writes(Kind::Delete, Some("other"))), 0);
+    assert_eq!(filters(&writes(Kind::Insert, Some("app"))), 0);
+    let mut named = writes(Kind::Update, None);
+    assert!(
+        !decide(&pack, Some(&human(&[])), &named).permits(),
+        "it could be the one"
+    );
+    named.columns = vec![used("app.orders.total", ColumnUsage::Write)];
+    assert_eq!(filters(&named), 1);
+    named.columns = vec![used("other.orders.total", ColumnUsage::Write)];
+    assert_eq!(filters(&named), 0);
+}
+
+#[test]
 fn the_smallest_cap_and_every_budget_hold() {
     let pack = pack(&[
         STAFF,
@@ -369,7 +408,7 @@ fn time_identity_and_claims_are_asked_for() {
         "{ id: run, match: { actor.run: 'r-*' }, effect: { tag: run } }",
     ]);
     // Monday 2024-01-01 at noon.
-    let noon = Duration::from_secs(1_704_110_400);
+    let noon = Duration::from_hours(473_364);
     let mut identity = agent(&[]);
     identity
         .principal

@@ -243,15 +243,15 @@ fn result_of(name: &str, types: &[Type]) -> Result<Type, Mistake> {
             Some(Type::Number)
         }
         (op::IN, [of, Type::List(element)]) => of.common(element).map(|_| Type::Bool),
-        (op::IN, [Type::Text, Type::Map(_)]) => Some(Type::Bool),
+        (op::IN, [Type::Text, Type::Map(_)])
+        | ("contains" | "startsWith" | "endsWith", [Type::Text, Type::Text]) => Some(Type::Bool),
         (op::CONDITIONAL, [Type::Bool, _, _]) => types[1].common(&types[2]),
-        (op::INDEX, [Type::List(of), Type::Number]) | (op::INDEX, [Type::Map(of), Type::Text]) => {
+        (op::INDEX, [Type::List(of), Type::Number] | [Type::Map(of), Type::Text]) => {
             Some(Type::clone(of))
         }
-        ("size", [Type::Text | Type::Bytes | Type::List(_) | Type::Map(_)]) => Some(Type::Number),
-        ("contains" | "startsWith" | "endsWith", [Type::Text, Type::Text]) => Some(Type::Bool),
+        ("size", [Type::Text | Type::Bytes | Type::List(_) | Type::Map(_)])
+        | ("int" | "double", [Type::Number | Type::Text]) => Some(Type::Number),
         ("string", [Type::Number | Type::Text]) => Some(Type::Text),
-        ("int" | "double", [Type::Number | Type::Text]) => Some(Type::Number),
         _ => None,
     };
     of.ok_or_else(|| refusal(name, types))
@@ -264,7 +264,7 @@ fn refusal(name: &str, types: &[Type]) -> Mistake {
     if known {
         mistake(
             &format!("`{operator}` of {}", shown.join(" and ")),
-            "compare like with like; every field's type is in the documentation of `when`",
+            "compare like with like, and a list with `in`, exists or all",
         )
     } else {
         Mistake {
