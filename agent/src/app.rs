@@ -23,7 +23,8 @@ use crate::{
     catalog::Catalogs,
     clock,
     config::{Config, ConfigError},
-    control,
+    control::{self, Parts as _},
+    discover::{Auto, AutoError},
     guard::{Guard, MaskKey, MaskKeyError},
     identity::{Identities, OpenError},
     policy::{self, Policy},
@@ -77,6 +78,9 @@ pub enum AppError {
     /// No cgroup2.
     #[error("no cgroup2 file system is mounted: mount -t cgroup2 none /sys/fs/cgroup")]
     NoCgroup,
+    /// Classes that were found before.
+    #[error("cannot use the classes that discovery found")]
+    Found(#[from] AutoError),
     /// The listeners.
     #[error("cannot listen on loopback")]
     Listen(#[source] io::Error),
@@ -156,8 +160,22 @@ pub fn run(config: &Config) -> Result<(), AppError> {
     });
     record_start(&journal, &policy, &identities, &takeover)?;
     let running = Arc::new(Running::new(&proxy, policy, capture, state_dir, port));
+    let setting = config.policy.as_ref().map(|it| it.auto_classify);
+    let auto = Auto::open(
+        Arc::clone(&running.discoveries),
+        setting.unwrap_or_default(),
+        &running.state_dir(),
+        {
+            let journal = Arc::clone(&journal);
+            move |snapshot| {
+                if let Err(error) = host::record_policy(&journal, snapshot) {
+                    tracing::error!(%error, "cannot record a policy");
+                }
+            }
+        },
+    )?;
     let listeners = [Some(v4), v6].into_iter().flatten().collect();
-    let outcome = serve(config, &running, listeners);
+    let outcome = serve(config, &running, &auto, listeners);
     drop(indexer);
     outcome
 }
@@ -166,6 +184,7 @@ pub fn run(config: &Config) -> Result<(), AppError> {
 fn serve(
     config: &Config,
     running: &Arc<Running>,
+    auto: &Arc<Auto>,
     listeners: Vec<std::net::TcpListener>,
 ) -> Result<(), AppError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -193,6 +212,7 @@ fn serve(
             std::future::pending(),
         ));
         host::start_chores(config, running)?;
+        tokio::spawn(Arc::clone(auto).keep_looking());
         tracing::info!(port = running.port, workers = count, "weir governs");
         let reason = stop_requested(running).await?;
         tracing::info!(reason, "weir stops");

@@ -13,7 +13,7 @@ mod side;
 mod tests;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
     future::Future,
     io,
@@ -35,6 +35,7 @@ use crate::net::Leg;
 
 pub use link::Link;
 pub use settings::{CatalogSettings, CatalogSettingsError, Credentials};
+pub(crate) use side::{Session, SideError};
 
 use database::Database;
 
@@ -80,6 +81,9 @@ pub type Dialling =
 pub struct Catalogs {
     by_endpoint: HashMap<String, Arc<Credentials>>,
     databases: Mutex<HashMap<Place, Arc<Database>>>,
+    dial: Arc<dyn Dial>,
+    /// Every database that a session spoke to.
+    places: Mutex<HashSet<Place>>,
     epochs: Arc<AtomicU64>,
     opened: mpsc::UnboundedSender<Arc<Database>>,
 }
@@ -121,6 +125,8 @@ impl Catalogs {
         let catalogs = Arc::new(Self {
             by_endpoint,
             databases: Mutex::default(),
+            dial: Arc::clone(&dial),
+            places: Mutex::default(),
             epochs: Arc::new(AtomicU64::new(1)),
             opened,
         });
@@ -144,7 +150,29 @@ impl Catalogs {
     /// A session's hold on the database it speaks to. Costs nothing until the session needs the catalog.
     #[must_use]
     pub fn link(self: &Arc<Self>, place: Place) -> Link {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if places.len() < MAX_PLACES && !places.contains(&place) {
+            places.insert(place.clone());
+        }
+        drop(places);
         Link::new(Arc::clone(self), place)
+    }
+
+    /// Every database that a session spoke to since the agent began, sorted.
+    #[must_use]
+    pub fn places(&self) -> Vec<Place> {
+        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut places: Vec<_> = places.iter().cloned().collect();
+        places.sort_by(|a, b| {
+            (&a.endpoint, &a.database, &a.address).cmp(&(&b.endpoint, &b.database, &b.address))
+        });
+        places
+    }
+
+    /// A connection of the agent's own to a database, for one purpose.
+    pub(crate) async fn open(&self, place: &Place) -> Result<Session, SideError> {
+        let credentials = self.by_endpoint.get(&place.endpoint);
+        Session::open(&*self.dial, credentials.map(Arc::as_ref), place).await
     }
 
     /// Every database that was needed lately.
@@ -210,6 +238,9 @@ impl fmt::Debug for Catalogs {
         f.debug_struct("Catalogs").finish_non_exhaustive()
     }
 }
+
+/// Databases that are remembered; names come from clients.
+const MAX_PLACES: usize = 1_000;
 
 fn next_epoch(epochs: &AtomicU64) -> u64 {
     epochs.fetch_add(1, Ordering::Relaxed)

@@ -2,6 +2,7 @@
 
 mod audit;
 mod dev_idp;
+mod discover;
 mod doctor;
 mod exec;
 mod login;
@@ -39,6 +40,7 @@ enum Command {
     Whois(whois::Args),
     Exec(exec::Args),
     Policy(policy::Args),
+    Discover(discover::Args),
     Audit(audit::Args),
     Report(report::Args),
     Unload(unload::Args),
@@ -59,6 +61,7 @@ pub fn main() -> ExitCode {
         Command::Whois(args) => whois::run(args),
         Command::Exec(args) => exec::run(args),
         Command::Policy(args) => policy::run(args),
+        Command::Discover(args) => discover::run(&args),
         Command::Audit(args) => audit::run(args),
         Command::Report(args) => report::run(args),
         Command::Unload(args) => unload::run(args),

@@ -3,6 +3,7 @@
 //! The steady state is one hash: a verdict is remembered by the statement's bytes, the session's modes, who asks about what,
 //! and the policy's epoch. Texts that differ only in literals share a verdict where the facts do not depend on them.
 
+mod budgets;
 mod cache;
 mod counts;
 mod governed;
@@ -29,6 +30,8 @@ use weir_sql::{
     postgres::{self, Shape},
 };
 
+use weir_wire::postgres::Refusal;
+
 use crate::{
     audit::{Durability, Journal},
     catalog::CatalogSnapshot,
@@ -36,11 +39,13 @@ use crate::{
     policy::{Policy, Snapshot},
 };
 
+pub use budgets::Left;
 pub use key::{MaskKey, MaskKeyError};
 pub use naming::KnownNaming;
 pub use scope::{Protection, Scope, Who};
 pub use verdict::{Replacement, Verdict, admission_refusal};
 
+use budgets::Budgets;
 use cache::{Cache, Key};
 use counts::Counts;
 use governed::{Judged, OrdersFor};
@@ -56,6 +61,7 @@ pub struct Guard {
     next_scope: AtomicU64,
     namings: Namings,
     mask_key: MaskKey,
+    budgets: Budgets,
     counts: Counts,
     /// Keys the hashes of bound values: they can be compared with each other while this agent lives, and mean nothing elsewhere.
     value_hash: std::hash::RandomState,
@@ -100,6 +106,7 @@ impl Guard {
             next_scope: AtomicU64::new(1),
             namings: Namings::default(),
             mask_key,
+            budgets: Budgets::default(),
             counts: Counts::default(),
             value_hash: std::hash::RandomState::new(),
         }
@@ -197,7 +204,8 @@ impl Guard {
         })
     }
 
-    /// Where they do. Only whole texts are remembered: a rewritten one carries its literals.
+    /// Where they do. Texts of one shape share a verdict only where nothing is hidden in them: a rewritten text carries its
+    /// literals.
     fn decide_governed(
         &self,
         scope: &Scope,
@@ -206,31 +214,42 @@ impl Guard {
         protection: Protection,
     ) -> Arc<Verdict> {
         let catalog = view.catalog.map_or(0, |snapshot| snapshot.epoch);
-        let key = Key {
-            text,
-            shape: false,
-            scope: scope.id,
-            modes: view.modes,
-            naming: view.naming.id,
-            epoch: self.policy.epoch(),
-            catalog,
-        };
+        let epoch = self.policy.epoch();
         WORKER.with_borrow_mut(|worker| {
-            if let Some(verdict) = worker.cache.find(&key) {
+            let key = |text, shape| Key {
+                text,
+                shape,
+                scope: scope.id,
+                modes: view.modes,
+                naming: view.naming.id,
+                epoch,
+                catalog,
+            };
+            if let Some(verdict) = worker.cache.find(&key(text, false)) {
+                return verdict;
+            }
+            let shaped = postgres::shape(text, view.modes, &mut worker.shape);
+            if shaped && let Some(verdict) = worker.cache.find(&key(worker.shape.as_bytes(), true))
+            {
                 return verdict;
             }
             let snapshot = self.policy.current();
             let mut judged = self.judge(scope, view, &snapshot, text, protection);
             judged.steps = governed::steps(text, view.modes, &judged.facts);
-            // What the session defines itself is not known to others: such a verdict is for this once.
-            let lasting = !view.defining;
+            let by_shape = shaped && judged.holds_for_its_shape();
             let basis = Basis {
                 protect: protection.hides,
                 catalog: Some(catalog),
             };
             let verdict = self.verdict(scope, &snapshot, text, judged, &basis);
-            if lasting {
-                worker.cache.insert(&key, &verdict);
+            // What the session defines itself is not known to others: such a verdict is for this once.
+            if !view.defining {
+                let stored = if by_shape {
+                    worker.shape.as_bytes()
+                } else {
+                    text
+                };
+                worker.cache.insert(&key(stored, by_shape), &verdict);
             }
             verdict
         })
@@ -349,14 +368,30 @@ impl Guard {
         self.counts.show()
     }
 
-    /// Rows and bytes that budgets leave for a statement that is about to run.
+    /// Takes a statement that is about to run off its budgets; what they leave for its answer.
+    ///
+    /// # Errors
+    ///
+    /// One of them is used up.
+    pub fn take(&self, scope: &Scope, verdict: &Verdict) -> Result<Left, Box<Refusal>> {
+        let budgets = &verdict.obligations.budgets;
+        self.budgets.take(&scope.payers, budgets, clock::now())
+    }
+
+    /// What budgets leave while a statement runs.
     #[must_use]
-    pub fn left(&self, _scope: &Scope, _verdict: &Verdict) -> Left {
-        Left::default()
+    pub fn left(&self, scope: &Scope, verdict: &Verdict) -> Left {
+        let budgets = &verdict.obligations.budgets;
+        self.budgets.left(&scope.payers, budgets, clock::now())
     }
 
     /// Takes what came back off the budgets; called while rows stream and once more at the end.
-    pub fn spend(&self, _scope: &Scope, _verdict: &Verdict, _rows: u64, _bytes: u64) {}
+    pub fn spend(&self, scope: &Scope, verdict: &Verdict, rows: u64, bytes: u64) {
+        let budgets = &verdict.obligations.budgets;
+        let used = (rows, bytes);
+        self.budgets
+            .spend(&scope.payers, budgets, used, clock::now());
+    }
 
     /// A keyed hash of bound values.
     #[must_use]
@@ -424,15 +459,6 @@ struct Basis {
     catalog: Option<u64>,
 }
 
-/// What budgets leave; `None` is without limit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Left {
-    /// Rows.
-    pub rows: Option<u64>,
-    /// Bytes.
-    pub bytes: Option<u64>,
-}
-
 /// Whether the text makes, changes or removes what a catalog lists.
 fn defines(facts: &Facts) -> bool {
     facts.confidence >= Confidence::Opaque
@@ -472,3 +498,6 @@ thread_local! {
 
 /// Scopes that are remembered; a host has far fewer.
 const MAX_SCOPES: usize = 10_000;
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! weir, the agent: maps database connections to verified identities, decides and records each statement.
 //!
 //! A module imports from lower ones only:
-//! `cli` → `app` → `config` → `control` · `proxy` → `guard` · `sessions` → `policy` · `identity` · `audit` · `catalog` · `capture` · `tls`.
+//! `cli` → `app` → `config` → `control` · `discover` · `proxy` → `guard` · `sessions` → `policy` · `identity` · `audit` · `catalog` · `capture` · `tls`.
 //! `telemetry`, `shutdown` and `clock` are open to all.
 
 pub mod app;
@@ -12,6 +12,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod discover;
 pub mod guard;
 pub mod identity;
 pub mod net;

@@ -8,13 +8,15 @@ pub mod watch;
 use std::{
     path::PathBuf,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
 
+use aws_lc_rs::digest;
 use serde::Deserialize;
 use weir_policy::{Mode, Pack};
+use weir_sql::ColumnName;
 
 pub use load::Loaded;
 pub use watch::{Change, Watcher};
@@ -27,6 +29,21 @@ pub struct Settings {
     pub dir: PathBuf,
     /// With `observe` nothing is refused, whatever the pack says; what would have been is recorded.
     pub mode: Mode,
+    /// What becomes of classes that discovery finds beside those of `classes.yaml`.
+    pub auto_classify: AutoClassify,
+}
+
+/// What becomes of classes that discovery finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AutoClassify {
+    /// Nothing is looked for unless somebody asks.
+    #[default]
+    Off,
+    /// Databases are looked at by themselves; what is found is said.
+    Propose,
+    /// What is found for sure holds as if `classes.yaml` said it.
+    Enforce,
 }
 
 impl Default for Settings {
@@ -34,6 +51,7 @@ impl Default for Settings {
         Self {
             dir: PathBuf::from("/etc/weir/policy"),
             mode: Mode::Enforce,
+            auto_classify: AutoClassify::Off,
         }
     }
 }
@@ -56,14 +74,29 @@ pub struct Snapshot {
 pub struct Policy {
     current: RwLock<Arc<Snapshot>>,
     epoch: AtomicU64,
+    /// What the files are, and what was found at run time beside them.
+    base: Mutex<Base>,
+}
+
+#[derive(Debug)]
+struct Base {
+    digest: String,
+    pack: Arc<Pack>,
+    assigned: Vec<(ColumnName, String)>,
 }
 
 impl Policy {
     /// Puts a loaded pack in force.
     #[must_use]
     pub fn new(loaded: Loaded) -> Self {
+        let snapshot = loaded.into_snapshot(FIRST_EPOCH);
         Self {
-            current: RwLock::new(Arc::new(loaded.into_snapshot(FIRST_EPOCH))),
+            base: Mutex::new(Base {
+                digest: snapshot.digest.clone(),
+                pack: Arc::clone(&snapshot.pack),
+                assigned: Vec::new(),
+            }),
+            current: RwLock::new(Arc::new(snapshot)),
             epoch: AtomicU64::new(FIRST_EPOCH),
         }
     }
@@ -82,7 +115,33 @@ impl Policy {
 
     /// Puts another pack in force, for every statement from now on.
     pub fn replace(&self, loaded: Loaded) -> Arc<Snapshot> {
-        self.swap(|epoch, _| loaded.into_snapshot(epoch))
+        let mut base = self.base();
+        let snapshot = loaded.into_snapshot(FIRST_EPOCH);
+        base.digest.clone_from(&snapshot.digest);
+        base.pack = Arc::clone(&snapshot.pack);
+        self.swap(|epoch, _| base.in_force(epoch, snapshot.path))
+    }
+
+    /// Gives columns classes beside those that the pack's files give, also to packs to come. `None` when they have them
+    /// already.
+    pub fn assign(&self, mut assigned: Vec<(ColumnName, String)>) -> Option<Arc<Snapshot>> {
+        assigned.sort();
+        assigned.dedup();
+        let mut base = self.base();
+        if base.assigned == assigned {
+            return None;
+        }
+        base.assigned = assigned;
+        Some(self.swap(|epoch, old| base.in_force(epoch, old.path.clone())))
+    }
+
+    /// Whether the pack in force is the one with this digest, whatever was assigned beside it.
+    fn is_loaded(&self, digest: &str) -> bool {
+        self.base().digest == digest
+    }
+
+    fn base(&self) -> MutexGuard<'_, Base> {
+        self.base.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Voids cached decisions of the pack in force: something in it depends on the time.
@@ -99,6 +158,34 @@ impl Policy {
         *current = Arc::clone(&snapshot);
         self.epoch.store(snapshot.epoch, Ordering::Release);
         snapshot
+    }
+}
+
+impl Base {
+    /// The digest covers what was assigned too: what decided can be told from records.
+    fn in_force(&self, epoch: u64, path: PathBuf) -> Snapshot {
+        if self.assigned.is_empty() {
+            return Snapshot {
+                pack: Arc::clone(&self.pack),
+                digest: self.digest.clone(),
+                epoch,
+                path,
+            };
+        }
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(self.digest.as_bytes());
+        for (column, class) in &self.assigned {
+            for part in [&column.schema, &column.relation, &column.column, class] {
+                context.update(&(part.len() as u64).to_be_bytes());
+                context.update(part.as_bytes());
+            }
+        }
+        Snapshot {
+            pack: Arc::new(self.pack.with_assigned(&self.assigned)),
+            digest: hex::encode(context.finish()),
+            epoch,
+            path,
+        }
     }
 }
 
@@ -122,6 +209,26 @@ mod tests {
         assert_ne!(kept.digest, new.digest, "the mode is part of what decides");
         let renewed = policy.renew();
         assert_eq!((renewed.epoch, &renewed.digest), (3, &new.digest));
+    }
+
+    #[test]
+    fn what_is_assigned_changes_the_digest_and_outlives_a_reload() {
+        let policy = Policy::new(load::permit_all(Mode::Enforce));
+        let before = policy.current().digest.clone();
+        let column = ColumnName {
+            schema: "app".to_owned(),
+            relation: "t".to_owned(),
+            column: "ssn".to_owned(),
+        };
+        let assigned = vec![(column, "pii.ssn".to_owned())];
+        let snapshot = policy.assign(assigned.clone()).expect("new classes");
+        assert_ne!(snapshot.digest, before);
+        assert!(policy.assign(assigned).is_none(), "they are known");
+        assert!(policy.is_loaded(&before));
+        let reloaded = policy.replace(load::permit_all(Mode::Enforce));
+        assert_eq!(reloaded.digest, snapshot.digest);
+        let without = policy.assign(Vec::new()).expect("other classes");
+        assert_eq!(without.digest, before);
     }
 
     #[test]

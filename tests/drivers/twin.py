@@ -18,6 +18,9 @@ CONSTANTS = {
 }
 
 
+RECORD = 2249
+
+
 def direct(database, **parameters):
     """A connection beside weir."""
     return wire.Connection(os.environ["LAB_DIRECT_HOST"], database=database, **parameters)
@@ -43,8 +46,10 @@ def redact(database, columns):
     connection = direct(database)
     for column in columns:
         schema, table, name = column.split(".")
-        connection.run(f'alter table "{schema}"."{table}" alter "{name}" drop not null')
-        connection.run(f'update "{schema}"."{table}" set "{name}" = {constant(connection, column)}')
+        value = constant(connection, column)
+        if value.startswith("(null)"):
+            connection.run(f'alter table "{schema}"."{table}" alter "{name}" drop not null')
+        connection.run(f'update "{schema}"."{table}" set "{name}" = {value}')
     connection.run("vacuum full")
     connection.run("analyze")
     connection.close()
@@ -58,8 +63,8 @@ def masked():
 
 
 def answer(frames, ordered):
-    """What of the frames a client works with, comparable between two databases: no object ids of tables, no texts of
-    errors. Rows are sorted unless the statement orders them."""
+    """What of the frames a client works with, comparable between two databases: not which table a column
+    comes from, no texts of errors. Rows are sorted unless the statement orders them."""
     parts, rows = [], []
 
     def close():
@@ -87,25 +92,26 @@ def answer(frames, ordered):
 
 
 def columns(body):
-    """Name, type, modifier and format of each column; not the table it comes from, which a mask takes away."""
+    """Name, type and format of each column. Not the table it comes from, which a mask takes away, nor the type's modifier,
+    which an expression of constants keeps where one of columns loses it: the rows show what modifiers do to values."""
     count, at, found = int.from_bytes(body[:2], "big"), 2, []
     for _ in range(count):
         end = body.index(0, at)
         name = body[at:end].decode("utf-8", "replace")
         rest = body[end + 1 : end + 19]
         type_oid = int.from_bytes(rest[6:10], "big")
-        # Types made in a database have different numbers in another.
-        found.append([name, type_oid if type_oid < 16384 else "own", rest[12:16].hex(), rest[16:18].hex()])
+        # A whole row of a table is of the table's type; of what a mask puts in its place it is a record, with the same fields.
+        found.append([name, type_oid if type_oid < 16384 and type_oid != RECORD else "own", rest[16:18].hex()])
         at = end + 19
     return found
 
 
 def refusal(frames):
-    """The error of weir's own among the frames, or `None`."""
+    """The error of weir's own among the frames, or `None`: it names the request."""
     for tag, body in frames:
         if tag == "E":
             error = wire.fields(body)
-            if error.get("C") == "42501" and re.search(r"\bweir\b|rule|request", " ".join(error.values())):
+            if error.get("M", "").startswith("weir") or re.search(r"\brequest \S", error.get("D", "")):
                 return error
     return None
 

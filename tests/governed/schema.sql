@@ -1,5 +1,9 @@
 -- A shop whose customers, employees and payments carry personal data. Everything is made from series, so two databases
 -- filled by this file are alike. What is masked is listed in masked.json.
+-- Extensions that many databases have: their operators share the names of built-in ones.
+CREATE EXTENSION citext;
+CREATE EXTENSION hstore;
+CREATE EXTENSION pg_trgm;
 CREATE TYPE mood AS ENUM ('calm', 'cross', 'glad');
 
 CREATE TABLE regions (
@@ -105,6 +109,7 @@ CREATE TABLE documents (
     valid daterange
 );
 CREATE TABLE audit_log (id bigserial PRIMARY KEY, at timestamptz NOT NULL DEFAULT now(), actor text NOT NULL, what text NOT NULL);
+CREATE TABLE labels (id integer PRIMARY KEY, code citext NOT NULL UNIQUE, extra hstore NOT NULL);
 CREATE TABLE stock (product_id integer PRIMARY KEY REFERENCES products, amount integer NOT NULL, updated_at timestamptz NOT NULL);
 
 CREATE VIEW active_customers AS SELECT id, name, email, region_id, segment FROM customers WHERE is_active;
@@ -179,10 +184,12 @@ SELECT n, 1 + n % 299, 'Contract ' || n, 'The quick agreement number ' || n || '
     decode(md5('sentinel' || n), 'hex'), daterange(date '2024-01-01' + n, date '2024-01-01' + n + 90)
 FROM generate_series(1, 50) n;
 UPDATE documents SET words = to_tsvector(lang, body);
+INSERT INTO labels SELECT n, 'Label-' || n, hstore('rank', (n % 4)::text) || hstore('tone', 'tone' || n) FROM generate_series(1, 30) n;
 INSERT INTO stock SELECT id, id * 3 % 40, timestamptz '2025-06-01 00:00+00' FROM products;
 INSERT INTO audit_log (at, actor, what) SELECT timestamptz '2025-01-01 00:00+00' + n * interval '1 day', 'user' || n % 4, 'did ' || n FROM generate_series(1, 30) n;
 CREATE INDEX customers_by_region ON customers (region_id);
 CREATE INDEX orders_by_customer ON orders (customer_id);
+CREATE INDEX customers_by_name ON customers USING gin (name gin_trgm_ops);
 CREATE INDEX documents_by_words ON documents USING gin (words);
 REFRESH MATERIALIZED VIEW monthly_sales;
 VACUUM FULL;

@@ -8,6 +8,8 @@ only be judged by the second. Beside weir every trick has to tell the databases 
 `--direct` only does that. Words choose tricks by their names.
 """
 
+import glob
+import itertools
 import os
 import re
 import struct
@@ -31,6 +33,8 @@ RESET = """
     drop schema if exists appl cascade;
     alter role app reset all
 """
+# Binary rows and arrays name the types of their fields.
+OWN_NUMBERS = "select t.oid from pg_type t join pg_namespace n on n.oid = typnamespace where nspname in ('app', 'loot') order by nspname, typname"
 
 
 class Site:
@@ -47,6 +51,7 @@ class Site:
             self.schemas[which] = filled
         self.admins = {which: wire.Connection(os.environ["LAB_DIRECT_HOST"], database="leak_" + which, timeout=60) for which in "ab"}
         self.fresh = False
+        self.numbers = {}
         admin = self.admins["a"]
         self.version = int(admin.run("show server_version_num")[0][0]) // 10000
         self.has_contrib = bool(admin.run("select from pg_available_extensions where name = 'dblink'"))
@@ -58,17 +63,21 @@ class Site:
         for which, admin in self.admins.items():
             admin.run(RESET)
             admin.run(self.schemas[which])
-        for role in ("plain", "other"):
-            for which, admin in self.admins.items():
-                if admin.run(f"select from pg_roles where rolname = '{role}'"):
-                    admin.run(f"drop owned by {role} cascade")
-            if self.admins["a"].run(f"select from pg_roles where rolname = '{role}'"):
-                self.admins["a"].run(f"drop role {role}")
+            if admin.run(f"select from pg_roles where rolname = '{role(which)}'"):
+                admin.run(f"drop owned by {role(which)} cascade; drop role {role(which)}")
+            self.numbers[which] = [int(number) for [number] in admin.run(OWN_NUMBERS)]
         self.fresh = True
 
     def can_work(self, marks):
         wrong = {tricks.CONTRIB: not self.has_contrib, tricks.LATER: self.version < 16, tricks.ELDER: self.version > 16}
         return not any(wrong[mark] for mark in marks)
+
+
+def role(which):
+    return "leak_role_" + which
+
+
+RUNS = itertools.count()
 
 
 def open_session(host, which, parameters):
@@ -81,6 +90,7 @@ def open_session(host, which, parameters):
 def run(host, which, steps, mode):
     """All frames of a trick; what ends the session becomes a frame too."""
     seen = []
+    number = f"{os.getpid()}-{next(RUNS)}"
     try:
         first = steps[0] if isinstance(steps[0], dict) else {}
         connection = open_session(host, which, first)
@@ -89,6 +99,8 @@ def run(host, which, steps, mode):
                 connection.close()
                 connection = open_session(host, which, step if isinstance(step, dict) else {})
             else:
+                if isinstance(step, str):
+                    step = step.replace("@role@", role(which)).replace("@run@", number)
                 send(connection, step, mode)
                 answers(connection, seen)
         connection.close()
@@ -127,10 +139,13 @@ def answers(connection, seen):
             return
 
 
-def comparable(frames):
-    """Without what must differ between two databases: numbers of tables and processes, and of weir's requests."""
+def comparable(frames, numbers=()):
+    """Without what must differ between two databases: numbers of tables and processes, names of roles, weir's requests."""
     kept = []
     for tag, body in frames:
+        for place, number in enumerate(numbers):
+            body = body.replace(struct.pack("!I", number), b"<%d>" % place)
+        body = re.sub(rb"leak_role_[ab]|leak_[ab]\b|weir-leaks-[0-9-]+|loot-[0-9-]+", b"name", body)
         if tag == "T":
             body = described(body)
         elif tag == "A":
@@ -167,28 +182,29 @@ def is_denied(frames):
 
 
 def both(site, host, steps, mode):
+    """The frames of both databases, and what of each must be alike."""
     site.reset()
     pair = [run(host, which, steps, mode) for which in "ab"]
+    pair += [comparable(frames, site.numbers[which]) for which, frames in zip("ab", pair)]
     site.fresh = not any(callable(s) or not isinstance(s, str) or WRITES.search(s) for s in steps)
     return pair
 
 
 def judge(site, host, steps, mode):
     """`leak`, `denied` or `safe`, and what shows it."""
-    ours, theirs = both(site, host, steps, mode)
+    ours, theirs, mine, other = both(site, host, steps, mode)
     shown = found(ours, "a") + found(theirs, "b")
     if shown:
         return "leak", {"shown": shown[:5], "a": wire.shape(frames_only(ours))[:400]}
-    if comparable(ours) != comparable(theirs):
-        again = both(site, host, steps, mode)[0]
-        if comparable(ours) == comparable(again):
-            return "leak", {"a": wire.shape(frames_only(ours))[:400], "b": wire.shape(frames_only(theirs))[:400], "differ": differing(ours, theirs)}
+    if mine != other:
+        again = both(site, host, steps, mode)[2]
+        if mine == again:
+            return "leak", {"a": wire.shape(frames_only(ours))[:400], "b": wire.shape(frames_only(theirs))[:400], "differ": differing(mine, other)}
     return ("denied" if is_denied(ours) else "safe"), reason(ours)
 
 
 def differing(ours, theirs):
-    pairs = zip(comparable(ours), comparable(theirs))
-    first = next(((a, b) for a, b in pairs if a != b), None)
+    first = next(((a, b) for a, b in zip(ours, theirs) if a != b), None)
     return repr(first)[:400] if first else f"{len(ours)} and {len(theirs)} frames"
 
 
@@ -228,6 +244,8 @@ def main():
             # What an ordinary write tells by its success is known and told apart.
             ok = verdict != "leak" or (family == "constraint" and "shown" not in why)
             wire.report(f"{title} ({mode})", ok, {"verdict": verdict, "why": why})
+    for left in glob.glob(f"/tmp/weir-leaks-{os.getpid()}-*"):
+        os.unlink(left)
     wire.report("tricks", words or count >= 600, count)
     wire.finish()
 

@@ -1,7 +1,9 @@
 """Tricks that try to learn something about masked values: each with the family it belongs to.
 
 A trick is `(family, name, steps)`; a step is a text to run, `NEW` for another session of the same reader, a dictionary
-for another session with startup parameters, or a function of the connection that gives raw frames. Every trick must work where nothing is masked: the runner checks that first.
+for another session with startup parameters, or a function of the connection that gives raw frames. `@role@` stands for a
+role of its own for each database, `@run@` for a word that no other run has: what one left cannot help another. Every
+trick must work where nothing is masked: the runner checks that first.
 """
 
 import wire
@@ -183,7 +185,7 @@ ERRORS = [
     ("division", "select 1 / (pin - 4101) from people"),
     ("logarithm", "select ln(4200 - pin) from people where people.id = 1"),
     ("array bounds", "select array_fill(0, array[pin - 5000]) from people where people.id = 1"),
-    ("generate_series step", "select count(*) from people, generate_series(1, 2, pin - 4101)"),
+    ("generate_series step", "select count(*) from people, generate_series(1, 2, case when ssn like '5%' then 0 else 1 end)"),
     ("repeat size", "select length(repeat('x', pin * 10)) from people"),
     ("sql error inside a view", "select u::uuid from v_upper"),
     ("error in a cursor", "begin", "declare k cursor for select ssn::uuid from people", "fetch all k"),
@@ -254,7 +256,7 @@ STORE = [
     ("rule that reads", "insert into ruled values (1)"),
     ("new trigger", "create function app.t2() returns trigger language plpgsql as $$begin new.note := (select min(ssn) from app.people); return new; end$$", "create trigger t2 before insert on notes for each row execute function app.t2()", "insert into notes values (8, 'x', 8) returning note"),
     ("new rule", "create rule r as on update to notes do also select ssn || '' from app.people", "update notes set id = id"),
-    ("new policy", "alter table notes enable row level security, force row level security; create policy p on notes using (exists (select from app.people where ssn like '5%'))", "create role plain; grant usage on schema app to plain; grant select on all tables in schema app to plain", "set role plain", "select id from app.notes"),
+    ("new policy", "alter table notes enable row level security, force row level security; create policy p on notes using (exists (select from app.people where ssn like '5%'))", "create role @role@; grant usage on schema app to @role@; grant select on all tables in schema app to @role@", "set role @role@", "select id from app.notes"),
     ("new index expression", "create index on people ((ssn::int))"),
     ("new unique index", "create unique index on people ((left(ssn, 1) < '6'))"),
     ("new check", "alter table people add check (ssn not like '5%')"),
@@ -272,8 +274,8 @@ STORE = [
     ("sequence", "create sequence loot.s", "select setval('loot.s', (select pin from people where people.id = 1 limit 1))", "select last_value from loot.s"),
     ("large object", "select lo_from_bytea(0, ssn::bytea) as l into temp los from people where people.id = 1", "select lo_get(l) from los"),
     ("comment", "do $$begin execute format('comment on table app.notes is %L', (select min(ssn) from app.people)); end$$", "select obj_description('app.notes'::regclass)"),
-    ("grant to somebody else", "create role other login superuser", "set session authorization other", "select ssn from app.people"),
-    ("set role", "create role other superuser", "set role other", "select ssn from app.people"),
+    ("grant to somebody else", "create role @role@ login superuser", "set session authorization @role@", "select ssn from app.people"),
+    ("set role", "create role @role@ superuser", "set role @role@", "select ssn from app.people"),
 ]
 
 CLOSED = [
@@ -300,7 +302,7 @@ CLOSED = [
     ("function in limit", "select n from generate_series(1, 3) n limit length(fs(1)) - 10 + (fs(1) < '55')::int"),
     ("function in a cte", "with c as materialized (select fs(1) as s) select s from c"),
     ("function in a prepared statement", "prepare q as select fs($1)", "execute q(1)"),
-    ("row security that reads", "create role plain; grant usage on schema app to plain; grant select on all tables in schema app to plain", "set role plain", "select id from app.guarded"),
+    ("row security that reads", "create role @role@; grant usage on schema app to @role@; grant select on all tables in schema app to @role@", "set role @role@", "select id from app.guarded"),
     ("query_to_xml", "select query_to_xml('select ssn from app.people', true, false, '')"),
     ("table_to_xml", "select table_to_xml('app.people', true, false, '')"),
     ("schema_to_xml", "select schema_to_xml('app', true, false, '')"),
@@ -315,9 +317,9 @@ CLOSED = [
     ("index statistics", "create index on people (lower(ssn)); analyze people", "select histogram_bounds from pg_stats where tablename like 'people_lower%'"),
     ("partition bounds by values", "do $$begin execute format('create table loot.p (s text) partition by list (s); create table loot.p1 partition of loot.p for values in (%L)', (select min(ssn) from app.people)); end$$", "select pg_get_expr(relpartbound, oid) from pg_class where relname = 'p1'"),
     ("file of the table", "checkpoint", "select encode(pg_read_binary_file(pg_relation_filepath('app.people')), 'escape')"),
-    ("file by copy", "checkpoint", "create temp table f (t text)", "copy people to '/tmp/weir-leaks-proof.txt'", "copy f from '/tmp/weir-leaks-proof.txt' (delimiter '~')", "select t from f"),
-    ("copy to a program", "copy people to program 'cat > loot.txt'", "create temp table f (t text)", "copy f from program 'cat loot.txt' (delimiter '~')", "select t from f"),
-    ("large object export", "select lo_from_bytea(77001, string_agg(ssn, ',')::bytea) from people", "select lo_export(77001, 'loot.bin')", "select pg_read_file('loot.bin')"),
+    ("file by copy", "checkpoint", "create temp table f (t text)", "copy people to '/tmp/weir-leaks-@run@.txt'", "copy f from '/tmp/weir-leaks-@run@.txt' (delimiter '~')", "select t from f"),
+    ("copy to a program", "copy people to program 'cat > loot-@run@.txt'", "create temp table f (t text)", "copy f from program 'cat loot-@run@.txt' (delimiter '~')", "select t from f"),
+    ("large object export", "select lo_from_bytea(77001, string_agg(ssn, ',')::bytea) from people", "select lo_export(77001, 'loot-@run@.bin')", "select pg_read_file('loot-@run@.bin')"),
     ("fast path", call("query_to_xml(text,boolean,boolean,text)", "select ssn from app.people", "t", "f", "")),
     ("fast path of an own function", call("app.fs(int)", "1")),
     ("replication slot", "select pg_create_logical_replication_slot('sl', 'test_decoding')", "update people set dept = dept", "select data from pg_logical_slot_get_changes('sl', null, null)", "select pg_drop_replication_slot('sl')"),
@@ -341,10 +343,10 @@ CLOSED = [
     ("replication stream", {"replication": "database"}, "CREATE_REPLICATION_SLOT sl LOGICAL test_decoding", "update app.people set dept = dept", "START_REPLICATION SLOT sl LOGICAL 0/0"),
     ("startup options", {"options": "-c search_path=app -c DateStyle=German"}, "select ssn, born from people"),
     ("explain of folded functions", "create function loot.im() returns text language sql immutable as 'select min(ssn) from app.people'", "explain select * from app.notes where note = loot.im()"),
-    ("explain analyze rows", "explain (analyze, costs off, timing off, summary off) select 1 from people where ssn like '5%'"),
+    ("explain analyze rows", "explain (analyze, costs off, timing off, summary off, buffers off) select 1 from people where ssn like '5%'"),
     ("explain estimate", "explain select 1 from people where pin > 4000"),
-    ("explain of a prepared statement", "prepare q as select 1 from people where ssn like '5%'", "explain (analyze, costs off, timing off, summary off) execute q"),
-    ("explain of an update", "explain (analyze, costs off, timing off, summary off) update people set dept = dept where ssn like '5%'"),
+    ("explain of a prepared statement", "prepare q as select 1 from people where ssn like '5%'", "explain (analyze, costs off, timing off, summary off, buffers off) execute q"),
+    ("explain of an update", "explain (analyze, costs off, timing off, summary off, buffers off) update people set dept = dept where ssn like '5%'"),
     ("input error as a value", LATER, "select (pg_input_error_info(ssn, 'int')).message from people"),
     ("any_value", LATER, "select any_value(ssn) from people"),
     ("json_arrayagg", LATER, "select json_arrayagg(ssn) from people"),

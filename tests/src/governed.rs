@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use crate::lab::{Lab, LabOptions};
+use crate::verdicts::{self, Program};
 
 /// A lab under a pack that hides columns from everybody but the group `dba`, with `redact`.
 #[derive(Debug)]
@@ -26,7 +27,20 @@ impl Governed {
     ///
     /// When the pack cannot be written or the lab does not come up.
     pub fn start(classes: &BTreeMap<String, String>, options: LabOptions) -> Result<Self> {
-        let pack = write_pack(classes)?;
+        Self::start_with(classes, "", options)
+    }
+
+    /// Starts it with further rules, written as in a pack: a list indented by two spaces.
+    ///
+    /// # Errors
+    ///
+    /// As [`Governed::start`].
+    pub fn start_with(
+        classes: &BTreeMap<String, String>,
+        rules: &str,
+        options: LabOptions,
+    ) -> Result<Self> {
+        let pack = write_pack(classes, rules)?;
         let lab = Lab::start(&LabOptions {
             policy: Some(pack.path().to_path_buf()),
             ..options
@@ -53,6 +67,20 @@ impl Governed {
         }
         Ok(())
     }
+
+    /// Creates `real`, the shop, and `twin`, in which the masked columns hold what their mask makes of them.
+    ///
+    /// # Errors
+    ///
+    /// When a statement fails.
+    pub fn create_shop_and_twin(&self) -> Result<()> {
+        self.create("real", &[folder().join("schema.sql")])?;
+        // A copy, so that even the numbers of tables and types are the same.
+        let copy = "CREATE DATABASE twin TEMPLATE real";
+        self.lab.postgres().admin("postgres", copy)?;
+        let program = Program::python("../governed/redact.py").argument("twin");
+        verdicts::all_well(&verdicts::run(program.direct(&self.lab))?)
+    }
 }
 
 /// The folder of the shop that proofs run on.
@@ -72,17 +100,18 @@ pub fn shop_classes() -> Result<BTreeMap<String, String>> {
     serde_json::from_slice(&text).with_context(|| format!("cannot parse {}", file.display()))
 }
 
-fn write_pack(classes: &BTreeMap<String, String>) -> Result<TempDir> {
+fn write_pack(classes: &BTreeMap<String, String>, rules: &str) -> Result<TempDir> {
     let folder = tempfile::Builder::new()
         .prefix("weir-pack-")
         .permissions(fs::Permissions::from_mode(0o755))
         .tempdir()
         .context("cannot make a folder for the pack")?;
-    let mut listed = String::from("columns:\n");
+    let mut listed = String::from("version: 1\ncolumns:\n");
     for (column, class) in classes {
         let _ = writeln!(listed, "  \"{column}\": {class}");
     }
-    for (name, text) in [("rules.yaml", RULES), ("classes.yaml", listed.as_str())] {
+    let rules = format!("{RULES}{rules}");
+    for (name, text) in [("rules.yaml", &rules), ("classes.yaml", &listed)] {
         fs::write(folder.path().join(name), text)
             .with_context(|| format!("cannot write {name} of the pack"))?;
     }
@@ -107,9 +136,9 @@ mod tests {
     #[test]
     fn the_pack_names_every_column() {
         let classes = shop_classes().expect("the list is there");
-        let pack = write_pack(&classes).expect("a folder");
+        let pack = write_pack(&classes, "").expect("a folder");
         let written = fs::read_to_string(pack.path().join("classes.yaml")).expect("written");
-        assert_eq!(written.lines().count(), classes.len() + 1);
+        assert_eq!(written.lines().count(), classes.len() + 2);
         assert!(written.contains("\"public.customers.ssn\": pii.ssn"));
     }
 }

@@ -26,16 +26,14 @@ fn works_on(server_version: Option<u16>) -> Result<()> {
             ..LabOptions::default()
         },
     )?;
-    let schema = governed::folder().join("schema.sql");
-    site.create("real", std::slice::from_ref(&schema))?;
-    site.create("twin", &[schema, governed::folder().join("twin.sql")])?;
+    site.create_shop_and_twin()?;
     let program = Program::python("../utility/utility.py").patience(Duration::from_mins(8));
     let verdicts = verdicts::run(program.governed(site.lab(), Identity::Bob))?;
     report(&verdicts);
     verdicts::all_well(&verdicts)?;
     let equal = count(&verdicts, "equal");
     let denied = count(&verdicts, "denied");
-    ensure!(equal >= 900, "only {equal} statements ran");
+    ensure!(equal >= 930, "only {equal} statements ran");
     ensure!(
         denied * 100 <= (equal + denied) * 3,
         "{denied} of {} statements were denied",

@@ -60,7 +60,8 @@ def judge(case, ours, theirs):
     refused = twin.refusal(ours)
     if refused and not twin.refusal(theirs):
         return "denied", refused
-    return "differs", {"governed": wire.shape(ours)[:600], "oracle": wire.shape(theirs)[:600]}
+    first = next(((a, b) for a, b in zip(mine, oracle) if a != b), None)
+    return "differs", {"first": repr(first)[:500], "governed": wire.shape(ours)[:600], "oracle": wire.shape(theirs)[:600]}
 
 
 def healthy(case, frames):

@@ -48,6 +48,7 @@ mod counts;
 mod detect;
 mod gate;
 mod idle;
+mod masked;
 mod peer;
 mod process;
 mod run;
@@ -91,13 +92,17 @@ pub(crate) struct Args {
 enum Other {
     /// Measures what the detectors find in labelled texts, and how fast
     Detect(detect::Args),
+    /// Measures what a mask costs a large result
+    Masked(masked::Args),
 }
 
 /// Runs the benchmark and prints its table; fails when a peer fails or, with `--gate`, a goal is
 /// missed.
 pub(crate) fn run(options: &Args) -> Result<ExitCode> {
-    if let Some(Other::Detect(options)) = &options.other {
-        return detect::run(options);
+    match &options.other {
+        Some(Other::Detect(options)) => return detect::run(options),
+        Some(Other::Masked(options)) => return masked::run(options),
+        None => {}
     }
     let plan = Plan::from(options);
     if !elevate::is_prepared() {

@@ -13,16 +13,19 @@ use tokio::sync::Notify;
 use crate::{
     audit::record::Event,
     capture::{Capture, Origin},
-    control,
+    control::{self, Asking},
+    discover::{Discoveries, Plan},
     identity::Bound,
     policy::Policy,
     proxy::Proxy,
+    telemetry,
 };
 
 /// Everything that runs.
 pub(super) struct Running {
     pub(super) proxy: Arc<Proxy>,
     pub(super) policy: Arc<Policy>,
+    pub(super) discoveries: Arc<Discoveries>,
     /// Why the folder's present content is not in force.
     policy_problem: Mutex<Option<String>>,
     /// Gone once the agent stops capturing.
@@ -41,8 +44,10 @@ impl Running {
         state_dir: PathBuf,
         port: u16,
     ) -> Self {
+        let catalogs = Arc::clone(&proxy.catalogs);
         Self {
             proxy: Arc::clone(proxy),
+            discoveries: Discoveries::new(catalogs, Arc::clone(&policy)),
             policy,
             policy_problem: Mutex::default(),
             capture: Mutex::new(Some(capture)),
@@ -84,6 +89,23 @@ impl Running {
         if let Some(Err(error)) = capture.map(Capture::stop) {
             tracing::error!(%error, "the kernel programs are not left as configured");
         }
+    }
+}
+
+impl Running {
+    fn discover(&self, request: &Value) -> Result<Value, String> {
+        let plan: Plan = serde_json::from_value(request["plan"].clone())
+            .map_err(|error| format!("the request cannot be read: {error}"))?;
+        let begun = self.discoveries.begin(&plan);
+        let job = begun.map_err(|error| telemetry::chain(&error))?;
+        Ok(json!({ "job": job }))
+    }
+
+    fn discovered(&self, request: &Value) -> Result<Value, String> {
+        let job = request["job"].as_u64();
+        let progress = job.and_then(|job| self.discoveries.progress(job));
+        let progress = progress.ok_or("there is no such look, or another began since")?;
+        serde_json::to_value(progress).map_err(|error| format!("cannot write the answer: {error}"))
     }
 }
 
@@ -145,6 +167,21 @@ impl control::Parts for Running {
         if let Err(error) = self.proxy.journal.event(&event) {
             tracing::error!(%error, "cannot record an event");
         }
+    }
+
+    fn other(&self, request: &Value, asking: &Asking) -> Option<Result<Value, String>> {
+        let operation = request.get("op").and_then(Value::as_str)?;
+        if !matches!(operation, "discover" | "discovered") {
+            return None;
+        }
+        if !asking.is_administrator() {
+            let who = "looking for sensitive data is for root, outside of any agent's run";
+            return Some(Err(who.to_owned()));
+        }
+        Some(match operation {
+            "discover" => self.discover(request),
+            _ => self.discovered(request),
+        })
     }
 
     fn end_sessions(&self, bound: &Bound) {

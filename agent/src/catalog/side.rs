@@ -7,13 +7,13 @@ use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, SimpleQueryRow, 
 use weir_sql::catalog::{Builder, Catalog, CatalogError, FINGERPRINT, QUERIES};
 
 use super::{
-    Credentials, Dial,
+    Credentials, Dial, Place,
     database::{Database, Look, Reader},
 };
 
 /// Why a catalog cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SideError {
+pub(crate) enum SideError {
     /// Nobody to log in as.
     #[error(
         "endpoint {endpoint:?} has no [endpoint.catalog] section: add one with the user that weir reads catalogs as"
@@ -48,9 +48,7 @@ pub(super) enum SideError {
 
 /// One database's side connection: made when it is first needed, and again after an error.
 pub(super) struct Side {
-    endpoint: String,
-    address: SocketAddr,
-    database: String,
+    place: Place,
     credentials: Option<Arc<Credentials>>,
     dial: Arc<dyn Dial>,
     session: Option<Session>,
@@ -58,18 +56,16 @@ pub(super) struct Side {
     fingerprint: Option<String>,
 }
 
-struct Session {
+/// A connection of the agent's own, logged in.
+pub(crate) struct Session {
     client: Client,
     driver: JoinHandle<()>,
 }
 
 impl Side {
     pub(super) fn new(database: &Database, dial: Arc<dyn Dial>) -> Self {
-        let place = database.place();
         Self {
-            endpoint: place.endpoint.clone(),
-            address: place.address,
-            database: place.database.clone(),
+            place: database.place().clone(),
             credentials: database.credentials().cloned(),
             dial,
             session: None,
@@ -78,43 +74,7 @@ impl Side {
     }
 
     async fn open(&self) -> Result<Session, SideError> {
-        let Some(credentials) = &self.credentials else {
-            return Err(SideError::NoCredentials {
-                endpoint: self.endpoint.clone(),
-            });
-        };
-        let leg = self
-            .dial
-            .dial(&self.endpoint, self.address)
-            .await
-            .map_err(|source| SideError::Dial {
-                address: self.address,
-                source,
-            })?;
-        let mut config = Config::new();
-        config
-            .user(&credentials.user)
-            .dbname(&self.database)
-            .application_name("weir")
-            // The leg is encrypted already, where the endpoint says so.
-            .ssl_mode(SslMode::Disable);
-        if let Some(password) = &credentials.password {
-            config.password(password);
-        }
-        let (client, connection) =
-            config
-                .connect_raw(leg, NoTls)
-                .await
-                .map_err(|source| SideError::LogIn {
-                    database: self.database.clone(),
-                    user: credentials.user.clone(),
-                    source,
-                })?;
-        let driver = tokio::spawn(async move {
-            // Its error reaches whoever waits for an answer.
-            let _ = connection.await;
-        });
-        Ok(Session { client, driver })
+        Session::open(&*self.dial, self.credentials.as_deref(), &self.place).await
     }
 
     /// One read-only transaction: what was read and what it is recognised by are of the same moment.
@@ -139,6 +99,76 @@ impl Side {
 }
 
 impl Session {
+    /// Connects and logs in.
+    pub(crate) async fn open(
+        dial: &dyn Dial,
+        credentials: Option<&Credentials>,
+        place: &Place,
+    ) -> Result<Self, SideError> {
+        let Some(credentials) = credentials else {
+            return Err(SideError::NoCredentials {
+                endpoint: place.endpoint.clone(),
+            });
+        };
+        let leg = dial
+            .dial(&place.endpoint, place.address)
+            .await
+            .map_err(|source| SideError::Dial {
+                address: place.address,
+                source,
+            })?;
+        let mut config = Config::new();
+        config
+            .user(&credentials.user)
+            .dbname(&place.database)
+            .application_name("weir")
+            // The leg is encrypted already, where the endpoint says so.
+            .ssl_mode(SslMode::Disable);
+        if let Some(password) = &credentials.password {
+            config.password(password);
+        }
+        let (client, connection) =
+            config
+                .connect_raw(leg, NoTls)
+                .await
+                .map_err(|source| SideError::LogIn {
+                    database: place.database.clone(),
+                    user: credentials.user.clone(),
+                    source,
+                })?;
+        let driver = tokio::spawn(async move {
+            // Its error reaches whoever waits for an answer.
+            let _ = connection.await;
+        });
+        Ok(Self { client, driver })
+    }
+
+    /// All that the catalog says, as of one moment.
+    pub(crate) async fn catalog(&self) -> Result<Catalog, SideError> {
+        self.ask("its catalog", BEGIN).await?;
+        let catalog = self.read().await;
+        self.ask("it to the end", "ROLLBACK").await?;
+        catalog
+    }
+
+    /// The rows of a query that runs alone: read only, no setting of the role's left in force, ended after `seconds`.
+    /// Nothing of it stays, whether it succeeds or fails.
+    pub(crate) async fn rows(
+        &self,
+        what: &'static str,
+        query: &str,
+        seconds: u32,
+    ) -> Result<Vec<SimpleQueryRow>, SideError> {
+        let limited = format!("{BEGIN}; SET LOCAL statement_timeout = '{seconds}s'; {query}");
+        let answer = self.ask(what, &limited).await;
+        self.ask("it to the end", "ROLLBACK").await?;
+        let rows = answer?.into_iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        Ok(rows.collect())
+    }
+
     async fn read(&self) -> Result<Catalog, SideError> {
         let mut builder = Builder::new();
         for (name, query) in QUERIES {

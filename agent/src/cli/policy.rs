@@ -9,7 +9,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::Subcommand;
 use serde_json::json;
-use weir_policy::{Finding, Mode, PackError, Severity};
+use weir_policy::{Finding, PackError, Severity};
 
 use crate::{
     clock,
@@ -140,7 +140,7 @@ fn test(args: &PackArgs) -> ExitCode {
 fn open(dir: PathBuf) -> Result<Loaded, PackError> {
     load::load(&Settings {
         dir,
-        mode: Mode::Enforce,
+        ..Settings::default()
     })
 }
 

@@ -113,6 +113,23 @@ impl Judged {
         judged
     }
 
+    /// Whether every text that differs in literals only would be judged alike: names decide what is hidden, and what
+    /// calls functions or changes settings may mean something by a literal.
+    pub(super) fn holds_for_its_shape(&self) -> bool {
+        let facts = &self.facts;
+        facts.literal_free
+            && facts.confidence == Confidence::Exact
+            && facts.functions.is_empty()
+            && facts.kinds.iter().all(|kind| {
+                matches!(
+                    kind,
+                    Kind::Select | Kind::Insert | Kind::Update | Kind::Delete
+                )
+            })
+            && self.replacement.is_none()
+            && self.obstacle.is_none()
+    }
+
     fn refuse(&mut self, obstacle: Obstacle) {
         self.decision = Decision {
             effect: Effect::Deny {

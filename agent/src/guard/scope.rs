@@ -10,7 +10,7 @@ use std::{
 
 use weir_policy::{Identity, Process, Target};
 
-use super::hidden::Hidden;
+use super::{budgets::Payers, hidden::Hidden};
 use crate::policy::Snapshot;
 
 /// What a decision depends on besides the statement: equal for all sessions of the same kind.
@@ -19,6 +19,7 @@ pub struct Scope {
     pub(super) id: u64,
     pub(super) who: Arc<Who>,
     pub(super) hidden: Hidden,
+    pub(super) payers: Payers,
     /// The policy's epoch and what it means, in one word.
     protection: AtomicU64,
 }
@@ -47,6 +48,7 @@ impl Scope {
     pub(super) fn new(id: u64, who: Arc<Who>) -> Self {
         Self {
             id,
+            payers: Payers::of(who.identity.as_ref()),
             who,
             hidden: Hidden::default(),
             protection: AtomicU64::new(0),
@@ -77,8 +79,14 @@ impl Scope {
     }
 }
 
-fn ask(_who: &Who, _snapshot: &Snapshot, _now: Duration) -> Protection {
-    Protection::default()
+fn ask(who: &Who, snapshot: &Snapshot, now: Duration) -> Protection {
+    let identity = who.identity.as_ref();
+    let (process, target, pack) = (&who.process, &who.target, &snapshot.pack);
+    let hides = pack.hides(identity, process, target, now);
+    Protection {
+        hides,
+        needs_catalog: hides || pack.depends_on_catalog(identity, process, target, now),
+    }
 }
 
 const FLAGS: u32 = 2;

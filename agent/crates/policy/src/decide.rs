@@ -125,6 +125,24 @@ impl Pack {
         })
     }
 
+    /// Whether what is decided for this principal on this database may depend on what the database holds.
+    #[must_use]
+    pub fn depends_on_catalog(
+        &self,
+        identity: Option<&Identity>,
+        process: &Process,
+        target: &Target,
+        now: Duration,
+    ) -> bool {
+        actors(identity, &self.compiled.groups).any(|actor| {
+            let view = self.connection(&actor, process, target, now);
+            self.compiled
+                .rules
+                .iter()
+                .any(|rule| rule.needs_catalog() && rule.evaluate(&view) != Truth::No)
+        })
+    }
+
     fn connection<'a>(
         &'a self,
         actor: &'a ActorView<'a>,

@@ -166,6 +166,14 @@ impl Pack {
         }
     }
 
+    /// The classes that a column has by its own name, of those that the pack speaks of, with all that they are part of.
+    #[must_use]
+    pub fn classes_of(&self, column: &ColumnName) -> Vec<String> {
+        let bits = self.classifier.column(column);
+        let names = &self.classifier.tree().names;
+        names.of(&bits).cloned().collect()
+    }
+
     /// Whether some rule depends on what the database holds: then statements are to be decided with its catalog.
     #[must_use]
     pub fn needs_catalog(&self) -> bool {

@@ -114,6 +114,8 @@ pub struct Column {
     /// Whether the values are those of one table's column as they are: that of the first of `bases`, or its own. The rest of
     /// `bases` are then that column's in the table's parents.
     pub exact: bool,
+    /// Of a generated column, the numbers of the columns it is computed from.
+    pub generated_from: Option<Vec<i16>>,
 }
 
 /// A function somebody made.

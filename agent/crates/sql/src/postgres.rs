@@ -6,6 +6,7 @@
 mod bind;
 mod children;
 mod claimed;
+mod closure;
 mod functions;
 mod govern;
 mod lexer;
@@ -22,6 +23,7 @@ mod vectors;
 mod walk;
 
 pub(crate) use bind::{Base, Binder, Lineage};
+pub use closure::is_harmless_setting;
 pub use govern::{Context, Edit, Governed, Obstacle, Orders, Outcome, Rewritten, govern};
 pub use session::{Step, Tracker, identifiers, steps};
 pub use shape::{Shape, shape};

@@ -142,10 +142,14 @@ impl SessionJudge {
         }
     }
 
-    fn decide(&self, text: &[u8]) -> Arc<Verdict> {
+    /// What is decided about a text, and why it may not go on, where it may not.
+    fn decide(&self, text: &[u8]) -> Decided {
         let verdict = self.guard.decide(&self.scope, &self.view(self.modes), text);
-        if !self.modes_uncertain || verdict.refusal.is_some() || !text.contains(&b'\\') {
-            return verdict;
+        if let Some(refusal) = self.refusal(&verdict) {
+            return (verdict, Some(refusal));
+        }
+        if !self.modes_uncertain || !text.contains(&b'\\') {
+            return (verdict, None);
         }
         // How the server will read a backslash is not known yet: both readings must be permitted.
         let other = SessionModes {
@@ -153,16 +157,12 @@ impl SessionJudge {
             ..self.modes
         };
         let second = self.guard.decide(&self.scope, &self.view(other), text);
-        if second.refusal.is_some() || second.sends_the_same_as(&verdict) {
-            return if second.refusal.is_some() {
-                second
-            } else {
-                verdict
-            };
+        if let Some(refusal) = self.refusal(&second) {
+            return (second, Some(refusal));
         }
         // Each reading would send another text, and only one of them hides what is to be hidden.
-        let reason = "backslashes in strings may be read in two ways just now";
-        self.guard.decide_opaque(&self.scope, Kind::Unknown, reason)
+        let refusal = (!second.sends_the_same_as(&verdict)).then(|| Box::new(two_readings()));
+        (verdict, refusal)
     }
 
     /// Why a decided text may not go on, where it may not.
@@ -171,26 +171,23 @@ impl SessionJudge {
             return Some(Box::new(refusal.clone()));
         }
         let text = &verdict.replacement.as_ref()?.text;
-        if self.utf8 || text.is_ascii() {
-            return None;
-        }
         // The server would read names of the catalog in the client's encoding.
-        Some(Box::new(Refusal {
-            sqlstate: "42501".into(),
-            message: "weir: what is hidden here can only be left out in UTF-8".into(),
-            detail: None,
-            hint: Some("SET client_encoding = 'UTF8' and run it again".into()),
-        }))
+        (!self.utf8 && !text.is_ascii()).then(|| Box::new(not_utf8()))
     }
 
-    fn rule(&mut self, verdict: Arc<Verdict>) -> Ruling<Arc<Verdict>> {
+    fn rule(&mut self, (verdict, refusal): Decided) -> Ruling<Arc<Verdict>> {
         if verdict.unknown {
             self.catalog.unknown_seen();
         }
-        match self.refusal(&verdict) {
+        match refusal {
             None => Ruling::Permit(verdict),
             Some(refusal) => Ruling::Refuse(verdict, refusal),
         }
+    }
+
+    fn rule_opaque(&mut self, verdict: Arc<Verdict>) -> Ruling<Arc<Verdict>> {
+        let refusal = self.refusal(&verdict);
+        self.rule((verdict, refusal))
     }
 
     /// Refuses when the identity no longer holds.
@@ -212,18 +209,21 @@ impl SessionJudge {
     }
 }
 
+type Decided = (Arc<Verdict>, Option<Box<Refusal>>);
+
 impl Judge for SessionJudge {
     type Statement = Arc<Verdict>;
     type Ticket = Ticket;
 
     fn statement(&mut self, text: &[u8], _: Via) -> Ruling<Arc<Verdict>> {
-        let verdict = if self.replication {
-            self.guard
-                .decide_opaque(&self.scope, Kind::Replication, "replication command")
-        } else {
-            self.decide(text)
-        };
-        self.rule(verdict)
+        if self.replication {
+            let verdict =
+                self.guard
+                    .decide_opaque(&self.scope, Kind::Replication, "replication command");
+            return self.rule_opaque(verdict);
+        }
+        let decided = self.decide(text);
+        self.rule(decided)
     }
 
     fn unreadable(&mut self, why: Unreadable, bytes: usize, _: Via) -> Ruling<Arc<Verdict>> {
@@ -234,7 +234,7 @@ impl Judge for SessionJudge {
         let verdict = self
             .guard
             .decide_opaque(&self.scope, Kind::Unknown, &description);
-        self.rule(verdict)
+        self.rule_opaque(verdict)
     }
 
     fn function(&mut self, oid: u32) -> Ruling<Arc<Verdict>> {
@@ -242,7 +242,7 @@ impl Judge for SessionJudge {
         let verdict = self
             .guard
             .decide_opaque(&self.scope, Kind::FunctionCall, &description);
-        self.rule(verdict)
+        self.rule_opaque(verdict)
     }
 
     fn made_by_sql(&mut self) -> Arc<Verdict> {
@@ -271,23 +271,21 @@ impl Judge for SessionJudge {
             return Err(refusal);
         }
         let decided_again;
+        let refusal;
         let verdict = if self.guard.is_current(verdict, self.catalog.snapshot()) {
+            refusal = self.refusal(verdict);
             verdict
         } else if verdict.text().is_empty() {
-            let mut refusal = Box::new(prepare_again());
-            self.refused(verdict, &mut refusal, via, bytes);
-            return Err(refusal);
+            refusal = Some(Box::new(prepare_again()));
+            verdict
         } else {
-            let again = self.decide(verdict.text());
-            if self.refusal(&again).is_none() && !again.sends_the_same_as(verdict) {
-                let mut refusal = Box::new(stale_plan());
-                self.refused(verdict, &mut refusal, via, bytes);
-                return Err(refusal);
-            }
+            let (again, reason) = self.decide(verdict.text());
+            let stale = reason.is_none() && !again.sends_the_same_as(verdict);
+            refusal = reason.or_else(|| stale.then(|| Box::new(stale_plan())));
             decided_again = again;
             &decided_again
         };
-        let followed = match self.refusal(verdict) {
+        let followed = match refusal {
             Some(refusal) => Err(refusal),
             None => self.follow(verdict),
         };
@@ -405,7 +403,7 @@ impl Judge for SessionJudge {
             return Limits::NONE;
         };
         self.spend(followed, rows, bytes);
-        let left = self.guard.left(&self.scope, &followed.verdict);
+        let left = self.guard.left(&self.scope, &followed.billed);
         followed.over_budget = left.rows == Some(0) || left.bytes == Some(0);
         Limits {
             rows: left.rows.unwrap_or(u64::MAX),
@@ -455,6 +453,25 @@ fn stale_plan() -> Refusal {
         message: STALE_PLAN.into(),
         detail: None,
         hint: Some("weir: what this statement may see has changed; prepare it again".into()),
+    }
+}
+
+fn two_readings() -> Refusal {
+    Refusal {
+        sqlstate: "42501".into(),
+        message: "weir: the backslashes in this statement could be read in two ways just now"
+            .into(),
+        detail: None,
+        hint: Some("run it again when what was sent before it is answered".into()),
+    }
+}
+
+fn not_utf8() -> Refusal {
+    Refusal {
+        sqlstate: "42501".into(),
+        message: "weir: what is hidden here can only be left out of texts in UTF-8".into(),
+        detail: None,
+        hint: Some("SET client_encoding = 'UTF8' and run it again".into()),
     }
 }
 

@@ -62,6 +62,7 @@ pub struct Builder {
     catalog: Catalog,
     domains: HashMap<u32, Domain>,
     columns: Vec<(u32, Column)>,
+    generated: Vec<(u32, i16, Vec<i16>)>,
     inherits: Vec<(u32, u32)>,
     keys: Vec<(u32, Vec<i16>)>,
     views: Vec<(u32, String)>,
@@ -107,6 +108,10 @@ impl Builder {
                 self.catalog.vector_types.insert(row.number(0)?);
             }
             "columns" => self.columns.push((row.number(0)?, column(row)?)),
+            "generated" => {
+                let of = (row.number(0)?, row.number(1)?, row.numbers(2)?);
+                self.generated.push(of);
+            }
             "inherits" => self.inherits.push((row.number(0)?, row.number(1)?)),
             "keys" => self.keys.push((row.number(0)?, row.numbers(1)?)),
             "views" => {
@@ -146,6 +151,7 @@ impl Builder {
             mut catalog,
             domains,
             columns,
+            generated,
             inherits,
             keys,
             views,
@@ -162,6 +168,13 @@ impl Builder {
         }
         for relation in catalog.relations.values_mut() {
             relation.columns.sort_by_key(|column| column.number);
+        }
+        for (oid, number, sources) in generated {
+            let relation = catalog.relations.get_mut(&oid);
+            let mut columns = relation.into_iter().flat_map(|found| &mut found.columns);
+            if let Some(column) = columns.find(|column| column.number == number) {
+                column.generated_from = Some(sources);
+            }
         }
         for (child, parent) in inherits {
             if let Some(relation) = catalog.relations.get_mut(&child) {
@@ -251,6 +264,7 @@ fn column(row: Row<'_>) -> Result<Column, CatalogError> {
         category: row.letter(5)?,
         bases: Vec::new(),
         exact: true,
+        generated_from: None,
     })
 }
 
@@ -272,6 +286,7 @@ fn sequence_columns() -> Vec<Column> {
         category,
         bases: Vec::new(),
         exact: true,
+        generated_from: None,
     })
     .collect()
 }

@@ -133,7 +133,11 @@ impl Trace<'_> {
     /// What a column is made of, and whether that is one column unchanged.
     fn column(&self, relation: &Relation, column: &Column, index: u16) -> (Vec<ColumnName>, bool) {
         if !self.views.contains_key(&relation.oid) {
-            return (self.parents(relation, &column.name), true);
+            let mut bases = self.parents(relation, &column.name);
+            for source in sources(relation, column) {
+                add(&mut bases, source);
+            }
+            return (bases, column.generated_from.is_none());
         }
         let mut bases = Vec::new();
         let exact = self.follow((relation.oid, index), &mut bases, &mut HashSet::new());
@@ -168,6 +172,9 @@ impl Trace<'_> {
             add(bases, relation.column_name(column));
             for parent in self.parents(relation, &column.name) {
                 add(bases, parent);
+            }
+            for source in sources(relation, column) {
+                add(bases, source);
             }
         }
         true
@@ -216,6 +223,17 @@ impl Trace<'_> {
         }
         bases
     }
+}
+
+/// The columns of the same row that a generated one is computed from.
+fn sources(relation: &Relation, column: &Column) -> impl Iterator<Item = ColumnName> {
+    let numbers = column.generated_from.as_deref().unwrap_or_default();
+    let made_of = |other: &&Column| numbers.contains(&other.number);
+    relation
+        .columns
+        .iter()
+        .filter(made_of)
+        .map(|other| relation.column_name(other))
 }
 
 fn add(bases: &mut Vec<ColumnName>, column: ColumnName) {

@@ -13,6 +13,7 @@ pub const QUERIES: &[(&str, &str)] = &[
     ("domains", DOMAINS),
     ("vectors", VECTORS),
     ("columns", COLUMNS),
+    ("generated", GENERATED),
     ("inherits", INHERITS),
     ("keys", KEYS),
     ("views", VIEWS),
@@ -59,6 +60,20 @@ JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) a.atttypid
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence OPERATOR(pg_catalog.<>) 't'
 AND c.oid OPERATOR(pg_catalog.>=) 16384 AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
 ORDER BY a.attrelid, a.attnum";
+
+/// relation, number of a generated column, numbers of the columns it is computed from.
+const GENERATED: &str = "\
+SELECT a.attrelid, a.attnum, pg_catalog.string_agg(s.refobjsubid::pg_catalog.text, ' ')
+FROM pg_catalog.pg_attribute a
+JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.attrelid
+LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid OPERATOR(pg_catalog.=) a.attrelid AND d.adnum OPERATOR(pg_catalog.=) a.attnum
+LEFT JOIN pg_catalog.pg_depend s ON s.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_attrdef'::pg_catalog.regclass::pg_catalog.oid
+AND s.objid OPERATOR(pg_catalog.=) d.oid AND s.refobjid OPERATOR(pg_catalog.=) a.attrelid
+AND s.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
+AND s.refobjsubid OPERATOR(pg_catalog.<>) a.attnum
+WHERE a.attgenerated OPERATOR(pg_catalog.<>) '' AND NOT a.attisdropped
+AND c.relpersistence OPERATOR(pg_catalog.<>) 't' AND c.oid OPERATOR(pg_catalog.>=) 16384
+GROUP BY a.attrelid, a.attnum";
 
 /// child, parent.
 const INHERITS: &str = "\

@@ -50,6 +50,7 @@ impl Catalog {
                     Some(column) => Column {
                         number,
                         name,
+                        generated_from: None,
                         ..column
                     },
                     None => column(number, &name, "text", &mut made_up),
@@ -145,6 +146,7 @@ fn column(number: i16, name: &str, type_sql: &str, made_up: &mut u32) -> Column 
         category,
         bases: Vec::new(),
         exact: true,
+        generated_from: None,
     }
 }
 

@@ -6,8 +6,10 @@
 
 mod expression;
 mod from;
+mod join;
 mod lineage;
 mod query;
+mod result_name;
 mod scope;
 mod summary;
 mod with;

@@ -166,7 +166,7 @@ impl Source<'_> {
                 orders,
                 depth: 0,
             };
-            rewrite::rewrite(&task, scan)
+            rewrite::close_and_rewrite(&task, scan)
         };
         let (outcome, unknown_relations) = match made {
             Ok(made) => (Ok(made.outcome), made.unknown),

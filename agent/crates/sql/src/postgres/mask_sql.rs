@@ -89,7 +89,7 @@ fn type_of(column: &Column) -> String {
     }
     // A single word could be shadowed by a type of the session's own; forms of several words are the grammar's.
     let name = column.type_sql.split('(').next().unwrap_or_default();
-    let word = name.split(' ').next().unwrap_or_default();
+    let word = name.split([' ', '[']).next().unwrap_or_default();
     if name.contains('.') || name.starts_with('"') || GRAMMAR_TYPES.contains(&word) {
         column.type_sql.clone()
     } else {
@@ -161,8 +161,9 @@ fn last_four(column: &Column, value: &str) -> Option<String> {
 
 fn generalised(column: &Column, value: &str) -> Option<String> {
     let made = match column.base_type {
-        oid::DATE => format!("pg_catalog.date_trunc('year', {value}::pg_catalog.timestamp)"),
-        oid::TIMESTAMP => format!("pg_catalog.date_trunc('year', {value}::pg_catalog.timestamp)"),
+        oid::DATE | oid::TIMESTAMP => {
+            format!("pg_catalog.date_trunc('year', {value}::pg_catalog.timestamp)")
+        }
         oid::TIMESTAMPTZ => {
             format!("pg_catalog.date_trunc('year', {value}::pg_catalog.timestamptz)")
         }

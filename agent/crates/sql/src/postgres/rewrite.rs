@@ -23,6 +23,7 @@ use self::edits::Edits;
 use self::governed::Governing;
 use self::places::Places;
 pub(super) use self::scan::Scan;
+use super::closure::Closure;
 use super::govern::{Context, Obstacle, Orders, Outcome};
 use super::lexer::Token;
 use super::session;
@@ -58,6 +59,24 @@ impl Made {
             unknown: Vec::new(),
         }
     }
+}
+
+/// Refuses what no rewriting reaches, and rewrites the rest.
+///
+/// # Errors
+///
+/// [`Obstacle`] where something hidden would be reached.
+pub(super) fn close_and_rewrite(task: &Task<'_>, scan: &Scan<'_>) -> Result<Made, Obstacle> {
+    let namings = namings(task.statements, task.context.naming);
+    let closure = Closure {
+        context: task.context,
+        orders: task.orders,
+        governing: &Governing::new(task.context.catalog, task.orders),
+        scan,
+        namings: &namings,
+    };
+    closure.check(task.statements)?;
+    rewrite(task, scan)
 }
 
 /// Rewrites a text.

@@ -196,7 +196,7 @@ impl Reader {
             call.args.hand(&mut Calls(self));
             return;
         }
-        let mut texts = call.args.iter().map(constant);
+        let mut texts = call.args.iter().map(constant_text);
         match (texts.next().flatten(), texts.next().flatten()) {
             (Some(name), Some(value)) if name.eq_ignore_ascii_case("search_path") => {
                 // The third argument: without a constant it could be either.
@@ -224,7 +224,7 @@ impl Reader {
         }
         match kind {
             VariableSetKind::VarSetValue => {
-                let path: Option<Vec<String>> = set.args.iter().map(constant).collect();
+                let path: Option<Vec<String>> = set.args.iter().map(constant_text).collect();
                 match path {
                     Some(path) => self.path(Some(path), set.is_local),
                     None => self.steps.push(Step::LoseTrack),
@@ -310,7 +310,7 @@ impl<'a> Visitor<'a> for Calls<'_> {
             && call
                 .args
                 .first()
-                .and_then(constant)
+                .and_then(constant_text)
                 .is_none_or(|name| moves_names(&name))
         {
             self.0.steps.push(Step::LoseTrack);
@@ -349,13 +349,13 @@ fn may_be_temporary(relation: &RangeVar) -> bool {
 }
 
 /// A constant's text, casts of it included.
-fn constant(node: &Node) -> Option<String> {
+pub(super) fn constant_text(node: &Node) -> Option<String> {
     match node.node.as_ref()? {
         NodeEnum::AConst(constant) => match constant.val.as_ref()? {
             a_const::Val::Sval(text) => Some(text.sval.clone()),
             _ => None,
         },
-        NodeEnum::TypeCast(cast) => constant(cast.arg.as_deref()?),
+        NodeEnum::TypeCast(cast) => constant_text(cast.arg.as_deref()?),
         _ => None,
     }
 }
@@ -368,7 +368,7 @@ fn boolean(node: &Node) -> Option<bool> {
         },
         NodeEnum::TypeCast(cast) => {
             let arg = cast.arg.as_deref()?;
-            boolean(arg).or_else(|| match constant(arg)?.as_str() {
+            boolean(arg).or_else(|| match constant_text(arg)?.as_str() {
                 "t" | "true" => Some(true),
                 "f" | "false" => Some(false),
                 _ => None,

@@ -24,3 +24,17 @@ INSERT INTO app.events SELECT date '2024-01-01' + i * 20, 'k' || i % 3, 'e' || i
 CREATE TABLE app."Weird Name" ("Id" int PRIMARY KEY, "S S" text, "select" int);
 INSERT INTO app."Weird Name" VALUES (1, 'secret', 5), (2, 'hidden', 6);
 CREATE MATERIALIZED VIEW app.mv AS SELECT region, count(*) AS n FROM app.customers GROUP BY region;
+CREATE FUNCTION app.fs(i int) RETURNS text LANGUAGE plpgsql AS $$begin return (select ssn from app.customers where id = i); end$$;
+CREATE FUNCTION app.frc() RETURNS refcursor LANGUAGE plpgsql AS $$declare r refcursor := 'rc'; begin open r for select upper(ssn) from app.customers; return r; end$$;
+CREATE FUNCTION app.fset() RETURNS SETOF app.customers LANGUAGE sql AS 'select * from app.customers';
+CREATE FUNCTION app.helper() RETURNS text LANGUAGE plpgsql AS $$declare x text; begin execute 'select ss' || 'n from app.custo' || 'mers limit 1' into x; return x; end$$;
+CREATE FUNCTION app.viafs() RETURNS text LANGUAGE sql AS 'select app.fs(1)';
+CREATE FUNCTION app.clean(i int) RETURNS text LANGUAGE sql AS 'select note from app.notes where id = i';
+CREATE FUNCTION app.twice(x int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$begin return x * 2; end$$;
+CREATE VIEW app.vf AS SELECT id, app.fs(id) AS ssn FROM app.orders;
+CREATE FUNCTION app.note_it(t text) RETURNS int LANGUAGE plpgsql AS $$begin insert into app.notes (id, note, n) values (7, t, 7) on conflict (n) do nothing; return 1; end$$;
+CREATE FUNCTION app.via_view() RETURNS bigint LANGUAGE sql AS 'select count(*) from app.v3';
+CREATE FUNCTION app.atomic(i int) RETURNS text LANGUAGE sql BEGIN ATOMIC SELECT c.ssn FROM app.customers c WHERE c.id = i; END;
+CREATE FUNCTION app.plus(a text, b int) RETURNS text LANGUAGE sql AS 'select a || (select ssn from app.customers where id = b)';
+CREATE OPERATOR app.+% (LEFTARG = text, RIGHTARG = int, FUNCTION = app.plus);
+CREATE FUNCTION app.initcap(x int) RETURNS text LANGUAGE sql AS 'select ssn from app.customers where id = x';

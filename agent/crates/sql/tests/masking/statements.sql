@@ -436,3 +436,27 @@ select s.id, s.u from (select id, u from v2) s where s.u is not null order by 1
 select c.name, sum(o.total) over (partition by c.ssn order by o.id) from customers c join orders o on c.id = o.customer_id order by o.id
 
 select coalesce(c.ssn, p.ssn) from customers c full join people p on p.id = c.id order by c.id, p.id
+
+select clean(1), app.clean(2), twice(21)
+
+select id, twice(id), app.twice(length(ssn)) from customers order by id
+
+select relname from pg_class where relname = 'customers'
+
+select column_name, data_type from information_schema.columns where table_name = 'customers' order by 1
+
+create table fresh (id int primary key default 1, c int references customers (id), at timestamptz default now()); insert into fresh (id) values (3); select id, c from fresh order by id
+
+create table fresh2 (id int, a text); create index on fresh2 (lower(a)); alter table fresh2 add column b int default 3; select * from fresh2 order by id
+
+set search_path = 'app'; select ssn from customers order by id
+
+select set_config('search_path', 'app', false); select ssn from customers order by id
+
+set datestyle = 'ISO'; select born from customers order by id
+
+show search_path
+
+begin; savepoint a; select ssn from customers order by id; rollback to a; commit
+
+select note_it('x')

@@ -4,9 +4,13 @@
 //! are kept from the moment it gets one: each `EXECUTE` may give what one run of the strictest of them may, and all `FETCH`es
 //! together what one run of each declared query may.
 
+use std::sync::Arc;
+
 use weir_policy::Obligations;
-use weir_sql::Facts;
+use weir_sql::{Confidence, Facts};
 use weir_wire::postgres::Limits;
+
+use crate::guard::Verdict;
 
 /// Limits of queries that got names in SQL, over one session.
 #[derive(Debug, Default)]
@@ -16,6 +20,8 @@ pub(super) struct NamedQueries {
     fetched: (u64, u64),
     /// A cursor may outlive its transaction.
     holds: bool,
+    /// The latest one whose answers count against budgets.
+    billed: Option<Arc<Verdict>>,
 }
 
 /// What runs a query that got its name in SQL.
@@ -30,7 +36,9 @@ pub(super) struct Runs {
 impl Runs {
     /// What a statement may run; `named` says that it has no text of its own.
     pub(super) fn of(facts: &Facts, named: bool) -> Self {
-        let mentions = |word| named || has_word(&facts.normalised, word);
+        // What names something that was judged before is never exact; a `FETCH FIRST` of a query is.
+        let may = facts.confidence > Confidence::Exact;
+        let mentions = |word| named || (may && has_word(&facts.normalised, word));
         Self {
             prepared: mentions("execute"),
             declared: mentions("fetch"),
@@ -41,7 +49,20 @@ impl Runs {
 impl NamedQueries {
     /// Whether no named query has limits.
     pub(super) fn is_empty(&self) -> bool {
-        self.prepared.is_none() && self.declared.is_none()
+        self.prepared.is_none() && self.declared.is_none() && self.billed.is_none()
+    }
+
+    /// A statement was let through whose answers count against budgets.
+    pub(super) fn bill(&mut self, verdict: &Arc<Verdict>) {
+        let text = &verdict.statement.decided.facts.normalised;
+        if has_word(text, "prepare") || has_word(text, "declare") {
+            self.billed = Some(Arc::clone(verdict));
+        }
+    }
+
+    /// Whose budgets a statement is billed to that runs named queries.
+    pub(super) fn billed(&self, runs: Runs) -> Option<&Arc<Verdict>> {
+        self.billed.as_ref().filter(|_| runs != Runs::default())
     }
 
     /// A statement was let through that is subject to these limits.
@@ -113,6 +134,7 @@ mod tests {
 
     fn facts(text: &str) -> Facts {
         Facts {
+            confidence: Confidence::Tainted,
             normalised: text.to_owned(),
             ..Facts::default()
         }
@@ -157,6 +179,11 @@ mod tests {
             named.given(execute, 10, 0);
         }
         assert_eq!(named.limits(Runs::of(&facts("SHOW all"), false)), None);
+        let query = Facts {
+            confidence: Confidence::Exact,
+            ..facts("SELECT execute FROM t FETCH FIRST 5 ROWS ONLY")
+        };
+        assert_eq!(named.limits(Runs::of(&query, false)), None);
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(crate) struct Ticket {
 #[derive(Debug)]
 pub(super) struct Followed {
     pub(super) verdict: Arc<Verdict>,
+    /// Whose budgets the answer counts against: those of the query that it runs by name, or its own.
+    pub(super) billed: Arc<Verdict>,
     /// What may pass of its answer; `None` when nobody counts.
     pub(super) limits: Option<Limits>,
     /// What it runs that got its name and limits before.
@@ -41,23 +43,31 @@ impl SessionJudge {
         &mut self,
         verdict: &Arc<Verdict>,
     ) -> Result<Option<Box<Followed>>, Box<Refusal>> {
-        if !self.protection.needs_catalog && is_plain(verdict) && self.named.is_empty() {
+        if !self.protection.needs_catalog
+            && is_plain(verdict)
+            && self.named.is_empty()
+            && !verdict.defines
+        {
             return Ok(None);
         }
-        let left = self.guard.left(&self.scope, verdict);
-        if left.rows == Some(0) || left.bytes == Some(0) {
-            return Err(Box::new(budget_used_up()));
-        }
+        let mut left = self.guard.take(&self.scope, verdict)?;
         let facts = &verdict.statement.decided.facts;
-        let own = allowance::of_obligations(&verdict.obligations);
-        if let Some(limits) = own {
-            self.named.add(facts, limits);
-        }
         let runs = if self.named.is_empty() {
             Runs::default()
         } else {
             Runs::of(facts, verdict.text().is_empty())
         };
+        let own = allowance::of_obligations(&verdict.obligations);
+        if let Some(limits) = own {
+            self.named.add(facts, limits);
+        }
+        let mut billed = Arc::clone(verdict);
+        if !verdict.obligations.budgets.is_empty() {
+            self.named.bill(verdict);
+        } else if let Some(query) = self.named.billed(runs) {
+            left = self.guard.take(&self.scope, query)?;
+            billed = Arc::clone(query);
+        }
         let metered = (left != Left::default()).then_some(Limits::NONE);
         let limits = [own, self.named.limits(runs), metered]
             .into_iter()
@@ -74,6 +84,7 @@ impl SessionJudge {
         }
         Ok(Some(Box::new(Followed {
             verdict: Arc::clone(verdict),
+            billed,
             limits,
             runs,
             spent: (0, 0),
@@ -86,8 +97,7 @@ impl SessionJudge {
         let (rows_before, bytes_before) = std::mem::replace(&mut followed.spent, (rows, bytes));
         let rows = rows.saturating_sub(rows_before);
         let bytes = bytes.saturating_sub(bytes_before);
-        self.guard
-            .spend(&self.scope, &followed.verdict, rows, bytes);
+        self.guard.spend(&self.scope, &followed.billed, rows, bytes);
     }
 }
 

@@ -161,7 +161,7 @@ impl<'a> Binder<'a> {
         }
         let lineage = self.expression(value);
         let name = if target.name.is_empty() {
-            super::expression::name_of(value)
+            super::result_name::name_of(value)
         } else {
             &target.name
         };

@@ -60,16 +60,19 @@ impl Pass<'_> {
         keep: usize,
         edits: &mut Edits,
     ) -> Result<(), Obstacle> {
-        let lost = || misplaced("a column");
-        let first = self.places.at(column.reference.location).ok_or_else(lost)?;
-        let parts = self.places.name(first).ok_or_else(lost)?;
+        let unplaced = || misplaced("a column");
+        let first = self
+            .places
+            .at(column.reference.location)
+            .ok_or_else(unplaced)?;
+        let parts = self.places.name(first).ok_or_else(unplaced)?;
         let kept = parts
             .len()
             .checked_sub(keep)
             .and_then(|at| parts.get(at))
-            .ok_or_else(lost)?;
-        let start = self.places.start(first).ok_or_else(lost)?;
-        let end = self.places.start(kept.first).ok_or_else(lost)?;
+            .ok_or_else(unplaced)?;
+        let start = self.places.start(first).ok_or_else(unplaced)?;
+        let end = self.places.start(kept.first).ok_or_else(unplaced)?;
         edits.replace(start..end, String::new());
         Ok(())
     }
@@ -130,21 +133,27 @@ impl Pass<'_> {
         alias: &str,
         edits: &mut Edits,
     ) -> Result<(), Obstacle> {
-        let lost = || misplaced("*");
-        let first = self.places.at(column.reference.location).ok_or_else(lost)?;
+        let unplaced = || misplaced("*");
+        let first = self
+            .places
+            .at(column.reference.location)
+            .ok_or_else(unplaced)?;
         let last = if self.places.is_symbol(first, b'*') {
             first
         } else {
-            let parts = self.places.name(first).ok_or_else(lost)?;
-            parts.last().ok_or_else(lost)?.last
+            let parts = self.places.name(first).ok_or_else(unplaced)?;
+            parts.last().ok_or_else(unplaced)?.last
         };
-        let range = self.places.range(Span { first, last }).ok_or_else(lost)?;
-        let list: Vec<_> = derived
+        let range = self
+            .places
+            .range(Span { first, last })
+            .ok_or_else(unplaced)?;
+        let spelled: Vec<_> = derived
             .columns
             .iter()
             .map(|column| format!("{}.{}", quoted(alias), quoted(&column.name)))
             .collect();
-        edits.replace(range, list.join(", "));
+        edits.replace(range, spelled.join(", "));
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ pub(super) type Name = (String, String);
 
 /// The edits of one text, and which relations it names after them.
 pub(super) struct Edits {
-    edits: Vec<(usize, usize, String)>,
+    pieces: Vec<(usize, usize, String)>,
     names: Vec<Name>,
     /// Names that the catalog does not know.
     pub(super) unknown: Vec<String>,
@@ -17,18 +17,18 @@ pub(super) struct Edits {
 impl Edits {
     pub(super) fn new(scan: &Scan<'_>) -> Self {
         Self {
-            edits: Vec::new(),
+            pieces: Vec::new(),
             names: scan.names.clone(),
             unknown: Vec::new(),
         }
     }
 
     pub(super) fn replace(&mut self, place: std::ops::Range<usize>, text: String) {
-        self.edits.push((place.start, place.end, text));
+        self.pieces.push((place.start, place.end, text));
     }
 
     pub(super) fn insert(&mut self, at: usize, text: String) {
-        self.edits.push((at, at, text));
+        self.pieces.push((at, at, text));
     }
 
     /// Notes that one mention of a relation became others.
@@ -40,7 +40,7 @@ impl Edits {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.edits.is_empty()
+        self.pieces.is_empty()
     }
 
     /// The relations that the rewritten text has to name, sorted, each as often as it is named.
@@ -53,11 +53,11 @@ impl Edits {
     /// The text with all edits.
     pub(super) fn apply(mut self, text: &str) -> Result<Rewritten, Obstacle> {
         // Stable: insertions at one place stay in the order they were made.
-        self.edits.sort_by_key(|&(start, end, _)| (start, end));
+        self.pieces.sort_by_key(|&(start, end, _)| (start, end));
         let mut out = String::with_capacity(text.len() * 2);
-        let mut edits = Vec::with_capacity(self.edits.len());
+        let mut edits = Vec::with_capacity(self.pieces.len());
         let mut at = 0;
-        for (start, end, replacement) in &self.edits {
+        for (start, end, replacement) in &self.pieces {
             let kept = text
                 .get(at..*start)
                 .ok_or_else(|| super::misplaced("two changes"))?;

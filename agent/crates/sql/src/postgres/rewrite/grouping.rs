@@ -67,24 +67,24 @@ impl Pass<'_> {
 
     /// Where the first item of a `GROUP BY` begins.
     fn first_group(&self, select: &SelectStmt) -> Result<usize, Obstacle> {
-        let lost = || misplaced("GROUP BY");
+        let unplaced = || misplaced("GROUP BY");
         let mut first = First { location: i32::MAX };
         select.group_clause.hand(&mut first);
-        let token = self.places.at(first.location).ok_or_else(lost)?;
-        let by = self
-            .places
-            .before(token, |at| {
+        let token = self.places.at(first.location).ok_or_else(unplaced)?;
+        let by = (0..token)
+            .rev()
+            .find(|&at| {
                 self.places.is_word(at, "by")
                     && at
                         .checked_sub(1)
                         .is_some_and(|before| self.places.is_word(before, "group"))
             })
-            .ok_or_else(lost)?;
+            .ok_or_else(unplaced)?;
         let quantified =
             self.places.is_word(by + 1, "distinct") || self.places.is_word(by + 1, "all");
         self.places
             .start(by + 1 + usize::from(quantified))
-            .ok_or_else(lost)
+            .ok_or_else(unplaced)
     }
 }
 

@@ -27,10 +27,6 @@ impl<'t> Places<'t> {
         }
     }
 
-    pub(super) fn text(&self) -> &'t str {
-        self.text
-    }
-
     /// The token that begins at a node's location.
     pub(super) fn at(&self, location: i32) -> Option<usize> {
         let location = usize::try_from(location).ok()?;
@@ -152,11 +148,6 @@ impl<'t> Places<'t> {
             }
         }
         self.tokens.len().checked_sub(1)
-    }
-
-    /// The nearest token before `from` that fits.
-    pub(super) fn before(&self, from: usize, fits: impl Fn(usize) -> bool) -> Option<usize> {
-        (0..from).rev().find(|&at| fits(at))
     }
 }
 

@@ -9,6 +9,7 @@ use super::scan::{Scan, WriteNode};
 use super::{governed, namings};
 use crate::catalog::{Catalog, Relation};
 use crate::facts::{Facts, Reachable};
+use crate::postgres::closure::{self, Called};
 use crate::postgres::govern::Context;
 
 /// Adds to [`Facts::reachable`] the relations that the rewriting will ask about.
@@ -27,13 +28,12 @@ pub(in crate::postgres) fn extend(
             direct.push(found);
         }
     };
-    for read in &scan.reads {
-        name(read.relation, read.statement);
+    for (relation, statement) in scan.read_names() {
+        name(relation, statement);
     }
-    for &(copy, statement) in &scan.copies {
-        if let Some(relation) = &copy.relation {
-            name(relation, statement);
-        }
+    // Whoever may not see its data may not change its definition either.
+    for &(relation, statement) in &scan.mentions {
+        name(relation, statement);
     }
     for write in &scan.writes {
         // What is only added is not read.
@@ -47,6 +47,7 @@ pub(in crate::postgres) fn extend(
             name(write.relation, write.statement);
         }
     }
+    direct.extend(called(scan, catalog, &direct));
     if direct.is_empty() {
         return;
     }
@@ -71,6 +72,29 @@ pub(in crate::postgres) fn extend(
         facts.reachable.sort_unstable();
         facts.reachable.dedup();
     }
+}
+
+/// What the functions made by users could read that are called, by the text or by the views it reads.
+fn called<'c>(scan: &Scan<'_>, catalog: &'c Catalog, direct: &[&Relation]) -> Vec<&'c Relation> {
+    if catalog.functions.is_empty() {
+        return Vec::new();
+    }
+    let mut called = Called::default();
+    for name in &scan.called {
+        if catalog.functions.contains_key(*name) {
+            called.functions.push((*name).to_owned());
+        }
+        called.operator(catalog, name);
+    }
+    for relation in direct {
+        called
+            .functions
+            .extend(closure::calls_of_view(catalog, relation));
+    }
+    if called.functions.is_empty() {
+        return Vec::new();
+    }
+    closure::relations_called(catalog, &called)
 }
 
 struct Reached<'a> {

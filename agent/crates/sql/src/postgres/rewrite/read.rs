@@ -301,27 +301,27 @@ impl<'a> Pass<'a> {
 
     /// From `ONLY` to the last word of the name, a `*` included.
     pub(super) fn place(&self, relation: &RangeVar) -> Result<Span, Obstacle> {
-        let lost = || misplaced("a relation");
-        let mut first = self.places.at(relation.location).ok_or_else(lost)?;
+        let unplaced = || misplaced("a relation");
+        let mut first = self.places.at(relation.location).ok_or_else(unplaced)?;
         let mut last = self
             .places
             .name(first)
             .and_then(|parts| parts.last().copied())
-            .ok_or_else(lost)?
+            .ok_or_else(unplaced)?
             .last;
         if self.places.is_symbol(last + 1, b'*') {
             last += 1;
         }
         if !relation.inh {
-            let before = first.checked_sub(1).ok_or_else(lost)?;
+            let before = first.checked_sub(1).ok_or_else(unplaced)?;
             if self.places.is_symbol(before, b'(') && self.places.is_symbol(last + 1, b')') {
-                first = before.checked_sub(1).ok_or_else(lost)?;
+                first = before.checked_sub(1).ok_or_else(unplaced)?;
                 last += 1;
             } else {
                 first = before;
             }
             if !self.places.is_word(first, "only") {
-                return Err(lost());
+                return Err(unplaced());
             }
         }
         Ok(Span { first, last })
@@ -336,7 +336,7 @@ impl<'a> Pass<'a> {
 
     /// Takes a `TABLESAMPLE` clause out of its place and gives its text.
     fn sample(&self, sample: &RangeTableSample, edits: &mut Edits) -> Result<String, Obstacle> {
-        let lost = || misplaced("TABLESAMPLE");
+        let unplaced = || misplaced("TABLESAMPLE");
         let plain = sample
             .args
             .iter()
@@ -348,37 +348,37 @@ impl<'a> Pass<'a> {
                 hint: "give TABLESAMPLE constants or parameters".to_owned(),
             });
         }
-        let method = self.places.at(sample.location).ok_or_else(lost)?;
-        let first = method.checked_sub(1).ok_or_else(lost)?;
+        let method = self.places.at(sample.location).ok_or_else(unplaced)?;
+        let first = method.checked_sub(1).ok_or_else(unplaced)?;
         let open = self
             .places
             .name(method)
             .and_then(|parts| parts.last().copied())
-            .ok_or_else(lost)?
+            .ok_or_else(unplaced)?
             .last
             + 1;
-        let mut last = self.places.closing(open).ok_or_else(lost)?;
+        let mut last = self.places.closing(open).ok_or_else(unplaced)?;
         if self.places.is_word(last + 1, "repeatable") {
-            last = self.places.closing(last + 2).ok_or_else(lost)?;
+            last = self.places.closing(last + 2).ok_or_else(unplaced)?;
         }
         if !self.places.is_word(first, "tablesample") {
-            return Err(lost());
+            return Err(unplaced());
         }
         let span = Span { first, last };
-        let text = self.places.slice(span).ok_or_else(lost)?.to_owned();
-        edits.replace(self.places.range(span).ok_or_else(lost)?, String::new());
+        let text = self.places.slice(span).ok_or_else(unplaced)?.to_owned();
+        edits.replace(self.places.range(span).ok_or_else(unplaced)?, String::new());
         Ok(text)
     }
 
     /// `COPY t TO` becomes `COPY (SELECT …) TO`.
     pub(super) fn copies(&self, edits: &mut Edits) -> Result<(), Obstacle> {
         for &(copy, statement) in &self.scan.copies {
-            let Some(named) = &copy.relation else {
+            let Some(written) = &copy.relation else {
                 continue;
             };
-            let resolved = self.meaning(named, statement, edits)?;
+            let resolved = self.meaning(written, statement, edits)?;
             let Meaning::Relation(relation) = resolved.meaning else {
-                self.settle(named, resolved, edits)?;
+                self.settle(written, resolved, edits)?;
                 continue;
             };
             let hidden = self.governing.of(relation)?;
@@ -388,10 +388,10 @@ impl<'a> Pass<'a> {
                 .any(|column| hidden.masks.contains_key(column.name.as_str()));
             // The server refuses to copy views; it may say so itself.
             if (!masked && hidden.filters.is_empty()) || relation.kind == RelationKind::View {
-                self.settle(named, resolved, edits)?;
+                self.settle(written, resolved, edits)?;
                 continue;
             }
-            let place = self.place(named)?;
+            let place = self.place(written)?;
             let mut last = place.last;
             if !copy.attlist.is_empty() {
                 last = self
@@ -420,7 +420,7 @@ impl<'a> Pass<'a> {
                 })
                 .ok_or_else(|| misplaced("a relation"))?;
             edits.replace(range, format!("({query})"));
-            edits.renamed(&name_of(named), names);
+            edits.renamed(&name_of(written), names);
         }
         Ok(())
     }
@@ -447,7 +447,9 @@ pub(super) fn keyed(relation: &Relation) -> Obstacle {
 
 fn copied<'a>(copy: &CopyStmt, relation: &'a Relation) -> Vec<&'a Column> {
     if copy.attlist.is_empty() {
-        return relation.columns.iter().collect();
+        // What is computed is left out, as the server does.
+        let stored = |column: &&Column| column.generated_from.is_none();
+        return relation.columns.iter().filter(stored).collect();
     }
     copy.attlist
         .iter()

@@ -25,10 +25,16 @@ pub(in crate::postgres) struct Scan<'a> {
     pub(super) statements: Vec<Statement<'a>>,
     /// Every relation's name in the text, whatever it is used for, as `schema.name`.
     pub(super) names: Vec<(String, String)>,
+    /// Relations that are named and neither read nor written, and by which statement.
+    pub(super) mentions: Vec<(&'a RangeVar, usize)>,
+    /// Names of functions called, and of operators used, without their schemas.
+    pub(super) called: HashSet<&'a str>,
     ctes: Vec<&'a str>,
     /// The level the walk is in.
     level: Option<usize>,
     within: Within,
+    /// The statement is explained, not run.
+    explained: bool,
 }
 
 /// What surrounds the place where the walk is.
@@ -38,7 +44,6 @@ struct Within {
     write: Option<usize>,
     /// What is read is stored under a name that others can read too.
     stored: bool,
-    explained: bool,
     returning: bool,
 }
 
@@ -134,7 +139,6 @@ impl<'a> WriteNode<'a> {
 pub(super) struct ColumnUse<'a> {
     pub(super) reference: &'a ColumnRef,
     pub(super) level: Option<usize>,
-    pub(super) statement: usize,
     /// It stands in a list of what a write gives back.
     pub(super) returning: bool,
     /// It is a whole item of a list, and has no name of its own.
@@ -156,10 +160,23 @@ impl<'a> Scan<'a> {
             scan.statements.push(Statement::default());
             scan.ctes.clear();
             scan.within = Within::default();
+            scan.explained = false;
             scan.level = None;
             statement.stmt.hand(&mut scan);
         }
         scan
+    }
+
+    /// The names that are read, and by which statement.
+    pub(in crate::postgres) fn read_names(&self) -> impl Iterator<Item = (&'a RangeVar, usize)> {
+        let copies = self
+            .copies
+            .iter()
+            .filter_map(|(copy, statement)| Some((copy.relation.as_ref()?, *statement)));
+        self.reads
+            .iter()
+            .map(|read| (read.relation, read.statement))
+            .chain(copies)
     }
 
     /// Whether a level is inside another, or the same.
@@ -208,7 +225,7 @@ impl<'a> Scan<'a> {
         select.larg.hand(self);
         select.rarg.hand(self);
         for item in &select.from_clause {
-            self.from_item(item);
+            self.read_item(item);
         }
         select.distinct_clause.hand(self);
         self.list(&select.target_list);
@@ -245,7 +262,6 @@ impl<'a> Scan<'a> {
 
     fn column(&mut self, reference: &'a ColumnRef, bare_item: bool) {
         let (level, returning) = (self.level, self.within.returning);
-        let statement = self.statement_number();
         let parts: Vec<_> = reference.fields.iter().map(text_of).collect();
         match parts.as_slice() {
             [None] => {
@@ -268,13 +284,12 @@ impl<'a> Scan<'a> {
         self.columns.push(ColumnUse {
             reference,
             level,
-            statement,
             returning,
             bare_item,
         });
     }
 
-    fn from_item(&mut self, item: &'a Node) {
+    fn read_item(&mut self, item: &'a Node) {
         match &item.node {
             Some(NodeEnum::RangeVar(relation)) => self.read(relation, None),
             Some(NodeEnum::RangeTableSample(sample)) => {
@@ -290,7 +305,7 @@ impl<'a> Scan<'a> {
             }
             Some(NodeEnum::JoinExpr(join)) => {
                 for side in [&join.larg, &join.rarg].into_iter().flatten() {
-                    self.from_item(side);
+                    self.read_item(side);
                 }
                 if join.alias.is_some()
                     && let Some(level) = self.here()
@@ -340,7 +355,7 @@ impl<'a> Scan<'a> {
             in_write: self.within.write,
             in_cte: self.within.cte,
             stored: self.within.stored,
-            explained: self.within.explained,
+            explained: self.explained,
         });
     }
 
@@ -384,7 +399,7 @@ impl<'a> Scan<'a> {
                 level: 0,
                 statement: self.statement_number(),
                 node,
-                explained: self.within.explained,
+                explained: self.explained,
             });
         }
         self.with(with);
@@ -413,20 +428,20 @@ impl<'a> Scan<'a> {
             }
             WriteNode::Update(update) => {
                 for item in &update.from_clause {
-                    self.from_item(item);
+                    self.read_item(item);
                 }
                 update.target_list.hand(self);
                 update.where_clause.hand(self);
             }
             WriteNode::Delete(delete) => {
                 for item in &delete.using_clause {
-                    self.from_item(item);
+                    self.read_item(item);
                 }
                 delete.where_clause.hand(self);
             }
             WriteNode::Merge(merge) => {
                 if let Some(source) = merge.source_relation.as_deref() {
-                    self.from_item(source);
+                    self.read_item(source);
                 }
                 merge.join_condition.hand(self);
                 merge.merge_when_clauses.hand(self);
@@ -472,7 +487,7 @@ impl<'a> Visitor<'a> for Scan<'a> {
             NodeEnum::ColumnRef(reference) => self.column(reference, false),
             NodeEnum::CopyStmt(copy) => self.copy(copy),
             NodeEnum::ExplainStmt(_) => {
-                self.within.explained = true;
+                self.explained = true;
                 each_child(node, self);
             }
             NodeEnum::CreateTableAsStmt(create) => {
@@ -485,6 +500,7 @@ impl<'a> Visitor<'a> for Scan<'a> {
             NodeEnum::FuncCall(call) => {
                 let name = call.funcname.last().and_then(text_of);
                 // Attribute notation: `ssn(c)` is `c.ssn`.
+                self.called.extend(name);
                 if let (Some(name), Some(statement)) = (name, self.statement()) {
                     statement.columns.insert(name);
                     statement.leaky |= !AGGREGATES.contains(&name);
@@ -493,6 +509,7 @@ impl<'a> Visitor<'a> for Scan<'a> {
             }
             NodeEnum::AExpr(expr) => {
                 let name = expr.name.last().and_then(text_of).unwrap_or_default();
+                self.called.insert(name);
                 if let Some(statement) = self.statement() {
                     statement.leaky |= !LEAKPROOF.contains(&name);
                 }
@@ -527,6 +544,7 @@ impl<'a> Visitor<'a> for Scan<'a> {
     }
 
     fn relation(&mut self, relation: &'a RangeVar) {
+        self.mentions.push((relation, self.statement_number()));
         self.names
             .push((relation.schemaname.clone(), relation.relname.clone()));
     }

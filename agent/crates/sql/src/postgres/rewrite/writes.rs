@@ -55,7 +55,7 @@ impl<'a> Pass<'a> {
         if target.hidden.rows {
             return Err(target.refused("is a view over rows that are hidden"));
         }
-        self.infers(target)?;
+        target.infers()?;
         for column in &self.scan.columns {
             if self.scan.is_within(column.level, target.write.level) {
                 self.column_of_target(column, target, edits)?;
@@ -65,31 +65,6 @@ impl<'a> Pass<'a> {
             return Ok(());
         }
         self.filter_target(target, edits)
-    }
-
-    /// `ON CONFLICT (c)` asks whether a value is there.
-    fn infers(&self, target: &Target<'_>) -> Result<(), Obstacle> {
-        let WriteNode::Insert(insert) = target.write.node else {
-            return Ok(());
-        };
-        let Some(conflict) = insert.on_conflict_clause.as_deref() else {
-            return Ok(());
-        };
-        let elements = conflict.infer.iter().flat_map(|infer| &infer.index_elems);
-        for element in elements {
-            if let Some(NodeEnum::IndexElem(element)) = &element.node
-                && target.hidden.masks.contains_key(element.name.as_str())
-            {
-                return Err(target.refused("has a masked column in ON CONFLICT"));
-            }
-        }
-        let updates = conflict.action == OnConflictAction::OnconflictUpdate as i32;
-        if updates && !target.hidden.filters.is_empty() {
-            return Err(
-                target.refused("shows only some of its rows, and ON CONFLICT could change others")
-            );
-        }
-        Ok(())
     }
 
     fn column_of_target(
@@ -167,21 +142,24 @@ impl<'a> Pass<'a> {
         target: &Target<'_>,
         edits: &mut Edits,
     ) -> Result<(), Obstacle> {
-        let lost = || misplaced("a column that is given back");
-        let first = self.places.at(column.reference.location).ok_or_else(lost)?;
-        let parts = self.places.name(first).ok_or_else(lost)?;
+        let unplaced = || misplaced("a column that is given back");
+        let first = self
+            .places
+            .at(column.reference.location)
+            .ok_or_else(unplaced)?;
+        let parts = self.places.name(first).ok_or_else(unplaced)?;
         let span = super::places::Span {
             first,
-            last: parts.last().ok_or_else(lost)?.last,
+            last: parts.last().ok_or_else(unplaced)?.last,
         };
-        let value = self.places.slice(span).ok_or_else(lost)?;
-        let masked = target.masked(name, value, self).ok_or_else(lost)?;
+        let value = self.places.slice(span).ok_or_else(unplaced)?;
+        let masked = target.masked(name, value, self).ok_or_else(unplaced)?;
         let named = if column.bare_item {
             format!("{masked} AS {}", quoted(name))
         } else {
             format!("({masked})")
         };
-        edits.replace(self.places.range(span).ok_or_else(lost)?, named);
+        edits.replace(self.places.range(span).ok_or_else(unplaced)?, named);
         Ok(())
     }
 
@@ -193,7 +171,7 @@ impl<'a> Pass<'a> {
         target: &Target<'_>,
         edits: &mut Edits,
     ) -> Result<(), Obstacle> {
-        let lost = || misplaced("*");
+        let unplaced = || misplaced("*");
         let own_level = column.level == Some(target.write.level);
         if qualifier.is_none() && !own_level {
             return Ok(());
@@ -206,26 +184,31 @@ impl<'a> Pass<'a> {
         if !column.returning || !own_level || (qualifier.is_none() && others) {
             return Err(target.refused("has all its columns read by the write"));
         }
-        let first = self.places.at(column.reference.location).ok_or_else(lost)?;
-        let last = match qualifier {
-            None => first,
-            Some(_) => {
-                let parts = self.places.name(first).ok_or_else(lost)?;
-                parts.last().ok_or_else(lost)?.last
-            }
+        let first = self
+            .places
+            .at(column.reference.location)
+            .ok_or_else(unplaced)?;
+        let last = if qualifier.is_none() {
+            first
+        } else {
+            let parts = self.places.name(first).ok_or_else(unplaced)?;
+            parts.last().ok_or_else(unplaced)?.last
         };
         let qualifier = quoted(qualifier.unwrap_or_else(|| alias_of(target.write.relation)));
-        let mut list = Vec::new();
+        let mut spelled = Vec::new();
         for column in &target.relation.columns {
             let name = quoted(&column.name);
             let value = format!("{qualifier}.{name}");
-            list.push(match target.masked(&column.name, &value, self) {
+            spelled.push(match target.masked(&column.name, &value, self) {
                 Some(masked) => format!("{masked} AS {name}"),
                 None => value,
             });
         }
         let span = super::places::Span { first, last };
-        edits.replace(self.places.range(span).ok_or_else(lost)?, list.join(", "));
+        edits.replace(
+            self.places.range(span).ok_or_else(unplaced)?,
+            spelled.join(", "),
+        );
         Ok(())
     }
 
@@ -241,7 +224,7 @@ impl<'a> Pass<'a> {
                 );
             }
         };
-        let lost = || misplaced("WHERE");
+        let unplaced = || misplaced("WHERE");
         let qualifier = format!("{}.", quoted(alias_of(target.write.relation)));
         let filter = condition(self.task, target.relation, &target.hidden, &qualifier)?;
         let Some(place) = place else {
@@ -260,13 +243,13 @@ impl<'a> Pass<'a> {
             .clause_end(target_end + 1, &["where"])
             .map(|last| last + 1)
             .filter(|at| self.places.is_word(*at, "where"))
-            .ok_or_else(lost)?;
+            .ok_or_else(unplaced)?;
         let end = self
             .places
             .clause_end(before + 1, &["returning"])
             .and_then(|last| self.places.end(last))
-            .ok_or_else(lost)?;
-        let start = self.places.start(before + 1).ok_or_else(lost)?;
+            .ok_or_else(unplaced)?;
+        let start = self.places.start(before + 1).ok_or_else(unplaced)?;
         // The order of evaluation is fixed: what the client wrote sees no row that it may not.
         edits.insert(start, format!("CASE WHEN {filter} THEN ("));
         edits.insert(end, ") ELSE false END".to_owned());
@@ -275,16 +258,41 @@ impl<'a> Pass<'a> {
 
     /// Where a write without `WHERE` ends, before `RETURNING`.
     fn write_end(&self, target: &Target<'_>) -> Result<usize, Obstacle> {
-        let lost = || misplaced("the end of the write");
+        let unplaced = || misplaced("the end of the write");
         let first = self.place(target.write.relation)?.last;
         self.places
             .clause_end(first + 1, &["returning"])
             .and_then(|last| self.places.end(last))
-            .ok_or_else(lost)
+            .ok_or_else(unplaced)
     }
 }
 
 impl Target<'_> {
+    /// `ON CONFLICT (c)` asks whether a value is there.
+    fn infers(&self) -> Result<(), Obstacle> {
+        let WriteNode::Insert(insert) = self.write.node else {
+            return Ok(());
+        };
+        let Some(conflict) = insert.on_conflict_clause.as_deref() else {
+            return Ok(());
+        };
+        let elements = conflict.infer.iter().flat_map(|infer| &infer.index_elems);
+        for element in elements {
+            if let Some(NodeEnum::IndexElem(element)) = &element.node
+                && self.hidden.masks.contains_key(element.name.as_str())
+            {
+                return Err(self.refused("has a masked column in ON CONFLICT"));
+            }
+        }
+        let updates = conflict.action == OnConflictAction::OnconflictUpdate as i32;
+        if updates && !self.hidden.filters.is_empty() {
+            return Err(
+                self.refused("shows only some of its rows, and ON CONFLICT could change others")
+            );
+        }
+        Ok(())
+    }
+
     /// The masked value of a column, where it is masked.
     fn masked(&self, name: &str, value: &str, pass: &Pass<'_>) -> Option<String> {
         let mask = self.hidden.masks.get(name)?;

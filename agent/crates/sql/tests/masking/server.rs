@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 const BIN: &str = "/usr/lib/postgresql/15/bin";
 
 /// A running server; it is gone when this is dropped.
-pub struct Server {
+pub(crate) struct Server {
     folder: PathBuf,
     process: Child,
 }
 
 impl Server {
     /// Makes a cluster and starts it.
-    pub fn start(name: &str) -> Self {
+    pub(crate) fn start(name: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("weir-sql-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("a folder for the server");
@@ -43,6 +43,7 @@ impl Server {
             .output()
             .expect("PostgreSQL 15 is installed under /usr/lib/postgresql/15");
         assert!(output.status.success(), "initdb: {output:?}");
+        let log = fs::File::create(folder.join("log")).expect("a log");
         let process = as_owner(&format!("{BIN}/postgres"), owner)
             .arg("-D")
             .arg(&data)
@@ -56,8 +57,9 @@ impl Server {
                 "-c",
                 "autovacuum=off",
             ])
+            .args(["-c", "log_statement=all", "-c", "log_line_prefix=@@@"])
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn()
             .expect("the server starts");
         let server = Self { folder, process };
@@ -69,8 +71,35 @@ impl Server {
         server
     }
 
+    /// Runs a program that connects to the server, and gives the statements that the server saw.
+    pub(crate) fn statements_of(&self, program: &str, args: &[&str]) -> Vec<String> {
+        let log = self.folder.join("log");
+        let before = fs::read_to_string(&log).expect("the log").len();
+        let output = Command::new(program)
+            .args(["-U", "postgres", "-h"])
+            .arg(&self.folder)
+            .args(args)
+            .output()
+            .expect("the program runs");
+        assert!(output.status.success(), "{program} {args:?}: {output:?}");
+        thread::sleep(Duration::from_millis(100));
+        let text = fs::read_to_string(&log).expect("the log");
+        text[before..]
+            .split("@@@")
+            .filter_map(|entry| {
+                let rest = entry.strip_prefix("LOG:  ")?;
+                let (_, statement) = rest
+                    .strip_prefix("statement: ")
+                    .map(|statement| ("", statement))
+                    .or_else(|| rest.strip_prefix("execute ")?.split_once(": "))?;
+                // Lines after the first are indented.
+                Some(statement.replace("\n\t", "\n").trim_end().to_owned())
+            })
+            .collect()
+    }
+
     /// Runs a script and gives all that is printed, errors as their SQLSTATE.
-    pub fn psql(&self, database: &str, script: &str) -> String {
+    pub(crate) fn psql(&self, database: &str, script: &str) -> String {
         let mut child = Command::new("sh")
             .args([
                 "-c",
