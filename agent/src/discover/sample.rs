@@ -260,6 +260,7 @@ mod tests {
             category: 'S',
             bases: Vec::new(),
             exact: true,
+            generated_from: None,
         };
         Relation {
             oid: 1,

@@ -285,12 +285,12 @@ fn check(claims: Claims, expected: Expected<'_>) -> Result<(Principal, i64), Tok
         });
     }
     let not_after_s = check_times(&claims, expected.now_s)?;
+    let named = named(&claims, expected.claims);
     let subject = claims
         .sub
         .filter(|subject| is_name(subject))
         .ok_or(TokenError::Subject)?;
     let kind = kind(claims.weir_kind.as_deref(), expected.trust_kind)?;
-    let named = named(&claims, expected.claims);
     let groups = claims.groups.unwrap_or_default();
     if groups.len() > MAX_GROUPS || !groups.iter().all(|group| is_name(group)) {
         return Err(TokenError::Groups);
