@@ -243,6 +243,7 @@ impl Issuer {
             issuer: &self.settings.issuer,
             audience: &self.settings.audience,
             trust_kind: self.settings.trust_kind || self.settings.development,
+            claims: &self.settings.claims,
             now_s: i64::try_from(clock::now().as_secs()).unwrap_or(i64::MAX),
         };
         let verified = token::verify(token, unverified, &held.keys, expected)?;

@@ -31,6 +31,9 @@ pub struct IssuerSettings {
     /// Whether the claim `weir_kind` (`human`, `workload`, `agent`) is believed; without it every subject is a human.
     /// A development issuer's always is.
     pub trust_kind: bool,
+    /// Further claims of its tokens that rules and row filters may ask for (`{{actor.region}}`); they are recorded with
+    /// the principal. Only those whose value is a text are kept.
+    pub claims: Vec<String>,
 }
 
 /// One service: which processes are it (all selectors that are given must match), and what proves it.

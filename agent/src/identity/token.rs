@@ -17,28 +17,6 @@ pub const TOKEN_BYTES: usize = 16 * 1024;
 /// The most groups that a token may carry.
 pub const MAX_GROUPS: usize = 1_000;
 
-/// The most further claims that are kept.
-const MAX_CLAIMS: usize = 32;
-
-/// Claims that differ from token to token.
-const PER_TOKEN: &[&str] = &[
-    "aio",
-    "at_hash",
-    "azp",
-    "c_hash",
-    "client_id",
-    "jti",
-    "nonce",
-    "rh",
-    "s_hash",
-    "scope",
-    "scp",
-    "session_state",
-    "sid",
-    "uti",
-    "ver",
-];
-
 /// How far the issuer's clock may be off.
 const SKEW_S: i64 = 60;
 
@@ -60,6 +38,8 @@ pub struct Expected<'a> {
     pub audience: &'a str,
     /// Whether the issuer's `weir_kind` is believed.
     pub trust_kind: bool,
+    /// Further claims to keep, by name.
+    pub claims: &'a [String],
     /// Seconds since the epoch.
     pub now_s: i64,
 }
@@ -305,6 +285,7 @@ fn check(claims: Claims, expected: Expected<'_>) -> Result<(Principal, i64), Tok
         });
     }
     let not_after_s = check_times(&claims, expected.now_s)?;
+    let named = named(&claims, expected.claims);
     let subject = claims
         .sub
         .filter(|subject| is_name(subject))
@@ -330,22 +311,26 @@ fn check(claims: Claims, expected: Expected<'_>) -> Result<(Principal, i64), Tok
         groups,
         auth_time: claims.auth_time.and_then(instant),
         acr: claims.acr.filter(|acr| is_name(acr)),
-        claims: lasting(claims.others),
+        claims: named,
     };
     Ok((principal, not_after_s))
 }
 
-/// The further claims that say something of the subject rather than of this one token: two tokens of the same subject
-/// must make the same principal, or nothing that was decided for one would be remembered for the other.
-fn lasting(others: BTreeMap<String, serde_json::Value>) -> BTreeMap<String, String> {
-    others
-        .into_iter()
-        .filter(|(name, _)| is_name(name) && !PER_TOKEN.contains(&name.as_str()))
-        .filter_map(|(name, value)| match value {
-            serde_json::Value::String(text) if is_name(&text) => Some((name, text)),
-            _ => None,
+/// The claims that the configuration names, as far as the token has them as texts. No others are kept: every principal is
+/// recorded with all its claims, and what differs from token to token would make another principal of each.
+fn named(claims: &Claims, names: &[String]) -> BTreeMap<String, String> {
+    let value = |name: &str| match name {
+        "email" => claims.email.as_deref(),
+        "name" => claims.name.as_deref(),
+        "preferred_username" => claims.preferred_username.as_deref(),
+        other => claims.others.get(other)?.as_str(),
+    };
+    names
+        .iter()
+        .filter_map(|name| {
+            let text = value(name).filter(|text| is_name(text))?;
+            Some((name.clone(), text.to_owned()))
         })
-        .take(MAX_CLAIMS)
         .collect()
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weir_sql::{ColumnMask, ColumnName, Confidence, Facts, Mask, RowFilter, Use};
+use weir_sql::{ColumnMask, ColumnName, Confidence, Facts, Kind, Mask, RowFilter, Use};
 
 use crate::{
     bits::Bits,
@@ -224,7 +224,10 @@ impl<'p, 'f> Gathered<'p, 'f> {
 
 /// Whether it is known what the text reads.
 pub(crate) fn knows(reading: &Reading<'_>) -> bool {
-    reading.facts.confidence < Confidence::Opaque && reading.resolved()
+    let facts = reading.facts;
+    facts.confidence < Confidence::Opaque
+        && !facts.kinds.contains(&Kind::Unknown)
+        && reading.resolved()
 }
 
 fn mask(rule: &Rule, view: &View<'_>, column: &ColumnView<'_>) -> Option<Mask> {

@@ -50,6 +50,7 @@ fn expected() -> Expected<'static> {
         issuer: ISSUER,
         audience: "weir",
         trust_kind: true,
+        claims: &[],
         now_s: NOW_S,
     }
 }
@@ -506,6 +507,29 @@ fn the_kind_is_believed_only_where_the_issuer_is_trusted_for_it() {
         signer.try_claims(json!({ "weir_kind": "root" })),
         Err(TokenError::Kind)
     ));
+}
+
+#[test]
+fn only_the_claims_that_are_asked_for_are_kept() {
+    let signer = Signer::new();
+    let token = signer.sign(
+        &header(),
+        &claims(json!({ "region": "eu", "email": "ann@x.io", "level": 3, "jti": "1" })),
+    );
+    let unverified = peek(&token).expect("a readable token");
+    let names = ["region", "email", "level", "country"].map(str::to_owned);
+    let asked = Expected {
+        claims: &names,
+        ..expected()
+    };
+
+    let kept = verify(&token, &unverified, &signer.keys, asked).expect("a good token");
+    let none = verify(&token, &unverified, &signer.keys, expected()).expect("a good token");
+
+    let kept: Vec<_> = kept.principal.claims.into_iter().collect();
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(kept, [pair("email", "ann@x.io"), pair("region", "eu")]);
+    assert!(none.principal.claims.is_empty());
 }
 
 #[test]
