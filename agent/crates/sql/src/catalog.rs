@@ -139,6 +139,8 @@ pub struct Function {
     pub security_definer: bool,
     /// What an aggregate calls: numbers of functions, the server's own among them.
     pub calls: Vec<u32>,
+    /// The extension that brought it.
+    pub extension: Option<String>,
     /// The relation, or composite type, whose rows it returns.
     pub returns: Option<u32>,
 }

@@ -243,6 +243,7 @@ impl Builder {
                 .filter(|&called| called != 0)
                 .collect(),
             returns: Some(row.number(9)?).filter(|&relation| relation != 0),
+            extension: row.optional(10).map(str::to_owned),
         };
         self.catalog
             .functions

@@ -95,7 +95,7 @@ WHERE c.relkind IN ('v', 'm') AND c.relpersistence OPERATOR(pg_catalog.<>) 't'
 AND c.oid OPERATOR(pg_catalog.>=) 16384";
 
 /// oid, schema, name, language, body, kind, volatility, whether it runs as its owner, what an aggregate calls, the
-/// relation whose rows come back or 0.
+/// relation whose rows come back or 0, the extension it belongs to.
 /// A body that the server keeps parsed is empty in `prosrc`; its whole definition is given instead.
 const FUNCTIONS: &str = "\
 SELECT p.oid, n.nspname, p.proname, l.lanname,
@@ -105,12 +105,16 @@ p.prokind, p.provolatile, p.prosecdef,
 pg_catalog.concat_ws(' ', a.aggtransfn::pg_catalog.oid, a.aggfinalfn::pg_catalog.oid, a.aggcombinefn::pg_catalog.oid,
 a.aggserialfn::pg_catalog.oid, a.aggdeserialfn::pg_catalog.oid, a.aggmtransfn::pg_catalog.oid,
 a.aggminvtransfn::pg_catalog.oid, a.aggmfinalfn::pg_catalog.oid),
-t.typrelid
+t.typrelid, x.extname
 FROM pg_catalog.pg_proc p
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
 JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang
 JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) p.prorettype
 LEFT JOIN pg_catalog.pg_aggregate a ON a.aggfnoid::pg_catalog.oid OPERATOR(pg_catalog.=) p.oid
+LEFT JOIN pg_catalog.pg_depend e ON e.deptype OPERATOR(pg_catalog.=) 'e'
+AND e.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid
+AND e.objid OPERATOR(pg_catalog.=) p.oid
+LEFT JOIN pg_catalog.pg_extension x ON x.oid OPERATOR(pg_catalog.=) e.refobjid
 WHERE p.oid OPERATOR(pg_catalog.>=) 16384";
 
 /// name, function.

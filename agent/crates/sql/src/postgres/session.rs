@@ -469,7 +469,7 @@ mod tests {
             "SET search_path TO DEFAULT",
             "RESET ALL",
         ] {
-            assert_eq!(of(text), [default.clone()], "{text}");
+            assert_eq!(of(text), std::slice::from_ref(&default), "{text}");
         }
         assert_eq!(of("DISCARD ALL"), [Step::DropTemporary, default]);
     }

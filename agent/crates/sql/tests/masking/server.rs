@@ -63,7 +63,7 @@ impl Server {
             .spawn()
             .expect("the server starts");
         let server = Self { folder, process };
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while !server.psql("postgres", "SELECT 1").contains('1') {
             assert!(Instant::now() < deadline, "the server does not answer");
             thread::sleep(Duration::from_millis(50));

@@ -109,6 +109,9 @@ fn clean(
     if !seen.insert(function.oid) || closure.reviewed(&function.schema, &function.name) {
         return Ok(());
     }
+    if is_of_types_only(function) {
+        return Ok(());
+    }
     let catalog = closure.context.catalog;
     let shown = format!("{}.{}", function.schema, function.name);
     let unsure = |why: &str| {
@@ -199,6 +202,16 @@ pub(super) fn is_clean_operator(
         // One of the server's own.
         None => Ok(()),
     }
+}
+
+/// Whether it is a compiled part of an extension that brings types and what computes with them, and reads no relation.
+fn is_of_types_only(function: &Function) -> bool {
+    let compiled = matches!(function.language.as_str(), "c" | "internal");
+    compiled
+        && function
+            .extension
+            .as_deref()
+            .is_some_and(|extension| names::TYPES_ONLY.binary_search(&extension).is_ok())
 }
 
 /// Whether a compiled function only computes: extensions give their types the functions that the server's own have.

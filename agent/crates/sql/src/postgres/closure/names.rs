@@ -395,6 +395,27 @@ pub(super) const EXTENSIONS: &[&str] = &[
     "word_similarity",
 ];
 
+/// Extensions whose compiled functions compute with their arguments and read nothing else; sorted.
+pub(super) const TYPES_ONLY: &[&str] = &[
+    "bloom",
+    "btree_gin",
+    "btree_gist",
+    "citext",
+    "cube",
+    "earthdistance",
+    "fuzzystrmatch",
+    "hstore",
+    "intarray",
+    "isn",
+    "ltree",
+    "pg_trgm",
+    "pgcrypto",
+    "seg",
+    "unaccent",
+    "uuid-ossp",
+    "vector",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -403,6 +424,7 @@ mod tests {
     fn the_lists_are_sorted_so_that_they_can_be_searched() {
         assert!(HARMLESS.is_sorted());
         assert!(EXTENSIONS.is_sorted());
+        assert!(TYPES_ONLY.is_sorted());
     }
 
     #[test]

@@ -22,12 +22,15 @@ pub struct Tracker {
     failed: bool,
 }
 
+/// A `search_path` as written; `None` is the session's default.
+type Setting = Option<Vec<String>>;
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct State {
     /// As written; `None` is the default.
-    path: Option<Vec<String>>,
+    path: Setting,
     /// Until the transaction ends.
-    local: Option<Option<Vec<String>>>,
+    local: Option<Setting>,
     certain: bool,
     temporary: BTreeSet<String>,
     /// Of them those that go at commit.
