@@ -185,7 +185,12 @@ def both(site, host, steps, mode):
     """The frames of both databases, and what of each must be alike."""
     site.reset()
     pair = [run(host, which, steps, mode) for which in "ab"]
-    pair += [comparable(frames, site.numbers[which]) for which, frames in zip("ab", pair)]
+    for numbers in ({"a": [], "b": []}, site.numbers):
+        mine, other = (comparable(frames, numbers[which]) for which, frames in zip("ab", pair))
+        # Numbers are looked at only where there is a difference: bytes of values look like them now and then.
+        if mine == other:
+            break
+    pair += [mine, other]
     site.fresh = not any(callable(s) or not isinstance(s, str) or WRITES.search(s) for s in steps)
     return pair
 
