@@ -321,12 +321,15 @@ fn start_postgres(folder: &Folder, options: &LabOptions) -> Result<Postgres> {
 
 /// The role that the agent reads catalogs as: it may log in, and no more. Beside it the superuser that tools expect.
 fn make_roles(folder: &Folder, postgres: &Postgres) -> Result<()> {
-    let mut sql = format!("CREATE ROLE postgres SUPERUSER LOGIN; CREATE ROLE {CATALOG_ROLE} LOGIN");
+    let mut with_password = String::new();
     if let Some(password) = postgres.password() {
-        sql += &format!(" PASSWORD '{password}'");
+        with_password = format!(" PASSWORD '{password}'");
         let file = folder.path().join(CATALOG_PASSWORD_FILE);
         fs::write(&file, password).with_context(|| format!("cannot write {}", file.display()))?;
     }
+    let sql = format!(
+        "CREATE ROLE postgres SUPERUSER LOGIN{with_password}; CREATE ROLE {CATALOG_ROLE} LOGIN{with_password}"
+    );
     postgres.admin("postgres", &sql)?;
     Ok(())
 }

@@ -99,7 +99,8 @@ struct Recorded {
 struct Change {
     requests: u64,
     principal: String,
-    change: String,
+    #[serde(rename = "change")]
+    what: String,
     statement: String,
 }
 
@@ -212,7 +213,7 @@ impl Recorded {
             .map(|((change, principal, statement), requests)| Change {
                 requests,
                 principal,
-                change,
+                what: change,
                 statement,
             })
             .collect();
@@ -283,8 +284,7 @@ fn read(dir: &Path, period: Period) -> anyhow::Result<Recorded> {
         match record.entry {
             Entry::SessionOpened(opened) => {
                 let session = opened.session;
-                let asker = asker(*opened);
-                let at = *askers.entry(asker).or_insert_with_key(|asker| {
+                let at = *askers.entry(asker(*opened)).or_insert_with_key(|asker| {
                     recorded.askers.push(asker.clone());
                     recorded.askers.len() - 1
                 });
@@ -294,14 +294,14 @@ fn read(dir: &Path, period: Period) -> anyhow::Result<Recorded> {
                 recorded.statements.insert(decided.id, *decided);
             }
             Entry::Requested(request) if hours.contains(&(record.time_ns / HOUR_NS)) => {
-                let Some(&asker) = sessions.get(&request.session) else {
+                let Some(&by) = sessions.get(&request.session) else {
                     continue;
                 };
                 let at = Duration::from_nanos(record.time_ns);
                 let entry = asked
-                    .entry((asker, request.statement))
+                    .entry((by, request.statement))
                     .or_insert_with(|| Asked {
-                        asker,
+                        asker: by,
                         statement: request.statement,
                         requests: 0,
                         at,
@@ -371,14 +371,14 @@ fn report(args: &RecordArgs, found: &Found) -> anyhow::Result<()> {
         let Change {
             requests,
             principal,
-            change,
+            what,
             statement,
         } = change;
         let statement = shortened(statement);
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "{requests:>8}  {principal}  {change}\n          {statement}"
+            "{requests:>8}  {principal}  {what}\n          {statement}"
         );
     }
     let _ = writeln!(

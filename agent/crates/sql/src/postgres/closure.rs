@@ -232,6 +232,19 @@ impl Walk<'_> {
                 .any(|(relation, _)| relation.column(name).is_some())
     }
 
+    /// `c.tell`, which is `tell(c)` where `c` has no such column.
+    fn attribute(&mut self, name: Option<&str>) {
+        let functions = &self.closure.context.catalog.functions;
+        for function in name
+            .and_then(|name| functions.get(name))
+            .into_iter()
+            .flatten()
+        {
+            let result = bodies::is_clean(self.closure, function);
+            self.refuse(result);
+        }
+    }
+
     fn expression(&mut self, expr: &AExpr) {
         let result = self.closure.operator(&expr.name);
         self.refuse(result);
@@ -250,6 +263,14 @@ impl<'a> Visitor<'a> for Walk<'_> {
             | NodeEnum::MergeStmt(_) => return self.write(node),
             NodeEnum::FuncCall(call) => self.call(call),
             NodeEnum::AExpr(expr) => self.expression(expr),
+            NodeEnum::ColumnRef(column) if column.fields.len() > 1 => {
+                self.attribute(column.fields.last().and_then(text_of));
+            }
+            NodeEnum::AIndirection(of) => {
+                for part in &of.indirection {
+                    self.attribute(text_of(part));
+                }
+            }
             NodeEnum::SubLink(link) => {
                 let result = self.closure.operator(&link.oper_name);
                 self.refuse(result);
