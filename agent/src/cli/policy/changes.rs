@@ -20,8 +20,8 @@ pub(super) fn between(before: &Decision, after: &Decision, facts: &Facts) -> Vec
     let (old, new) = (&before.obligations, &after.obligations);
     let mut changes = sets(
         "mask",
-        touched(&old.masks, facts),
-        touched(&new.masks, facts),
+        &touched(&old.masks, facts),
+        &touched(&new.masks, facts),
     );
     let filters = |decision: &Decision| {
         decision
@@ -36,7 +36,7 @@ pub(super) fn between(before: &Decision, after: &Decision, facts: &Facts) -> Vec
             })
             .collect()
     };
-    changes.extend(sets("filter", filters(before), filters(after)));
+    changes.extend(sets("filter", &filters(before), &filters(after)));
     let budgets = |decision: &Decision| {
         decision
             .obligations
@@ -45,11 +45,11 @@ pub(super) fn between(before: &Decision, after: &Decision, facts: &Facts) -> Vec
             .map(|budget| budget.rule.0.clone())
             .collect()
     };
-    changes.extend(sets("budget", budgets(before), budgets(after)));
+    changes.extend(sets("budget", &budgets(before), &budgets(after)));
     changes.extend(limit("rows", old.max_rows, new.max_rows));
     changes.extend(limit("bytes", old.max_bytes, new.max_bytes));
     let tags = |decision: &Decision| decision.tags.iter().cloned().collect();
-    changes.extend(sets("tag", tags(before), tags(after)));
+    changes.extend(sets("tag", &tags(before), &tags(after)));
     changes
 }
 
@@ -90,12 +90,12 @@ fn word(mask: Mask) -> String {
     }
 }
 
-fn sets(what: &str, before: BTreeSet<String>, after: BTreeSet<String>) -> Vec<String> {
+fn sets(what: &str, before: &BTreeSet<String>, after: &BTreeSet<String>) -> Vec<String> {
     let gone = before
-        .difference(&after)
+        .difference(after)
         .map(|item| format!("no more {what} {item}"));
     let new = after
-        .difference(&before)
+        .difference(before)
         .map(|item| format!("new {what} {item}"));
     gone.chain(new).collect()
 }

@@ -277,7 +277,7 @@ fn read(dir: &Path, period: Period) -> anyhow::Result<Recorded> {
     let mut recorded = Recorded::default();
     let mut askers: HashMap<Asker, usize> = HashMap::new();
     let mut sessions: HashMap<u64, usize> = HashMap::new();
-    let mut asked: HashMap<(usize, u64), Asked> = HashMap::new();
+    let mut counts: HashMap<(usize, u64), Asked> = HashMap::new();
     let mut reader = Reader::new(dir, Position::START);
     while let Some(record) = next(&mut reader)? {
         match record.entry {
@@ -298,7 +298,7 @@ fn read(dir: &Path, period: Period) -> anyhow::Result<Recorded> {
                     continue;
                 };
                 let at = Duration::from_nanos(record.time_ns);
-                let entry = asked
+                let entry = counts
                     .entry((asker, request.statement))
                     .or_insert_with(|| Asked {
                         asker,
@@ -312,7 +312,7 @@ fn read(dir: &Path, period: Period) -> anyhow::Result<Recorded> {
             _ => {}
         }
     }
-    recorded.asked = asked.into_values().collect();
+    recorded.asked = counts.into_values().collect();
     Ok(recorded)
 }
 
