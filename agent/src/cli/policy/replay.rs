@@ -99,7 +99,7 @@ struct Recorded {
 struct Change {
     requests: u64,
     principal: String,
-    change: String,
+    what: String,
     statement: String,
 }
 
@@ -209,10 +209,10 @@ impl Recorded {
         }
         let mut changes: Vec<_> = counts
             .into_iter()
-            .map(|((change, principal, statement), requests)| Change {
+            .map(|((what, principal, statement), requests)| Change {
                 requests,
                 principal,
-                change,
+                what,
                 statement,
             })
             .collect();
@@ -371,14 +371,14 @@ fn report(args: &RecordArgs, found: &Found) -> anyhow::Result<()> {
         let Change {
             requests,
             principal,
-            change,
+            what,
             statement,
         } = change;
         let statement = shortened(statement);
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "{requests:>8}  {principal}  {change}\n          {statement}"
+            "{requests:>8}  {principal}  {what}\n          {statement}"
         );
     }
     let _ = writeln!(

@@ -51,7 +51,7 @@ fn changes(recorded: &Recorded, pack: &Pack, database: Option<&Database>) -> Fou
 }
 
 fn line(change: &Change) -> String {
-    format!("{} {} {}", change.requests, change.principal, change.change)
+    format!("{} {} {}", change.requests, change.principal, change.what)
 }
 
 fn pack() -> Pack {
