@@ -12,6 +12,7 @@ use serde_json::json;
 use weir_policy::{Finding, PackError, Severity};
 
 use crate::{
+    cli::audit::print,
     clock,
     policy::{Loaded, Settings, load},
 };
@@ -55,15 +56,15 @@ struct PackArgs {
 /// When an answer cannot be written, or the journal cannot be read; what is wrong with a pack is printed instead.
 pub(super) fn run(args: Args) -> Result<ExitCode> {
     match args.command {
-        Command::Check(args) => Ok(check(&args)),
-        Command::Test(args) => Ok(test(&args)),
+        Command::Check(args) => check(&args),
+        Command::Test(args) => test(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Diff(args) => replay::diff(&args),
     }
 }
 
-fn check(args: &PackArgs) -> ExitCode {
+fn check(args: &PackArgs) -> Result<ExitCode> {
     let (findings, summary) = match open(args.dir.clone()) {
         Ok(loaded) => {
             let pack = &loaded.pack;
@@ -76,13 +77,13 @@ fn check(args: &PackArgs) -> ExitCode {
             (findings, summary)
         }
         Err(PackError::Refused(findings)) => (findings, json!({})),
-        Err(error) => return unreadable(&error),
+        Err(error) => return Ok(unreadable(&error)),
     };
     if args.json {
         let mut report =
             json!({ "path": args.dir, "ok": findings.is_empty(), "findings": findings });
         merge(&mut report, summary);
-        println!("{report:#}");
+        print(&format!("{report:#}\n"))?;
     } else {
         print_findings(&args.dir, &findings);
         if findings.is_empty() {
@@ -94,13 +95,13 @@ fn check(args: &PackArgs) -> ExitCode {
             );
         }
     }
-    exit(findings.is_empty())
+    Ok(exit(findings.is_empty()))
 }
 
-fn test(args: &PackArgs) -> ExitCode {
+fn test(args: &PackArgs) -> Result<ExitCode> {
     let pack = match open(args.dir.clone()) {
         Ok(loaded) => loaded.pack,
-        Err(error) => return refused(&args.dir, &error),
+        Err(error) => return Ok(refused(&args.dir, &error)),
     };
     let results = pack.cases().run(&pack, clock::now());
     let failed: Vec<_> = results
@@ -110,10 +111,9 @@ fn test(args: &PackArgs) -> ExitCode {
     // A pack without a case has kept no promise.
     let ok = failed.is_empty() && !results.is_empty();
     if args.json {
-        println!(
-            "{:#}",
-            json!({ "path": args.dir, "ok": ok, "cases": results.len(), "failed": failed })
-        );
+        let report =
+            json!({ "path": args.dir, "ok": ok, "cases": results.len(), "failed": failed });
+        print(&format!("{report:#}\n"))?;
     } else {
         for result in &failed {
             let failure = result.failure.as_deref().unwrap_or_default();
@@ -134,7 +134,7 @@ fn test(args: &PackArgs) -> ExitCode {
             println!("add a cases.yaml that says what the rules are for");
         }
     }
-    exit(ok)
+    Ok(exit(ok))
 }
 
 fn open(dir: PathBuf) -> Result<Loaded, PackError> {

@@ -23,7 +23,7 @@ pub struct Cell {
     pub action: Action,
     /// Whether some rule, or the default, could allow it.
     pub allowed: bool,
-    /// Rules that could refuse, mask, filter or limit it.
+    /// Rules that could refuse, mask, filter or limit it, wherever the data is.
     pub rules: Vec<RuleId>,
     /// Whether it is allowed and no rule restricts it.
     pub uncovered: bool,
@@ -64,7 +64,7 @@ impl Pack {
             in_force.partition(|rule| rule.effects.allow);
         let mut rules: Vec<_> = others
             .into_iter()
-            .filter(|rule| rule.effects.restricts())
+            .filter(|rule| rule.effects.restricts() && !names_objects(rule))
             .map(|rule| rule.id.clone())
             .collect();
         rules.sort_unstable();
@@ -80,6 +80,16 @@ impl Pack {
             rules,
         }
     }
+}
+
+/// Whether the rule is about certain relations, columns or functions, and not about a class wherever it is.
+fn names_objects(rule: &Rule) -> bool {
+    rule.matching.matchers.iter().any(|matcher| {
+        matches!(
+            matcher,
+            Matcher::Relations(_) | Matcher::Columns { .. } | Matcher::Functions(_)
+        )
+    })
 }
 
 /// Whether nothing in the conditions rules the cell out.

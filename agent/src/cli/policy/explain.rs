@@ -1,6 +1,6 @@
 //! `weir policy explain`: which rules decide about a statement, what they make of it, and which nearly did.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{fmt::Write as _, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
@@ -16,6 +16,7 @@ use weir_sql::{
 
 use super::{open, refused};
 use crate::{
+    cli::audit::print,
     clock,
     control::{
         Client,
@@ -126,9 +127,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         answer["facts"] = serde_json::to_value(&facts)?;
         answer["sent"] = json!(sent.as_ref().and_then(|sent| sent.as_ref().ok()));
         answer["obstacle"] = json!(sent.as_ref().and_then(|sent| sent.as_ref().err()));
-        println!("{answer:#}");
+        print(&format!("{answer:#}\n"))?;
     } else {
-        print(&explanation, &facts, sent.as_ref());
+        print(&shown(&explanation, &facts, sent.as_ref()))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -179,7 +180,11 @@ fn read_catalog(path: &PathBuf) -> anyhow::Result<Database> {
 
 impl Args {
     fn who(&self, pack: &Pack) -> anyhow::Result<(Option<Identity>, Process)> {
-        let mut process = Process::default();
+        // Some account: root asks only where it is said.
+        let mut process = Process {
+            uid: 1000,
+            ..Process::default()
+        };
         let mut identity = match (&self.person, self.pid) {
             (Some(name), _) => match pack.cases().person(name) {
                 Some(person) => person.cloned(),
@@ -278,19 +283,33 @@ fn claim(text: &str) -> Result<(String, String), String> {
         .ok_or_else(|| "write NAME=VALUE".to_owned())
 }
 
-fn print(explanation: &Explanation, facts: &Facts, sent: Option<&Result<String, String>>) {
-    println!("{}", verdict(&explanation.decision));
-    print_obligations(&explanation.decision.obligations);
+/// The explanation for people to read. Writing to a string cannot fail.
+fn shown(
+    explanation: &Explanation,
+    facts: &Facts,
+    sent: Option<&Result<String, String>>,
+) -> String {
+    let mut out = verdict(&explanation.decision);
+    out.push('\n');
+    show_obligations(&mut out, &explanation.decision.obligations);
     match sent {
-        Some(Ok(text)) => println!("sent: {text}"),
-        Some(Err(reason)) => println!("refused after all: {reason}"),
+        Some(Ok(text)) => {
+            let _ = writeln!(out, "sent: {text}");
+        }
+        Some(Err(reason)) => {
+            let _ = writeln!(out, "refused after all: {reason}");
+        }
         None if !facts.resolved && !facts.relations.is_empty() => {
-            println!("columns and classes are not known here; give --catalog FILE");
+            let _ = writeln!(
+                out,
+                "columns and classes are not known here; give --catalog FILE"
+            );
         }
         None => {}
     }
-    print_traces("matched", &explanation.matched);
-    print_traces("nearly matched", &explanation.near_misses);
+    show_traces(&mut out, "matched", &explanation.matched);
+    show_traces(&mut out, "nearly matched", &explanation.near_misses);
+    out
 }
 
 fn verdict(decision: &Decision) -> String {
@@ -313,50 +332,53 @@ fn verdict(decision: &Decision) -> String {
     lines.join("\n")
 }
 
-fn print_obligations(obligations: &Obligations) {
+fn show_obligations(out: &mut String, obligations: &Obligations) {
     for line in super::changes::show_masks(&obligations.masks) {
-        println!("mask {line}");
+        let _ = writeln!(out, "mask {line}");
     }
     for filter in &obligations.filters {
-        println!(
+        let _ = writeln!(
+            out,
             "rows of {}.{} where {}",
             filter.schema, filter.relation, filter.condition
         );
     }
     if let Some(rows) = obligations.max_rows {
-        println!("at most {rows} rows");
+        let _ = writeln!(out, "at most {rows} rows");
     }
     if let Some(bytes) = obligations.max_bytes {
-        println!("at most {bytes} bytes");
+        let _ = writeln!(out, "at most {bytes} bytes");
     }
     for budget in &obligations.budgets {
-        println!("counts for the budget of {}", budget.rule.0);
+        let _ = writeln!(out, "counts for the budget of {}", budget.rule.0);
     }
 }
 
-fn print_traces(title: &str, traces: &[RuleTrace]) {
+fn show_traces(out: &mut String, title: &str, traces: &[RuleTrace]) {
     for trace in traces {
         let actor = trace
             .actor
             .as_ref()
             .map(|actor| format!(" as {actor}"))
             .unwrap_or_default();
-        println!(
+        let _ = writeln!(
+            out,
             "\n{title}{actor}: {} ({}, {})",
             trace.rule.0, trace.effect, trace.place
         );
         if let Some(why) = &trace.why {
-            println!("  why: {why}");
+            let _ = writeln!(out, "  why: {why}");
         }
         for check in &trace.checks {
             let mark = if check.holds { "ok" } else { "NO" };
-            println!(
+            let _ = writeln!(
+                out,
                 "  {mark}  {}: wants {}; is {}",
                 check.field, check.wanted, check.found
             );
         }
         for hidden in &trace.hidden {
-            println!("  hides {hidden}");
+            let _ = writeln!(out, "  hides {hidden}");
         }
     }
 }

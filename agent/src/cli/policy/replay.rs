@@ -99,7 +99,6 @@ struct Recorded {
 struct Change {
     requests: u64,
     principal: String,
-    #[serde(rename = "change")]
     what: String,
     statement: String,
 }
@@ -210,10 +209,10 @@ impl Recorded {
         }
         let mut changes: Vec<_> = counts
             .into_iter()
-            .map(|((change, principal, statement), requests)| Change {
+            .map(|((what, principal, statement), requests)| Change {
                 requests,
                 principal,
-                what: change,
+                what,
                 statement,
             })
             .collect();
@@ -278,13 +277,14 @@ fn read(dir: &Path, period: Period) -> anyhow::Result<Recorded> {
     let mut recorded = Recorded::default();
     let mut askers: HashMap<Asker, usize> = HashMap::new();
     let mut sessions: HashMap<u64, usize> = HashMap::new();
-    let mut asked: HashMap<(usize, u64), Asked> = HashMap::new();
+    let mut counts: HashMap<(usize, u64), Asked> = HashMap::new();
     let mut reader = Reader::new(dir, Position::START);
     while let Some(record) = next(&mut reader)? {
         match record.entry {
             Entry::SessionOpened(opened) => {
                 let session = opened.session;
-                let at = *askers.entry(asker(*opened)).or_insert_with_key(|asker| {
+                let asker = asker(*opened);
+                let at = *askers.entry(asker).or_insert_with_key(|asker| {
                     recorded.askers.push(asker.clone());
                     recorded.askers.len() - 1
                 });
@@ -294,14 +294,14 @@ fn read(dir: &Path, period: Period) -> anyhow::Result<Recorded> {
                 recorded.statements.insert(decided.id, *decided);
             }
             Entry::Requested(request) if hours.contains(&(record.time_ns / HOUR_NS)) => {
-                let Some(&by) = sessions.get(&request.session) else {
+                let Some(&asker) = sessions.get(&request.session) else {
                     continue;
                 };
                 let at = Duration::from_nanos(record.time_ns);
-                let entry = asked
-                    .entry((by, request.statement))
+                let entry = counts
+                    .entry((asker, request.statement))
                     .or_insert_with(|| Asked {
-                        asker: by,
+                        asker,
                         statement: request.statement,
                         requests: 0,
                         at,
@@ -312,7 +312,7 @@ fn read(dir: &Path, period: Period) -> anyhow::Result<Recorded> {
             _ => {}
         }
     }
-    recorded.asked = asked.into_values().collect();
+    recorded.asked = counts.into_values().collect();
     Ok(recorded)
 }
 

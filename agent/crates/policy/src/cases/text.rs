@@ -64,7 +64,7 @@ pub(super) struct TargetText {
     pub(super) database_user: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ProcessText {
     pub(super) exe: String,
@@ -182,6 +182,17 @@ impl TargetText {
             engine: text(&self.engine),
             database: text(&self.database),
             database_user: text(&self.database_user),
+        }
+    }
+}
+
+impl Default for ProcessText {
+    /// Some account; root asks only where a case says so.
+    fn default() -> Self {
+        Self {
+            exe: String::new(),
+            cgroup: String::new(),
+            uid: 1000,
         }
     }
 }
