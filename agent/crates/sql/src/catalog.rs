@@ -74,6 +74,10 @@ pub struct Relation {
     pub row_bases: Vec<ColumnName>,
     /// A view's: the relations that its query reads, other views as they are.
     pub reads: Vec<u32>,
+    /// Relations that rules on it read or write when its rows are written.
+    pub rules_read: Vec<u32>,
+    /// Functions made by users that rules on it and defaults of its columns call when its rows are written.
+    pub writing_runs: Vec<u32>,
     /// Whether the server brought it along: `pg_catalog`, `information_schema`. Its columns are not listed then.
     pub system: bool,
 }

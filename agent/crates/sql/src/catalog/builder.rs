@@ -63,6 +63,7 @@ pub struct Builder {
     domains: HashMap<u32, Domain>,
     columns: Vec<(u32, Column)>,
     generated: Vec<(u32, i16, Vec<i16>)>,
+    effects: Vec<(u32, char, u32)>,
     inherits: Vec<(u32, u32)>,
     keys: Vec<(u32, Vec<i16>)>,
     views: Vec<(u32, String)>,
@@ -112,6 +113,10 @@ impl Builder {
                 let of = (row.number(0)?, row.number(1)?, row.numbers(2)?);
                 self.generated.push(of);
             }
+            "effects" => {
+                let of = (row.number(0)?, row.letter(1)?, row.number(2)?);
+                self.effects.push(of);
+            }
             "inherits" => self.inherits.push((row.number(0)?, row.number(1)?)),
             "keys" => self.keys.push((row.number(0)?, row.numbers(1)?)),
             "views" => {
@@ -152,6 +157,7 @@ impl Builder {
             domains,
             columns,
             generated,
+            effects,
             inherits,
             keys,
             views,
@@ -174,6 +180,14 @@ impl Builder {
             let mut columns = relation.into_iter().flat_map(|found| &mut found.columns);
             if let Some(column) = columns.find(|column| column.number == number) {
                 column.generated_from = Some(sources);
+            }
+        }
+        for (oid, kind, other) in effects {
+            if let Some(relation) = catalog.relations.get_mut(&oid) {
+                match kind {
+                    'r' => relation.rules_read.push(other),
+                    _ => relation.writing_runs.push(other),
+                }
             }
         }
         for (child, parent) in inherits {
@@ -221,6 +235,8 @@ impl Builder {
             definition: None,
             row_bases: Vec::new(),
             reads: Vec::new(),
+            rules_read: Vec::new(),
+            writing_runs: Vec::new(),
             system: oid < FIRST_USER_OID,
         });
         Ok(())

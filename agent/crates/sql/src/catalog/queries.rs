@@ -14,6 +14,7 @@ pub const QUERIES: &[(&str, &str)] = &[
     ("vectors", VECTORS),
     ("columns", COLUMNS),
     ("generated", GENERATED),
+    ("effects", EFFECTS),
     ("inherits", INHERITS),
     ("keys", KEYS),
     ("views", VIEWS),
@@ -74,6 +75,27 @@ AND s.refobjsubid OPERATOR(pg_catalog.<>) a.attnum
 WHERE a.attgenerated OPERATOR(pg_catalog.<>) '' AND NOT a.attisdropped
 AND c.relpersistence OPERATOR(pg_catalog.<>) 't' AND c.oid OPERATOR(pg_catalog.>=) 16384
 GROUP BY a.attrelid, a.attnum";
+
+/// relation, `p` or `r`, function or relation: what runs and is read when rows of the relation are written, by rules and by
+/// defaults of columns. Triggers are not listed: what they do is not shown to whoever writes.
+const EFFECTS: &str = "\
+SELECT d.adrelid, 'p', s.refobjid
+FROM pg_catalog.pg_attrdef d
+JOIN pg_catalog.pg_depend s ON s.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_attrdef'::pg_catalog.regclass::pg_catalog.oid
+AND s.objid OPERATOR(pg_catalog.=) d.oid
+WHERE s.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid
+AND s.refobjid OPERATOR(pg_catalog.>=) 16384
+UNION
+SELECT r.ev_class,
+CASE WHEN s.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid THEN 'r' ELSE 'p' END,
+s.refobjid
+FROM pg_catalog.pg_rewrite r
+JOIN pg_catalog.pg_depend s ON s.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass::pg_catalog.oid
+AND s.objid OPERATOR(pg_catalog.=) r.oid
+WHERE r.ev_type OPERATOR(pg_catalog.<>) '1' AND s.refobjid OPERATOR(pg_catalog.>=) 16384
+AND s.refobjid OPERATOR(pg_catalog.<>) r.ev_class
+AND (s.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
+OR s.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid)";
 
 /// child, parent.
 const INHERITS: &str = "\

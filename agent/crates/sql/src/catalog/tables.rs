@@ -119,6 +119,8 @@ impl Catalog {
             definition,
             row_bases: Vec::new(),
             reads: Vec::new(),
+            rules_read: Vec::new(),
+            writing_runs: Vec::new(),
             system: false,
         });
         Ok(())

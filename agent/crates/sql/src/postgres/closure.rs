@@ -116,6 +116,35 @@ impl<'a> Closure<'a> {
         }
     }
 
+    /// Whether writing a relation runs or reads anything that would show what is hidden.
+    fn written(&self, target: &RangeVar, statement: usize) -> Result<(), Obstacle> {
+        let catalog = self.context.catalog;
+        for relation in self.meant(target, statement) {
+            for function in catalog
+                .functions
+                .values()
+                .flatten()
+                .filter(|function| relation.writing_runs.contains(&function.oid))
+            {
+                bodies::is_clean(self, function)?;
+            }
+            for read in &relation.rules_read {
+                if let Some(read) = catalog.relations.get(read)
+                    && !self.governing.of(read)?.is_nothing()
+                {
+                    return Err(refused(
+                        &format!(
+                            "a rule on {}.{} reads data that is hidden from you",
+                            relation.schema, relation.name
+                        ),
+                        "have somebody write it who may see that data",
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn reviewed(&self, schema: &str, name: &str) -> bool {
         let full = format!("{schema}.{name}");
         self.orders

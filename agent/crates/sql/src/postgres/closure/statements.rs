@@ -69,6 +69,10 @@ impl Walk<'_> {
         }) {
             self.deny("the server's own catalog would be written", BY_OTHERS);
         }
+        if let Some(target) = target {
+            let result = self.closure.written(target, self.statement);
+            self.refuse(result);
+        }
         each_child(statement, self);
     }
 

@@ -47,7 +47,20 @@ pub(in crate::postgres) fn extend(
             name(write.relation, write.statement);
         }
     }
-    direct.extend(called(scan, catalog, &direct));
+    let mut runs: Vec<u32> = Vec::new();
+    for write in &scan.writes {
+        let naming = namings.get(write.statement).unwrap_or(context.naming);
+        if let Meaning::Relation(found) = resolve(catalog, naming, write.relation).meaning {
+            runs.extend(&found.writing_runs);
+            direct.extend(
+                found
+                    .rules_read
+                    .iter()
+                    .filter_map(|oid| catalog.relations.get(oid)),
+            );
+        }
+    }
+    direct.extend(called(scan, catalog, &direct, &runs));
     if direct.is_empty() {
         return;
     }
@@ -74,8 +87,13 @@ pub(in crate::postgres) fn extend(
     }
 }
 
-/// What the functions made by users could read that are called, by the text or by the views it reads.
-fn called<'c>(scan: &Scan<'_>, catalog: &'c Catalog, direct: &[&Relation]) -> Vec<&'c Relation> {
+/// What the functions made by users could read that are called, by the text, by the views it reads or (`runs`) by its writes.
+fn called<'c>(
+    scan: &Scan<'_>,
+    catalog: &'c Catalog,
+    direct: &[&Relation],
+    runs: &[u32],
+) -> Vec<&'c Relation> {
     if catalog.functions.is_empty() {
         return Vec::new();
     }
@@ -85,6 +103,14 @@ fn called<'c>(scan: &Scan<'_>, catalog: &'c Catalog, direct: &[&Relation]) -> Ve
             called.functions.push((*name).to_owned());
         }
         called.operator(catalog, name);
+    }
+    for functions in catalog.functions.values() {
+        let run = functions
+            .iter()
+            .filter(|function| runs.contains(&function.oid));
+        called
+            .functions
+            .extend(run.map(|function| function.name.clone()));
     }
     for relation in direct {
         called

@@ -278,6 +278,10 @@ impl<'a> Scan<'a> {
                 if let Some(statement) = self.statement() {
                     statement.columns.insert(name);
                 }
+                // `c.tell` is `tell(c)` where `c` has no such column.
+                if parts.len() > 1 {
+                    self.called.insert(name);
+                }
             }
             _ => {}
         }
@@ -525,9 +529,17 @@ impl<'a> Visitor<'a> for Scan<'a> {
                 }
                 each_child(node, self);
             }
+            NodeEnum::AIndirection(of) => {
+                // `(c).tell` like `c.tell`.
+                self.called
+                    .extend(of.indirection.iter().filter_map(text_of));
+                if let Some(statement) = self.statement() {
+                    statement.leaky = true;
+                }
+                each_child(node, self);
+            }
             NodeEnum::XmlExpr(_)
             | NodeEnum::XmlSerialize(_)
-            | NodeEnum::AIndirection(_)
             | NodeEnum::JsonFuncExpr(_)
             | NodeEnum::RangeFunction(_)
             | NodeEnum::RangeTableFunc(_)
