@@ -277,6 +277,8 @@ mod tests {
             definition: None,
             row_bases: Vec::new(),
             reads: Vec::new(),
+            rules_read: Vec::new(),
+            writing_runs: Vec::new(),
             system: false,
         }
     }
