@@ -185,7 +185,7 @@ ERRORS = [
     ("division", "select 1 / (pin - 4101) from people"),
     ("logarithm", "select ln(4200 - pin) from people where people.id = 1"),
     ("array bounds", "select array_fill(0, array[pin - 5000]) from people where people.id = 1"),
-    ("generate_series step", "select count(*) from people, generate_series(1, 2, case when ssn like '5%' then 0 else 1 end)"),
+    ("generate_series step", "select count(*) from people, generate_series(1, 2, case when ssn like '501%' then 0 else 1 end)"),
     ("repeat size", "select length(repeat('x', pin * 10)) from people"),
     ("sql error inside a view", "select u::uuid from v_upper"),
     ("error in a cursor", "begin", "declare k cursor for select ssn::uuid from people", "fetch all k"),

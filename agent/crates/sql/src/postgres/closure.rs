@@ -263,14 +263,28 @@ impl Walk<'_> {
 
     /// `c.tell`, which is `tell(c)` where `c` has no such column.
     fn attribute(&mut self, name: Option<&str>) {
-        let functions = &self.closure.context.catalog.functions;
-        for function in name
-            .and_then(|name| functions.get(name))
-            .into_iter()
-            .flatten()
-        {
-            let result = bodies::is_clean(self.closure, function);
-            self.refuse(result);
+        let closure = self.closure;
+        let Some((name, functions)) =
+            name.and_then(|name| closure.context.catalog.functions.get_key_value(name))
+        else {
+            return;
+        };
+        for function in functions {
+            self.refuse(bodies::is_clean(closure, function));
+        }
+        // It gets the whole row, also of a relation none of whose masked columns the text names.
+        for (relation, _) in closure.relations_read() {
+            if relation.column(name).is_some() {
+                continue;
+            }
+            match closure.governing.of(relation) {
+                Ok(hidden) if hidden.is_nothing() => {}
+                Ok(_) => self.deny(
+                    &format!("{name} may be a function that gets whole rows with hidden data"),
+                    "write it as a function call",
+                ),
+                Err(obstacle) => self.refuse(Err(obstacle)),
+            }
         }
     }
 
