@@ -143,16 +143,15 @@ def comparable(frames, numbers=()):
     """Without what must differ between two databases: numbers of tables and processes, names of roles, weir's requests."""
     kept = []
     for tag, body in frames:
-        for place, number in enumerate(numbers):
-            body = body.replace(struct.pack("!I", number), b"<%d>" % place)
-        body = re.sub(rb"leak_role_[ab]|leak_[ab]\b|weir-leaks-[0-9-]+|loot-[0-9-]+", b"name", body)
         if tag == "T":
             body = described(body)
         elif tag == "A":
             body = body[4:]
         elif tag == "E" and b"\0C42501\0" in b"\0" + body:
             body = re.sub(rb"request [0-9A-Za-z:_-]+", b"request", body)
-        kept.append((tag, body))
+        for place, number in enumerate(numbers):
+            body = body.replace(struct.pack("!I", number), b"<%d>" % place)
+        kept.append((tag, re.sub(rb"leak_role_[ab]|leak_[ab]\b|weir-leaks-[0-9-]+|loot-[0-9-]+", b"name", body)))
     return kept
 
 

@@ -1,4 +1,4 @@
-"""Asks the server which relations queries depend on: each becomes a view for a moment, whose dependencies are read.
+"""Asks the server which relations queries read: each becomes a view for a moment, whose parsed query is looked at.
 
 usage: depends.py QUERIES RELATIONS
 
@@ -14,13 +14,12 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import wire
 
-# A constant of type regclass is a dependency too, but nothing that the query reads: sequences are only ever that.
-DEPENDS = """
+# What the range tables of the view's query name, at any depth. Its dependencies name more: every constant of type regclass.
+DEPENDS = r"""
     select distinct n.nspname || '.' || c.relname
-    from pg_rewrite r join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
-    join pg_class c on d.refclassid = 'pg_class'::regclass and c.oid = d.refobjid join pg_namespace n on n.oid = c.relnamespace
-    where r.ev_class = 'weir_view'::regclass and c.oid <> r.ev_class and c.relkind <> 'S'
-        and n.nspname not in ('pg_catalog', 'information_schema')
+    from pg_rewrite r cross join regexp_matches(r.ev_action::text, ':rtekind 0 :relid (\d+)', 'g') as named
+    join pg_class c on c.oid = named[1]::oid join pg_namespace n on n.oid = c.relnamespace
+    where r.ev_class = 'weir_view'::regclass and c.oid <> r.ev_class and n.nspname not in ('pg_catalog', 'information_schema')
 """
 OWN = "select relname from pg_class where relnamespace in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace) and relkind in ('r', 'v')"
 

@@ -141,7 +141,7 @@ fn every_query_names_its_relations(
         wrong.len()
     );
     ensure!(
-        queries.len() >= 4_000,
+        queries.len() >= 8_000,
         "only {} queries could be asked about",
         queries.len()
     );

@@ -40,8 +40,8 @@ fn the_regression_suites_queries_tell_nothing() -> Result<()> {
     let through = counts(program.governed(site.lab(), Identity::Bob))?;
     println!("through weir: {through}");
     ensure!(
-        number(&through, "refused") * 2 <= number(&through, "statements"),
-        "more than half of the queries were refused"
+        number(&through, "refused") * 10 <= number(&through, "statements"),
+        "more than a tenth of the queries were refused"
     );
     Ok(())
 }
