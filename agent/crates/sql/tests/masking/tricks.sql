@@ -242,6 +242,14 @@ select * from customers c natural join (select 1 as id) x
 
 select (select row_to_json(x) from (select c.*) x) from customers c
 
+select c.row_to_json from customers c
+
+select app.customers.to_jsonb from app.customers
+
+select id from customers c where c.to_jsonb ->> 'ssn' like '1%'
+
+update customers c set name = name returning c.to_json
+
 select array(select c from customers c)::text
 
 select count(*) from customers c1 join customers c2 on c1.ssn < c2.ssn

@@ -164,7 +164,8 @@ impl<'a> Pass<'a> {
                 .relation
                 .alias
                 .as_ref()
-                .is_some_and(|alias| !alias.colnames.is_empty());
+                .is_some_and(|alias| !alias.colnames.is_empty())
+            || self.is_argument(alias, relation);
         let columns = relation
             .columns
             .iter()
@@ -180,6 +181,18 @@ impl<'a> Pass<'a> {
                 .collect()
         };
         Needed { columns, system }
+    }
+
+    /// Whether `alias.x` stands anywhere where `x` is no column of the relation: then `x` is a function, and the whole row
+    /// its argument.
+    fn is_argument(&self, alias: &str, relation: &Relation) -> bool {
+        self.scan.columns.iter().any(|column| {
+            let parts = column.parts();
+            matches!(
+                parts.as_slice(),
+                [.., Some(qualifier), Some(name)] if *qualifier == alias && is_function(name, relation)
+            )
+        })
     }
 
     fn may_be_read(
@@ -424,6 +437,11 @@ impl<'a> Pass<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether a name behind a relation's is no column of it, nor one of the server's own.
+pub(super) fn is_function(name: &str, relation: &Relation) -> bool {
+    relation.column(name).is_none() && !SYSTEM_COLUMNS.contains(&name)
 }
 
 /// Columns of the server's own, which every table has.

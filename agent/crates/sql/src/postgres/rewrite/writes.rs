@@ -6,7 +6,7 @@ use pg_query::protobuf::{OnConflictAction, ReturningClause};
 use super::edits::Edits;
 use super::governed::{Hidden, shown};
 use super::places::quoted;
-use super::read::{condition, keyed};
+use super::read::{condition, is_function, keyed};
 use super::resolve::Meaning;
 use super::scan::{ColumnUse, Write, WriteNode, alias_of};
 use super::{Pass, misplaced};
@@ -89,7 +89,11 @@ impl<'a> Pass<'a> {
         let Some(name) = last else {
             return self.all_of_target(column, qualifier, target, edits);
         };
-        if qualifier.is_none() && target.aliases.contains(&name) {
+        let is_row = match qualifier {
+            None => target.aliases.contains(&name),
+            Some(_) => is_function(name, target.relation),
+        };
+        if is_row {
             return Err(target.refused("is used as a whole row"));
         }
         let Some(mask) = target.hidden.masks.get(name) else {
