@@ -119,18 +119,13 @@ fn print(found: &Found) {
     table.set_header(["column", "class", "sure", "why"]);
     for proposed in &found.proposals {
         table.add_row([
-            column(proposed),
+            proposed.column.to_string(),
             class(proposed),
             format!("{} %", proposed.proposal.confidence),
             why(&proposed.proposal.evidence),
         ]);
     }
     println!("{table}\n");
-}
-
-fn column(proposed: &Proposed) -> String {
-    let name = &proposed.column;
-    format!("{}.{}.{}", name.schema, name.relation, name.column)
 }
 
 fn class(proposed: &Proposed) -> String {
@@ -201,7 +196,7 @@ fn yaml(found: &[Found]) -> String {
         let is_plain = parts
             .iter()
             .all(|part| !part.contains(['.', '*', '?', '[', '\n', '\r']));
-        let key = column(proposed);
+        let key = proposed.column.to_string();
         let note = format!(
             "{} %, {}",
             proposed.proposal.confidence,

@@ -182,15 +182,10 @@ impl OrdersFor<'_> {
             // It goes nowhere: nothing is to be rewritten.
             return Orders::default();
         }
-        let obligations = &decision.obligations;
-        Orders {
-            protect: self.protection.hides,
-            masks: obligations.masks.clone(),
-            filters: obligations.filters.clone(),
-            store_masked: obligations.store_masked,
-            reviewed_functions: self.reviewed_functions.to_vec(),
-            key: *self.key,
-        }
+        let protect = self.protection.hides;
+        decision
+            .obligations
+            .orders(protect, self.reviewed_functions, self.key)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The answer to one request.
 
 use serde::{Deserialize, Serialize};
-use weir_sql::{ColumnMask, RowFilter};
+use weir_sql::{ColumnMask, Facts, RowFilter, postgres::Orders};
 
 use crate::schema::Per;
 
@@ -87,6 +87,26 @@ impl Obligations {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The masks that show in the answer: those of columns that the statement itself uses.
+    pub fn shown_masks<'a>(&'a self, facts: &'a Facts) -> impl Iterator<Item = &'a ColumnMask> {
+        self.masks
+            .iter()
+            .filter(|masked| facts.uses(&masked.column))
+    }
+
+    /// What the text is subject to; `protect` and `reviewed_functions` are the pack's for whoever asks.
+    #[must_use]
+    pub fn orders(&self, protect: bool, reviewed_functions: &[String], key: &[u8; 32]) -> Orders {
+        Orders {
+            protect,
+            masks: self.masks.clone(),
+            filters: self.filters.clone(),
+            store_masked: self.store_masked,
+            reviewed_functions: reviewed_functions.to_vec(),
+            key: *key,
+        }
     }
 }
 

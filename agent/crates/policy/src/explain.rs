@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::{
-    conditions::{Check, Focus, Stance, Truth, show},
+    conditions::{Check, Focus, Stance, Truth},
     decide::Question,
     decision::{Decision, Obligations, RuleId},
     finding::Place,
@@ -115,19 +115,8 @@ fn holds(rule: &Rule, view: &View<'_>, reading: &Reading<'_>, trace: &mut RuleTr
 }
 
 fn hidden(found: &Obligations) -> Vec<String> {
-    let masks = found.masks.iter().map(|masked| {
-        format!(
-            "{}: {}",
-            show::column(&masked.column),
-            show::word(&masked.mask)
-        )
-    });
-    let filters = found.filters.iter().map(|filter| {
-        format!(
-            "{}.{}: {}",
-            filter.schema, filter.relation, filter.condition
-        )
-    });
+    let masks = found.masks.iter().map(ToString::to_string);
+    let filters = found.filters.iter().map(ToString::to_string);
     masks.chain(filters).collect()
 }
 

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 use weir_sql::catalog::{Builder, QUERIES};
 use weir_sql::postgres::{Context, analyse_in};
-use weir_sql::{Catalog, ColumnName, Naming, SessionModes};
+use weir_sql::{Catalog, Naming, SessionModes};
 
 #[derive(Deserialize)]
 struct Input {
@@ -79,12 +79,12 @@ fn answer(
     for used in &facts.columns {
         let usage = serde_json::to_value(used.usage)?;
         let usage = usage.as_str().unwrap_or_default();
-        columns.push(format!("{usage} {}", written(&used.column)));
+        columns.push(format!("{usage} {}", used.column));
     }
     let reachable: Vec<_> = facts
         .reachable
         .iter()
-        .map(|reachable| written(&reachable.column))
+        .map(|reachable| reachable.column.to_string())
         .collect();
     Ok(json!({
         "kinds": facts.kinds,
@@ -92,8 +92,4 @@ fn answer(
         "columns": columns,
         "reachable": reachable,
     }))
-}
-
-fn written(column: &ColumnName) -> String {
-    format!("{}.{}.{}", column.schema, column.relation, column.column)
 }

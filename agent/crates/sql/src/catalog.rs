@@ -14,6 +14,7 @@ pub use queries::{FINGERPRINT, QUERIES};
 pub use resolve::Resolved;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,12 @@ pub struct ColumnName {
     pub relation: String,
     /// The column.
     pub column: String,
+}
+
+impl fmt::Display for ColumnName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.schema, self.relation, self.column)
+    }
 }
 
 /// All that rewriting and lineage need to know of one database.

@@ -186,6 +186,14 @@ pub struct Facts {
     pub literal_free: bool,
 }
 
+impl Facts {
+    /// Whether the statement itself uses a column.
+    #[must_use]
+    pub fn uses(&self, column: &ColumnName) -> bool {
+        self.columns.iter().any(|used| used.column == *column)
+    }
+}
+
 impl Default for Facts {
     /// The facts of a text without a statement.
     fn default() -> Self {

@@ -1,5 +1,7 @@
 //! What masked data becomes: the words that rules, rewriting and records share.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::ColumnName;
@@ -30,6 +32,13 @@ pub enum Mask {
     Null,
 }
 
+impl fmt::Display for Mask {
+    /// The word that rules use.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
 /// A column whose values must not be seen as they are.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ColumnMask {
@@ -37,6 +46,12 @@ pub struct ColumnMask {
     pub column: ColumnName,
     /// What they become.
     pub mask: Mask,
+}
+
+impl fmt::Display for ColumnMask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.column, self.mask)
+    }
 }
 
 /// Rows that may be seen, of one relation.
@@ -48,4 +63,10 @@ pub struct RowFilter {
     pub relation: String,
     /// A condition over its columns, all values filled in.
     pub condition: String,
+}
+
+impl fmt::Display for RowFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}: {}", self.schema, self.relation, self.condition)
+    }
 }

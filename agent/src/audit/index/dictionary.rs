@@ -134,11 +134,6 @@ fn store_columns(
     let mut insert = transaction
         .prepare_cached("INSERT OR IGNORE INTO statement_columns VALUES (?1, ?2, ?3, ?4)")?;
     for used in &decided.facts.columns {
-        let ColumnName {
-            schema,
-            relation,
-            column,
-        } = &used.column;
         let mask = match used.usage {
             // What a statement writes is its own.
             ColumnUsage::Write => None,
@@ -146,9 +141,9 @@ fn store_columns(
         };
         insert.execute(params![
             statement,
-            format!("{schema}.{relation}.{column}"),
+            used.column.to_string(),
             word(&used.usage),
-            mask.map(word).unwrap_or_default(),
+            mask.map(ToString::to_string).unwrap_or_default(),
         ])?;
     }
     Ok(())

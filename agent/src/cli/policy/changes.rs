@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use weir_policy::{Decision, Effect};
-use weir_sql::{ColumnMask, Facts, Mask};
+use weir_policy::{Decision, Effect, Obligations};
+use weir_sql::Facts;
 
 /// The differences, each as one line; none when both say the same to whoever asks.
 pub(super) fn between(before: &Decision, after: &Decision, facts: &Facts) -> Vec<String> {
@@ -18,22 +18,13 @@ pub(super) fn between(before: &Decision, after: &Decision, facts: &Facts) -> Vec
         (Effect::Allow, Effect::Allow) => {}
     }
     let (old, new) = (&before.obligations, &after.obligations);
-    let mut changes = sets(
-        "mask",
-        &touched(&old.masks, facts),
-        &touched(&new.masks, facts),
-    );
+    let mut changes = sets("mask", &touched(old, facts), &touched(new, facts));
     let filters = |decision: &Decision| {
         decision
             .obligations
             .filters
             .iter()
-            .map(|filter| {
-                format!(
-                    "{}.{}: {}",
-                    filter.schema, filter.relation, filter.condition
-                )
-            })
+            .map(ToString::to_string)
             .collect()
     };
     changes.extend(sets("filter", &filters(before), &filters(after)));
@@ -53,41 +44,9 @@ pub(super) fn between(before: &Decision, after: &Decision, facts: &Facts) -> Vec
     changes
 }
 
-/// `schema.table.column: mask`, one for each.
-pub(super) fn show_masks(masks: &[ColumnMask]) -> Vec<String> {
-    masks.iter().map(show_mask).collect()
-}
-
 /// What is in reach and not used changes no answer; and a record has no more than what was used.
-fn touched(masks: &[ColumnMask], facts: &Facts) -> BTreeSet<String> {
-    masks
-        .iter()
-        .filter(|masked| {
-            facts
-                .columns
-                .iter()
-                .any(|used| used.column == masked.column)
-        })
-        .map(show_mask)
-        .collect()
-}
-
-fn show_mask(masked: &ColumnMask) -> String {
-    let column = &masked.column;
-    format!(
-        "{}.{}.{}: {}",
-        column.schema,
-        column.relation,
-        column.column,
-        word(masked.mask)
-    )
-}
-
-fn word(mask: Mask) -> String {
-    match serde_json::to_value(mask) {
-        Ok(serde_json::Value::String(word)) => word,
-        _ => String::new(),
-    }
+fn touched(found: &Obligations, facts: &Facts) -> BTreeSet<String> {
+    found.shown_masks(facts).map(ToString::to_string).collect()
 }
 
 fn sets(what: &str, before: &BTreeSet<String>, after: &BTreeSet<String>) -> Vec<String> {
@@ -113,8 +72,8 @@ fn rules(decision: &Decision) -> String {
 
 #[cfg(test)]
 mod tests {
-    use weir_policy::{Obligations, RuleId};
-    use weir_sql::{ColumnName, ColumnUsage, facts::ColumnUse};
+    use weir_policy::RuleId;
+    use weir_sql::{ColumnMask, ColumnName, ColumnUsage, Mask, facts::ColumnUse};
 
     use super::*;
 

@@ -11,7 +11,7 @@ use weir_policy::{
 };
 use weir_sql::{
     Facts, SessionModes,
-    postgres::{self, Context, Orders, Outcome},
+    postgres::{self, Context, Outcome},
 };
 
 use super::{open, refused};
@@ -151,14 +151,9 @@ fn sent(
         catalog: database.catalog(),
         naming,
     };
-    let obligations = &decision.obligations;
-    let governed = postgres::govern(sql.as_bytes(), &context, &mut |_| Orders {
-        protect,
-        masks: obligations.masks.clone(),
-        filters: obligations.filters.clone(),
-        store_masked: obligations.store_masked,
-        reviewed_functions: pack.reviewed_functions().to_vec(),
-        key: [0; 32],
+    let governed = postgres::govern(sql.as_bytes(), &context, &mut |_| {
+        let reviewed = pack.reviewed_functions();
+        decision.obligations.orders(protect, reviewed, &[0; 32])
     });
     Some(match governed.outcome {
         Ok(Outcome::Unchanged) => Ok(sql.to_owned()),
@@ -333,8 +328,8 @@ fn verdict(decision: &Decision) -> String {
 }
 
 fn show_obligations(out: &mut String, obligations: &Obligations) {
-    for line in super::changes::show_masks(&obligations.masks) {
-        let _ = writeln!(out, "mask {line}");
+    for masked in &obligations.masks {
+        let _ = writeln!(out, "mask {masked}");
     }
     for filter in &obligations.filters {
         let _ = writeln!(

@@ -46,9 +46,8 @@ impl CaseText {
             masked
                 .iter()
                 .map(|(column, mask)| {
-                    let column = column.clone();
                     // YAML reads the mask's name `null` as no value.
-                    show_mask(&column, mask.unwrap_or(Mask::Null))
+                    format!("{column}: {}", mask.unwrap_or(Mask::Null))
                 })
                 .collect()
         });
@@ -67,8 +66,10 @@ impl CaseText {
             .iter()
             .map(|budget| budget.rule.0.as_str())
             .collect();
-        differ("masked", masked.as_ref(), &words(&touched(found, facts)))
-            .or_else(|| differ("filters", filters.as_ref(), &words(&chosen(found))))
+        let shown: Vec<_> = found.shown_masks(facts).map(ToString::to_string).collect();
+        let chosen: Vec<_> = found.filters.iter().map(ToString::to_string).collect();
+        differ("masked", masked.as_ref(), &words(&shown))
+            .or_else(|| differ("filters", filters.as_ref(), &words(&chosen)))
             .or_else(|| differ("budgets", self.budgets.as_ref(), &budgets))
             .or_else(|| self.compare_limits(found))
     }
@@ -95,45 +96,6 @@ impl CaseText {
                     found.store_masked
                 )
             })
-    }
-}
-
-/// The masks that show in the answer: those of columns that the statement itself uses.
-fn touched(found: &Obligations, facts: &Facts) -> Vec<String> {
-    found
-        .masks
-        .iter()
-        .filter(|masked| {
-            facts
-                .columns
-                .iter()
-                .any(|used| used.column == masked.column)
-        })
-        .map(|masked| {
-            let column = &masked.column;
-            let column = format!("{}.{}.{}", column.schema, column.relation, column.column);
-            show_mask(&column, masked.mask)
-        })
-        .collect()
-}
-
-fn chosen(found: &Obligations) -> Vec<String> {
-    found
-        .filters
-        .iter()
-        .map(|filter| {
-            format!(
-                "{}.{}: {}",
-                filter.schema, filter.relation, filter.condition
-            )
-        })
-        .collect()
-}
-
-fn show_mask(column: &str, mask: Mask) -> String {
-    match serde_json::to_value(mask) {
-        Ok(serde_json::Value::String(word)) => format!("{column}: {word}"),
-        _ => column.to_owned(),
     }
 }
 

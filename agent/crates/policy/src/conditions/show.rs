@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt::Display, time::Duration};
 
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-use weir_sql::{ColumnName, RelationUse};
+use weir_sql::RelationUse;
 
 use crate::{
     bits::Bits,
@@ -185,13 +185,8 @@ fn classes(reading: &Reading<'_>, usages: u8, view: &View<'_>) -> String {
     let tree = view.classifier.tree();
     let columns = reading.used(usages).filter_map(|used| {
         let classes = view.classifier.with_bases(&used.column, &used.bases);
-        (!classes.is_empty()).then(|| {
-            format!(
-                "{} ({})",
-                column(&used.column),
-                list(tree.names.of(&classes))
-            )
-        })
+        (!classes.is_empty())
+            .then(|| format!("{} ({})", used.column, list(tree.names.of(&classes))))
     });
     list(columns.collect::<BTreeSet<_>>())
 }
@@ -203,7 +198,7 @@ fn columns(reading: &Reading<'_>, usages: u8) -> String {
     list(
         reading
             .used(usages)
-            .map(|used| column(&used.column))
+            .map(|used| used.column.to_string())
             .collect::<BTreeSet<_>>(),
     )
 }
@@ -219,10 +214,6 @@ fn joined(reading: &Reading<'_>, view: &View<'_>) -> String {
         .map(|classes| format!("({})", list(names.of(classes))))
         .collect();
     list(relations)
-}
-
-pub(crate) fn column(name: &ColumnName) -> String {
-    format!("{}.{}.{}", name.schema, name.relation, name.column)
 }
 
 fn pairs<'a>(pairs: impl IntoIterator<Item = impl Pair<'a>>) -> String {

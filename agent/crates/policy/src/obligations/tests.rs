@@ -1,7 +1,7 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use weir_sql::{
-    ColumnName, ColumnUsage, Confidence, Facts, Kind, Mask, RelationName, RelationUse, Use,
+    ColumnName, ColumnUsage, Confidence, Facts, Kind, RelationName, RelationUse, Use,
     facts::{ColumnUse, Reachable},
 };
 
@@ -124,12 +124,7 @@ fn a_filter_is_filled_in_for_each_who_acts_and_refused_without_the_claim() {
             .obligations
             .filters
             .iter()
-            .map(|filter| {
-                format!(
-                    "{}.{}: {}",
-                    filter.schema, filter.relation, filter.condition
-                )
-            })
+            .map(ToString::to_string)
             .collect::<Vec<_>>()
     };
     assert_eq!(
@@ -542,17 +537,11 @@ fn column(name: &str) -> ColumnName {
 
 fn masks(decision: &Decision) -> Vec<String> {
     assert!(decision.permits(), "{decision:?}");
-    let show = |column: &ColumnName, mask: Mask| {
-        format!(
-            "{}.{}.{} {mask:?}",
-            column.schema, column.relation, column.column
-        )
-    };
     decision
         .obligations
         .masks
         .iter()
-        .map(|masked| show(&masked.column, masked.mask))
+        .map(|masked| format!("{} {:?}", masked.column, masked.mask))
         .collect()
 }
 

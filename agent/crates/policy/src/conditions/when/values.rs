@@ -81,7 +81,7 @@ fn statement(field: &str, view: &View<'_>) -> Result<Value, String> {
         "relations" => texts(facts.relations.iter().map(|used| relation(used, reading))),
         "functions" => texts(facts.functions.iter().cloned()),
         "columns" => texts(distinct(
-            facts.columns.iter().map(|used| show::column(&used.column)),
+            facts.columns.iter().map(|used| used.column.to_string()),
         )),
         "classes" => texts(classes(&facts.columns, view)),
         "normalised" if facts.normalised.len() > MAX_TEXT_BYTES => {
