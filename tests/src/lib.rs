@@ -25,7 +25,7 @@ pub use authority::Authority;
 pub use cgroup::Cgroup;
 pub use dev_idp::DevIdp;
 pub use governed::Governed;
-pub use lab::{Engine, Identity, Lab, LabOptions};
+pub use lab::{CatalogReader, Engine, Identity, Lab, LabOptions};
 pub use postgres::{Postgres, PostgresOptions};
 pub use service::Service;
 pub use undo::Undo;
