@@ -131,7 +131,7 @@ const PACKAGES: &[Package] = &[
         "nodejs",
         Purpose::Test,
         Presence::Program("node"),
-        "runs node-postgres",
+        "runs node-postgres and the OpenID provider of the tests",
     ),
     Package::new(
         "npm",
