@@ -158,6 +158,18 @@ const PACKAGES: &[Package] = &[
         "makes up statements that must not tell masked values",
     ),
     Package::new(
+        "qemu-system-x86",
+        Purpose::Test,
+        Presence::Program("qemu-system-x86_64"),
+        "a machine for other kernels: what this one's refuses is tested there",
+    ),
+    Package::new(
+        "xz-utils",
+        Purpose::Test,
+        Presence::Program("xz"),
+        "unpacks modules of those kernels",
+    ),
+    Package::new(
         "strace",
         Purpose::Bench,
         Presence::Program("strace"),
