@@ -176,6 +176,7 @@ impl Relay {
                     return Poll::Ready(Ok(None));
                 };
                 self.up.bytes += input.len() as u64;
+                self.judge.meet_senders();
                 if self.conversation.is_ready()
                     && input != TERMINATE
                     && !self.judge.may_judge(moment)
