@@ -10,14 +10,14 @@ mod postgres;
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::net::TcpStream;
-use weir_policy::{Identity, Process, Target};
+use weir_policy::{Budget, Identity, Process, Target};
 
 use crate::{
     audit::{Journal, JournalError, NewSession, record::Event},
     capture::{Marker, Origin, Origins},
     catalog::Catalogs,
-    guard::{Guard, Scope, Who},
-    identity::{Evidence, Identities, Resolved},
+    guard::{self, Guard, Scope, Who},
+    identity::{Absence, Evidence, Identities, Key, Resolved},
     net::Leg,
     sessions::{Registration, Sessions},
     tls::Authority,
@@ -142,6 +142,11 @@ impl Candidate {
         }
     }
 
+    /// Why the process may not connect, whatever is allowed to the unidentified.
+    fn bar(&self) -> Option<&Absence> {
+        self.resolved.bar().filter(|_| self.proxy.guard.enforces())
+    }
+
     fn identity(&self) -> Option<Identity> {
         let bound = self.resolved.identity.as_ref();
         bound.map(|bound| bound.identity.clone())
@@ -157,7 +162,22 @@ impl Candidate {
                 uid: evidence.uid,
             },
             target,
+            budgets: self.run_budgets(),
         })
+    }
+
+    /// Of the run that the process is in, and of those that it was started from.
+    fn run_budgets(&self) -> Vec<Budget> {
+        let mut budgets = Vec::new();
+        let mut run = self.resolved.identity.as_ref();
+        while let Some(bound) = run {
+            if let (Some(budget), Key::Cgroup { path, .. }) = (&bound.budget, &bound.key) {
+                let id = path.rsplit('/').next().unwrap_or(path);
+                budgets.push(guard::run_budget(id, budget.rows, budget.bytes));
+            }
+            run = bound.parent.as_ref();
+        }
+        budgets
     }
 
     async fn dial(&self) -> Result<Leg, DialError> {
