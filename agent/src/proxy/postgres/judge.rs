@@ -407,7 +407,10 @@ impl Judge for SessionJudge {
     }
 
     fn watches(&self, verdict: &Arc<Verdict>) -> bool {
-        self.protection.hides || !is_plain(verdict) || !self.named.is_empty()
+        self.protection.hides
+            || !is_plain(verdict)
+            || !self.named.is_empty()
+            || self.scope.is_metered()
     }
 
     fn shield(&self, verdict: Option<&Arc<Verdict>>) -> Shield {
