@@ -4,6 +4,7 @@ mod allowance;
 mod follow;
 mod names;
 mod records;
+mod standing;
 
 use std::{
     sync::Arc,
@@ -31,6 +32,7 @@ use crate::{
 use allowance::NamedQueries;
 use follow::{budget_used_up, is_plain, limit_reached, only_reads};
 use names::Names;
+use standing::Standing;
 
 pub(crate) use follow::Ticket;
 
@@ -50,6 +52,7 @@ pub(crate) struct SessionJudge {
     names: Names,
     catalog: Link,
     named: NamedQueries,
+    standing: Standing,
     /// The client's texts are UTF-8, and so may ours be.
     utf8: bool,
     /// Hidden columns that were found in results, each reported once.
@@ -87,6 +90,7 @@ impl SessionJudge {
             names,
             catalog: parts.catalog,
             named: NamedQueries::default(),
+            standing: Standing::default(),
             utf8: false,
             incidents: Vec::new(),
             guard: parts.guard,
@@ -249,7 +253,7 @@ impl Judge for SessionJudge {
         if let Some(verdict) = self
             .made_by_sql
             .as_ref()
-            .filter(|verdict| self.guard.is_current(verdict, self.catalog.snapshot()))
+            .filter(|verdict| self.guard.is_current(verdict, &self.view(self.modes)))
         {
             return Arc::clone(verdict);
         }
@@ -272,7 +276,7 @@ impl Judge for SessionJudge {
         }
         let decided_again;
         let refusal;
-        let verdict = if self.guard.is_current(verdict, self.catalog.snapshot()) {
+        let verdict = if self.guard.is_current(verdict, &self.view(self.modes)) {
             refusal = self.refusal(verdict);
             verdict
         } else if verdict.text().is_empty() {
@@ -326,8 +330,9 @@ impl Judge for SessionJudge {
         }
         let (rows, bytes) = (finished.rows, finished.bytes);
         self.named.given(followed.runs, rows, bytes);
-        let completed = matches!(finished.ending, Ending::Completed | Ending::Suspended);
-        if !completed && !followed.verdict.steps.is_empty() {
+        if matches!(finished.ending, Ending::Completed | Ending::Suspended) {
+            self.standing.done(&followed.verdict);
+        } else {
             self.names.failed(&self.guard);
         }
     }
@@ -354,6 +359,7 @@ impl Judge for SessionJudge {
         if transaction == b'I' {
             self.catalog.settled();
             self.named.transaction_over();
+            self.standing.transaction_over();
         }
     }
 
