@@ -39,7 +39,7 @@ use crate::{
     policy::{Policy, Snapshot},
 };
 
-pub use budgets::Left;
+pub use budgets::{Left, of_run as run_budget};
 pub use key::{MaskKey, MaskKeyError};
 pub use naming::KnownNaming;
 pub use scope::{Protection, Scope, Who};
@@ -126,6 +126,12 @@ impl Guard {
         let scope = Arc::new(Scope::new(id, Arc::clone(&who)));
         scopes.insert(who, Arc::clone(&scope));
         scope
+    }
+
+    /// Whether anything is refused at all.
+    #[must_use]
+    pub fn enforces(&self) -> bool {
+        self.policy.current().pack.enforces()
     }
 
     /// Decides whether a session may begin.
@@ -331,12 +337,13 @@ impl Guard {
                 .permits_everything(identity, &who.process, &who.target, clock::now())
     }
 
-    /// Whether a verdict was taken under the policy in force, by the catalog that the session goes by, and with its names
-    /// read as they are read now: the server reads those of a prepared statement anew.
+    /// Whether a verdict was taken for whom the session is of, under the policy in force, by the catalog that the session
+    /// goes by, and with its names read as they are read now: the server reads those of a prepared statement anew.
     #[must_use]
-    pub fn is_current(&self, verdict: &Verdict, view: &SessionView<'_>) -> bool {
+    pub fn is_current(&self, scope: &Scope, verdict: &Verdict, view: &SessionView<'_>) -> bool {
         let known = view.catalog.map_or(0, |snapshot| snapshot.epoch);
-        verdict.epoch == self.policy.epoch()
+        verdict.scope == scope.id
+            && verdict.epoch == self.policy.epoch()
             && verdict.catalog.is_none_or(|epoch| epoch == known)
             && (verdict.naming.as_ref()).is_none_or(|naming| {
                 naming.reads_alike(view.naming, &verdict.statement.decided.facts)
@@ -383,23 +390,23 @@ impl Guard {
     ///
     /// One of them is used up.
     pub fn take(&self, scope: &Scope, verdict: &Verdict) -> Result<Left, Box<Refusal>> {
-        let budgets = &verdict.obligations.budgets;
-        self.budgets.take(&scope.payers, budgets, clock::now())
+        let budgets = scope.budgets(verdict);
+        self.budgets.take(&scope.payers, &budgets, clock::now())
     }
 
     /// What budgets leave while a statement runs.
     #[must_use]
     pub fn left(&self, scope: &Scope, verdict: &Verdict) -> Left {
-        let budgets = &verdict.obligations.budgets;
-        self.budgets.left(&scope.payers, budgets, clock::now())
+        let budgets = scope.budgets(verdict);
+        self.budgets.left(&scope.payers, &budgets, clock::now())
     }
 
     /// Takes what came back off the budgets; called while rows stream and once more at the end.
     pub fn spend(&self, scope: &Scope, verdict: &Verdict, rows: u64, bytes: u64) {
-        let budgets = &verdict.obligations.budgets;
+        let budgets = scope.budgets(verdict);
         let used = (rows, bytes);
         self.budgets
-            .spend(&scope.payers, budgets, used, clock::now());
+            .spend(&scope.payers, &budgets, used, clock::now());
     }
 
     /// A keyed hash of bound values.
@@ -441,6 +448,7 @@ impl Guard {
             unknown: unknown.is_some(),
             steps,
             cleared: cleared.into(),
+            scope: scope.id,
             epoch: snapshot.epoch,
             catalog: basis.catalog,
             naming: basis.naming.cloned(),

@@ -57,7 +57,7 @@ async fn check_hooks(running: Arc<Running>) {
         let findings = running
             .with_capture(Capture::self_check)
             .unwrap_or_default();
-        let broken: Vec<_> = findings.iter().filter(|finding| !finding.ok).collect();
+        let broken: Vec<_> = findings.iter().filter(|finding| finding.is_bad()).collect();
         if !broken.is_empty() && !broken_before {
             let what = broken
                 .iter()
@@ -111,6 +111,7 @@ async fn look_around(config: Config, running: Arc<Running>) {
                     tracing::error!(%error, "the endpoints' addresses cannot be renewed");
                 }
             }
+            forget_writers(&running);
             match running.with_capture(Capture::older) {
                 Some(Ok(found)) => found
                     .iter()
@@ -124,6 +125,17 @@ async fn look_around(config: Config, running: Arc<Running>) {
         if let Err(error) = looked.await {
             tracing::error!(%error, "looking around failed");
         }
+    }
+}
+
+/// Of connections that became no session. What is live is listed after the notes that may go.
+fn forget_writers(running: &Running) {
+    if let Some(writers) = &running.proxy.writers {
+        let before = clock::boot().saturating_sub(BEGUN_BY_THEN).as_nanos();
+        let sessions = &running.proxy.sessions;
+        writers.sweep(u64::try_from(before).unwrap_or(0), |cookie| {
+            sessions.has_socket(cookie)
+        });
     }
 }
 
@@ -173,5 +185,7 @@ fn report(recorded: Result<(), JournalError>) {
 /// A quarter of what the kernel waits before it takes the agent for dead.
 const HEARTBEAT: Duration = Duration::from_millis(250);
 const SELF_CHECK: Duration = Duration::from_secs(1);
+/// A connection that will become a session is one after this time: its startup may take a minute.
+const BEGUN_BY_THEN: Duration = Duration::from_mins(5);
 /// Shorter than most names' time to live.
 const LOOK_AROUND: Duration = Duration::from_secs(15);

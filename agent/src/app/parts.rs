@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::{
     audit::record::Event,
-    capture::{Capture, Origin},
+    capture::{Capture, Finding, Origin},
     control::{self, Asking},
     discover::{Discoveries, Plan},
     identity::Bound,
@@ -125,13 +125,14 @@ impl control::Parts for Running {
         // The whole answer has to fit into one line of the control socket.
         sessions.truncate(LISTED_SESSIONS);
         json!({
-            "ready": !hooks.is_empty() && hooks.iter().all(|hook| hook.ok),
+            "ready": !hooks.is_empty() && !hooks.iter().any(Finding::is_bad),
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
             "since": self.since.format(&Rfc3339).unwrap_or_default(),
             "state_dir": self.state_dir,
             "development_issuer": self.proxy.identities.development(),
             "identity_problems": self.proxy.identities.problems(),
+            "logins": self.proxy.identities.logins(),
             "policy": {
                 "path": snapshot.path,
                 "digest": snapshot.digest,

@@ -7,10 +7,13 @@ use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use weir_policy::Strength;
 
-use crate::control::{
-    Client,
-    protocol::{Binding, Request, Who},
-    socket_path,
+use crate::{
+    control::{
+        Client,
+        protocol::{Binding, Request, Who},
+        socket_path,
+    },
+    identity::RunBudget,
 };
 
 /// Show who weir takes this process for.
@@ -74,8 +77,13 @@ pub(super) fn sentence(binding: &Binding) -> String {
     } else {
         ""
     };
+    let stale = if binding.stale {
+        ", stale: the provider does not answer"
+    } else {
+        ""
+    };
     format!(
-        "{text} by {}{weak}, until {}{issuer}",
+        "{text} by {}{weak}, until {}{stale}{issuer}",
         identity.method,
         instant(binding.not_after_s)
     )
@@ -96,6 +104,23 @@ fn describe(who: &Who) -> String {
             };
             lines.push(format!("  groups   {}{cut}", principal.groups.join(", ")));
             lines.push(format!("  bound to {}", binding.key));
+            lines.push(format!("  vouched  {}", instant(binding.verified_s)));
+            if !binding.renewable && matches!(binding.identity.method.as_str(), "device" | "code") {
+                lines.push(
+                    "  renewal  none: the agent was restarted, or the provider gave no refresh token; run `weir login` again before it ends"
+                        .to_owned(),
+                );
+            }
+            lines.extend(
+                binding
+                    .delegation
+                    .map(|delegation| format!("  delegation {delegation}")),
+            );
+            lines.extend(
+                binding
+                    .budget
+                    .map(|budget| format!("  budget   {}", limits(budget))),
+            );
             lines.extend(
                 binding
                     .identity
@@ -117,6 +142,15 @@ fn describe(who: &Who) -> String {
     lines.push(format!("  cgroup   {}", evidence.cgroup_path));
     lines.push(format!("  parents  {}", evidence.parents.join(" < ")));
     lines.join("\n")
+}
+
+fn limits(budget: RunBudget) -> String {
+    let part = |amount: Option<u64>, what| amount.map(|amount| format!("{amount} {what}"));
+    [part(budget.rows, "rows"), part(budget.bytes, "bytes")]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn instant(seconds: i64) -> String {

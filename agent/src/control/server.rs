@@ -19,7 +19,8 @@ use tokio::{
 };
 
 use super::{
-    Parts,
+    Parts, events,
+    logins::Talk,
     peer::Peer,
     protocol::{LINE_BYTES, Refusal, Reply},
     requests::Desk,
@@ -28,6 +29,9 @@ use crate::identity::Identities;
 
 /// For a client to send its next line, or to take an answer.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The same while a login is waited for, which ends with the connection.
+const LOGIN_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// For an answer; longer than an issuer has for two requests.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
@@ -39,6 +43,9 @@ const CONNECTIONS: usize = 256;
 /// Between two looks at runs, and at sessions and workloads' tokens.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 const RENEW_EVERY: Duration = Duration::from_secs(30);
+
+/// Between two looks at logins that are due to be renewed, or whose end is to be told to their provider.
+const PROBE_EVERY: Duration = Duration::from_millis(500);
 
 /// Why the socket cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -131,7 +138,12 @@ pub async fn serve(
     let desk = Arc::new(Desk { identities, parts });
     let seats = Arc::new(Seats::default());
     let chores = async {
-        tokio::join!(sweep(&desk), renew(&desk));
+        tokio::join!(
+            sweep(&desk),
+            renew(&desk),
+            probe(&desk),
+            events::receive(&desk)
+        );
     };
     tokio::select! {
         () = accept(&listener, &desk, &seats) => {}
@@ -166,11 +178,18 @@ async fn accept(listener: &Listener, desk: &Arc<Desk>, seats: &Arc<Seats>) {
 async fn converse(desk: &Desk, peer: &Peer, stream: UnixStream) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
+    // A login that nobody waits for any more ends with the connection.
+    let mut talk = Talk::default();
     loop {
         let mut line = Vec::new();
         let limit = LINE_BYTES as u64 + 1;
+        let patience = if talk.has_begun() {
+            LOGIN_TIMEOUT
+        } else {
+            CLIENT_TIMEOUT
+        };
         time::timeout(
-            CLIENT_TIMEOUT,
+            patience,
             (&mut reader).take(limit).read_until(b'\n', &mut line),
         )
         .await??;
@@ -180,7 +199,7 @@ async fn converse(desk: &Desk, peer: &Peer, stream: UnixStream) -> io::Result<()
         let whole = line.last() == Some(&b'\n');
         let answer = if whole {
             let late = || Err(Refusal::new("the answer took too long"));
-            time::timeout(ANSWER_TIMEOUT, desk.answer(peer, &line))
+            time::timeout(ANSWER_TIMEOUT, desk.answer(peer, &mut talk, &line))
                 .await
                 .unwrap_or_else(|_| late())
         } else {
@@ -205,6 +224,13 @@ async fn sweep(desk: &Desk) {
     }
 }
 
+async fn probe(desk: &Desk) {
+    loop {
+        desk.settle(&desk.identities.renew_logins().await);
+        time::sleep(PROBE_EVERY).await;
+    }
+}
+
 async fn renew(desk: &Desk) {
     loop {
         desk.settle(&desk.identities.renew_workloads().await);
@@ -213,7 +239,14 @@ async fn renew(desk: &Desk) {
         {
             desk.settle(&changes);
         }
-        time::sleep(RENEW_EVERY).await;
+        let due = time::Instant::now() + RENEW_EVERY;
+        // A pod that connects for the first time is looked at soon, and a crowd of them together.
+        while time::Instant::now() < due {
+            time::sleep(SWEEP_EVERY).await;
+            if desk.identities.wants_renewal() {
+                break;
+            }
+        }
     }
 }
 

@@ -287,7 +287,7 @@ impl Stage {
             catalog: known,
             ..self.view()
         };
-        self.guard.is_current(verdict, &view)
+        self.guard.is_current(&self.scope("bob"), verdict, &view)
     }
 
     fn decide(&self, who: &str, text: &str) -> Arc<Verdict> {
@@ -325,6 +325,7 @@ impl Stage {
                 database: "shop".to_owned(),
                 ..Target::default()
             },
+            budgets: Vec::new(),
         })
     }
 }

@@ -41,6 +41,8 @@ pub struct Verdict {
     pub steps: Vec<Step>,
     /// Columns within reach that this decision leaves as they are, by relation and number, sorted.
     pub(super) cleared: Box<[(u32, i16)]>,
+    /// For whom: [`Scope`](super::Scope)'s number.
+    pub(super) scope: u64,
     pub(super) epoch: u64,
     /// The catalog's epoch, zero when there was none; `None` where it played no part.
     pub(super) catalog: Option<u64>,
@@ -67,10 +69,10 @@ impl Verdict {
         &self.text
     }
 
-    /// The policy's epoch under which it was decided.
+    /// For whom, and under which policy, it was decided.
     #[must_use]
-    pub fn epoch(&self) -> u64 {
-        self.epoch
+    pub fn rules(&self) -> (u64, u64) {
+        (self.scope, self.epoch)
     }
 
     /// Whether the server would get the same as by another verdict on the same text: what was prepared by one may be

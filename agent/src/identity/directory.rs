@@ -4,6 +4,7 @@
 //! run's cgroup, now or when it connected, resolves to the run or to nobody, never to the person alone. That holds
 //! after the run's end, and for runs that an earlier agent made and this one knows nothing of.
 
+mod ambiguities;
 mod bindings;
 mod outcomes;
 
@@ -17,20 +18,27 @@ use std::{
     },
 };
 
+use self::ambiguities::Ambiguities;
 pub use self::outcomes::{Absence, BindError, Change, NewBinding, Resolved};
 use super::{
-    bound::{Bound, State},
+    account::Account,
+    agents::{AgentError, Agents, Delegated, DelegationError},
+    bound::{Bound, Key, State},
     cgroups::{Cgroups, CgroupsError},
+    events::{About, EventError, Receiver},
     evidence::Evidence,
     fetch::FetchError,
     issuers::{IssuerError, Issuers},
     kept::Kept,
+    login::Granted,
     process::{Processes, Sighting},
+    renewal::{Outcome, Renewals},
     settings::Settings,
     token::{TokenError, Verified},
-    workload::{self, Workload, WorkloadError},
+    workload::{self, Answer, ExeHashes, Images, Look, Workload, WorkloadError},
 };
 use crate::{capture::Origin, clock};
+use weir_policy::Identity;
 
 /// Why identities cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +55,9 @@ pub enum OpenError {
     /// A `[[workload]]` entry.
     #[error("cannot use the configured workloads")]
     Workloads(#[from] WorkloadError),
+    /// An `[[ai_agent]]` entry.
+    #[error("cannot use the configured AI agents")]
+    Agents(#[from] AgentError),
 }
 
 /// All identities of this host.
@@ -55,12 +66,31 @@ pub struct Identities {
     cgroups: Cgroups,
     processes: Processes,
     issuers: Issuers,
+    receivers: Vec<Arc<Receiver>>,
     workloads: Vec<Workload>,
+    agents: Agents,
+    hashes: ExeHashes,
+    images: Images,
+    ambiguities: Ambiguities,
     bindings: RwLock<Bindings>,
     kept: Kept,
+    renewals: Renewals,
     generation: AtomicU64,
     /// Held while a run is made and entered, so that the sweep does not take it for an empty one.
     making: Mutex<()>,
+}
+
+/// How many logins there are, and how well they are vouched for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Logins {
+    /// Those that hold.
+    pub live: usize,
+    /// Those whose time is over while their session is not.
+    pub expired: usize,
+    /// Those whose provider does not answer.
+    pub stale: usize,
+    /// Those that the agent renews.
+    pub renewed: usize,
 }
 
 #[derive(Debug, Default)]
@@ -82,13 +112,20 @@ impl Identities {
     /// [`OpenError`] for settings that cannot be used, or a host without cgroup v2 or /proc.
     pub fn open(settings: &Settings, state_dir: &Path, cgroup: &Path) -> Result<Self, OpenError> {
         let cgroups = Cgroups::open(cgroup)?;
+        let issuers = Issuers::open(&settings.issuers, &keys_folder(state_dir))?;
         let identities = Self {
+            receivers: receivers(&issuers, &keys_folder(state_dir))?,
             processes: Processes::open(cgroups.clone()).map_err(OpenError::Proc)?,
             cgroups,
-            issuers: Issuers::open(&settings.issuers, &keys_folder(state_dir))?,
+            issuers,
             workloads: workload::parse(&settings.workloads)?,
+            agents: Agents::parse(&settings.ai_agents)?,
+            hashes: ExeHashes::default(),
+            images: Images::default(),
+            ambiguities: Ambiguities::default(),
             bindings: RwLock::default(),
             kept: Kept::at(state_dir.join("bindings.json")),
+            renewals: Renewals::default(),
             generation: AtomicU64::new(0),
             making: Mutex::new(()),
         };
@@ -124,15 +161,40 @@ impl Identities {
         self.issuers.development()
     }
 
-    /// What `weir doctor` has to say: workload entries without a valid proof.
+    /// What `weir doctor` has to say: workload entries without a valid proof, and those that mean the same process.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
-        let problem = |entry: &Workload| {
-            entry
-                .problem()
-                .map(|why| format!("workload {}: {why}", entry.name()))
+        self.workloads
+            .iter()
+            .flat_map(Workload::problems)
+            .chain(self.ambiguities.list())
+            .collect()
+    }
+
+    /// Whether something was asked for that [`Identities::renew_workloads`] would find out.
+    #[must_use]
+    pub fn wants_renewal(&self) -> bool {
+        self.workloads.iter().any(Workload::is_asked)
+    }
+
+    /// How the logins stand, for `weir status`.
+    #[must_use]
+    pub fn logins(&self) -> Logins {
+        let now = clock::now();
+        let mut logins = Logins::default();
+        let is_login = |bound: &Arc<Bound>| {
+            bound.parent.is_none() && !matches!(bound.key, Key::Workload { .. })
         };
-        self.workloads.iter().filter_map(problem).collect()
+        for bound in self.bindings().iter().filter(|bound| is_login(bound)) {
+            match bound.state(now) {
+                State::Live => logins.live += 1,
+                State::Expired => logins.expired += 1,
+                State::Revoked => continue,
+            }
+            logins.stale += usize::from(bound.is_stale());
+            logins.renewed += usize::from(bound.is_renewable());
+        }
+        logins
     }
 
     /// The kernel's boot id, as bindings to audit sessions carry it.
@@ -144,7 +206,7 @@ impl Identities {
     /// All bindings there are, ended ones that still mark processes included.
     #[must_use]
     pub fn bindings(&self) -> Vec<Arc<Bound>> {
-        let workloads = self.workloads.iter().filter_map(Workload::bound);
+        let workloads = self.workloads.iter().flat_map(Workload::bounds);
         let Ok(bindings) = self.bindings.read() else {
             return workloads.collect();
         };
@@ -175,30 +237,148 @@ impl Identities {
         self.issuers.development_token(user).await
     }
 
-    /// Reads the workloads' tokens again; to be called at start and every half minute.
+    /// The configured issuers.
+    #[must_use]
+    pub fn issuers(&self) -> &Issuers {
+        &self.issuers
+    }
+
+    /// Keeps a login true from now on: asks its provider again and again, and gives the refresh token back at its end.
+    /// Must be called inside a runtime.
+    pub fn keep_true(&self, bound: &Arc<Bound>, granted: Granted, account: Account) {
+        bound.set_renewable(granted.refresh_token.is_some());
+        self.renewals.add(bound, granted, account);
+    }
+
+    /// Asks providers whether logins still hold, as far as it is time; to be called twice a second. Does not wait for
+    /// them: what they answer is in what a later call returns.
+    pub async fn renew_logins(&self) -> Vec<Change> {
+        let answers = self.renewals.turn(|bound| self.is_held(bound)).await;
+        let mut changes = Vec::new();
+        for (bound, outcome) in answers {
+            changes.extend(self.settle_renewal(&bound, outcome));
+        }
+        changes
+    }
+
+    /// Where security events come from.
+    #[must_use]
+    pub fn receivers(&self) -> &[Arc<Receiver>] {
+        &self.receivers
+    }
+
+    /// Takes a security event of a provider, and ends the logins that it is about.
+    ///
+    /// # Errors
+    ///
+    /// [`EventError`] for every rule that it breaks.
+    pub async fn receive_event(
+        &self,
+        receiver: &Receiver,
+        event: &str,
+    ) -> Result<Vec<Change>, EventError> {
+        let about = receiver.receive(event).await?;
+        let issuer = &receiver.issuer().settings().issuer;
+        let is_meant = |bound: &&Arc<Bound>| {
+            let principal = &bound.identity.principal;
+            let is_about = |about: &About| match about {
+                About::Subject(subject) => principal.subject == *subject,
+                About::Address(address) => std::iter::once(&principal.display)
+                    .chain(principal.claims.get("email"))
+                    .any(|name| name.eq_ignore_ascii_case(address)),
+            };
+            principal.issuer == *issuer && about.iter().any(is_about)
+        };
+        // A login that went on into an agent's run is known only through the run.
+        let changes: Vec<Change> = self
+            .bindings()
+            .iter()
+            .map(root)
+            .filter(is_meant)
+            .flat_map(|bound| self.end(bound, "revoked"))
+            .collect();
+        tracing::info!(
+            issuer,
+            ended = changes.len(),
+            "a security event was received"
+        );
+        Ok(changes)
+    }
+
+    fn settle_renewal(&self, bound: &Arc<Bound>, outcome: Outcome) -> Vec<Change> {
+        let change = |what, bound: &Arc<Bound>| {
+            vec![Change {
+                what,
+                bound: Arc::clone(bound),
+            }]
+        };
+        match outcome {
+            Outcome::Holds(verified) => {
+                let was_stale = bound.is_stale();
+                bound.extend(verified.not_after_s);
+                let mut principal = verified.principal;
+                // A refresh need not repeat when the person logged in.
+                principal.auth_time = principal.auth_time.or(bound.identity.principal.auth_time);
+                if principal != bound.identity.principal {
+                    let identity = Identity {
+                        principal,
+                        ..bound.identity.clone()
+                    };
+                    let now = Arc::new(bound.renewed(identity, verified.fingerprint));
+                    self.put_in_place(bound, &now);
+                    self.renewals.replace(&now);
+                    return change("renewed", &now);
+                }
+                self.keep();
+                if was_stale {
+                    return change("fresh", bound);
+                }
+                Vec::new()
+            }
+            Outcome::Silent { until_s } => {
+                if bound.make_stale(until_s) {
+                    change("stale", bound)
+                } else {
+                    Vec::new()
+                }
+            }
+            Outcome::Over => self.end(bound, "revoked"),
+        }
+    }
+
+    /// Has an AI agent act for whom `parent` is. Asks the issuer.
+    ///
+    /// # Errors
+    ///
+    /// [`DelegationError`] when the agent is not known, or its issuer does not say so.
+    pub async fn delegate(
+        &self,
+        agent: &str,
+        parent: &Arc<Bound>,
+    ) -> Result<Delegated, DelegationError> {
+        self.agents.delegate(agent, parent, &self.issuers).await
+    }
+
+    /// Looks at the workloads' proofs again; to be called at start and every half minute.
     pub async fn renew_workloads(&self) -> Vec<Change> {
         let mut changes = Vec::new();
         for entry in &self.workloads {
-            let before = entry.problem();
-            let Some(renewal) = entry.renew(&self.issuers).await else {
-                if let Some(why) = entry.problem().filter(|why| Some(why) != before.as_ref()) {
-                    tracing::warn!(
-                        workload = entry.name(),
-                        why,
-                        "a workload cannot be identified"
-                    );
-                }
-                continue;
-            };
-            // Not revoked: sessions see the new generation and resolve to the new identity.
-            changes.extend(renewal.ended.map(|bound| Change {
-                what: "renewed",
-                bound,
-            }));
-            changes.extend(renewal.begun.map(|bound| Change {
-                what: "workload",
-                bound,
-            }));
+            let before = entry.problems();
+            let renewals = entry.renew(&self.issuers, &self.hashes).await;
+            for why in entry.problems().difference(&before) {
+                tracing::warn!(why, "a workload cannot be identified");
+            }
+            for renewal in renewals {
+                // Not revoked: sessions see the new generation and resolve to the new identity.
+                changes.extend(renewal.ended.map(|bound| Change {
+                    what: "renewed",
+                    bound,
+                }));
+                changes.extend(renewal.begun.map(|bound| Change {
+                    what: "workload",
+                    bound,
+                }));
+            }
         }
         if !changes.is_empty() {
             self.changed();
@@ -234,7 +414,7 @@ impl Identities {
         } else if evidence.cgroup_path.is_empty() {
             Err(Absence::UnknownCgroup)
         } else {
-            match self.workload_of(&evidence) {
+            match self.workload_of(seen, &evidence) {
                 Ok(None) => runs
                     .iter()
                     .flatten()
@@ -269,30 +449,38 @@ impl Identities {
         Some(bound.map_or(RunMark::Foreign, RunMark::Known))
     }
 
-    fn workload_of(&self, evidence: &Evidence) -> Result<Option<Arc<Bound>>, Absence> {
-        let mut matching = self
+    fn workload_of(
+        &self,
+        seen: &Sighting,
+        evidence: &Evidence,
+    ) -> Result<Option<Arc<Bound>>, Absence> {
+        let look = Look {
+            seen,
+            evidence,
+            processes: &self.processes,
+            cgroups: &self.cgroups,
+            hashes: &self.hashes,
+            images: &self.images,
+        };
+        let mut answers: Vec<(&str, Answer)> = self
             .workloads
             .iter()
-            .filter(|entry| entry.matches(evidence));
-        let Some(entry) = matching.next() else {
-            return Ok(None);
-        };
-        let others: Vec<_> = matching.map(|entry| entry.name().to_owned()).collect();
-        if !others.is_empty() {
-            let names: Vec<_> = std::iter::once(entry.name().to_owned())
-                .chain(others)
-                .collect();
-            tracing::warn!(
-                ?names,
-                tgid = evidence.tgid,
-                "several workload entries match one process; it is refused"
-            );
+            .filter_map(|entry| Some((entry.name(), entry.of(&look)?)))
+            .collect();
+        let is_pending = |(_, answer): &(&str, Answer)| matches!(answer, Answer::Pending);
+        if let Some((name, _)) = answers.iter().find(|answer| is_pending(answer)) {
+            return Err(Absence::Pending((*name).to_owned()));
+        }
+        if answers.len() > 1 {
+            let names: Vec<_> = answers.iter().map(|(name, _)| (*name).to_owned()).collect();
+            self.ambiguities.note(&names, evidence);
             return Err(Absence::Ambiguous(names));
         }
-        entry
-            .bound()
-            .map(Some)
-            .ok_or_else(|| Absence::Unproved(entry.name().to_owned()))
+        match answers.pop() {
+            None => Ok(None),
+            Some((_, Answer::Bound(bound))) => Ok(Some(bound)),
+            Some((name, _)) => Err(Absence::Unproved(name.to_owned())),
+        }
     }
 
     fn session_of(&self, seen: &Sighting) -> Result<Arc<Bound>, Absence> {
@@ -336,6 +524,26 @@ fn live(bound: Arc<Bound>) -> Result<Arc<Bound>, Absence> {
         State::Expired => Err(Absence::Expired),
         State::Revoked => Err(Absence::Revoked),
     }
+}
+
+fn receivers(issuers: &Issuers, folder: &Path) -> Result<Vec<Arc<Receiver>>, IssuerError> {
+    let opened = issuers
+        .all()
+        .iter()
+        .map(|issuer| Receiver::open(issuer, folder));
+    opened
+        .filter_map(Result::transpose)
+        .map(|receiver| receiver.map(Arc::new))
+        .collect()
+}
+
+/// The login or workload that a binding was derived from.
+fn root(bound: &Arc<Bound>) -> &Arc<Bound> {
+    let mut root = bound;
+    while let Some(parent) = &root.parent {
+        root = parent;
+    }
+    root
 }
 
 fn keys_folder(state_dir: &Path) -> PathBuf {

@@ -5,8 +5,9 @@ use std::{io, sync::Arc};
 use weir_policy::Identity;
 
 use crate::identity::{
-    bound::{Bound, Key},
+    bound::{Bound, Delegation, Key, RunBudget},
     evidence::Evidence,
+    secret::Secret,
 };
 
 /// Why a process cannot be bound.
@@ -18,6 +19,9 @@ pub enum BindError {
     /// Bindings to a session need one.
     #[error("this process has no audit session")]
     NoSession,
+    /// One command and its children are one person.
+    #[error("this command was started under another login, or one that has ended")]
+    Occupied,
     /// The process ended.
     #[error("the process is gone")]
     Gone(#[source] io::Error),
@@ -46,6 +50,8 @@ pub enum Absence {
     Ambiguous(Vec<String>),
     /// A workload entry matches and has no valid proof.
     Unproved(String),
+    /// A workload entry may match: that is being found out.
+    Pending(String),
 }
 
 impl std::fmt::Display for Absence {
@@ -69,6 +75,10 @@ impl std::fmt::Display for Absence {
                 "several workload entries match this process: {}",
                 names.join(", ")
             ),
+            Self::Pending(name) => write!(
+                out,
+                "whether this process is workload {name} is being found out: try again"
+            ),
             Self::Unproved(name) => write!(out, "workload {name} has no valid token"),
         }
     }
@@ -87,11 +97,22 @@ pub struct Resolved {
     pub in_agent_run: bool,
 }
 
+impl Resolved {
+    /// Why the process may not connect at all, whatever is allowed to the unidentified: it may be somebody with fewer
+    /// rights than nobody has.
+    #[must_use]
+    pub fn bar(&self) -> Option<&Absence> {
+        let is_unclear = matches!(self.absence, Absence::Ambiguous(_) | Absence::Pending(_));
+        (self.identity.is_none() && (is_unclear || self.in_agent_run)).then_some(&self.absence)
+    }
+}
+
 /// A binding began or ended.
 #[derive(Debug, Clone)]
 pub struct Change {
-    /// As recorded: `login`, `exec` and `workload` begin; `logout`, `ended`, `replaced` and `expired` end; `renewed`:
-    /// a workload's groups changed; `left`: the last process of a login went on into an agent's run.
+    /// As recorded: `login`, `exec` and `workload` begin; `logout`, `ended`, `replaced`, `revoked` (by the provider) and
+    /// `expired` end; `renewed`: the provider says something else, such as other groups; `stale`: it cannot be asked;
+    /// `fresh`: it can again; `left`: the last process of a login went on into an agent's run.
     pub what: &'static str,
     /// Which.
     pub bound: Arc<Bound>,
@@ -101,7 +122,7 @@ impl Change {
     /// Whether the sessions that rest on it must end now. Expiry leaves them to the rules of each statement.
     #[must_use]
     pub fn ends_sessions(&self) -> bool {
-        matches!(self.what, "logout" | "ended" | "replaced")
+        matches!(self.what, "logout" | "ended" | "replaced" | "revoked")
     }
 }
 
@@ -120,6 +141,12 @@ pub struct NewBinding {
     pub owner_uid: u32,
     /// What it is derived from.
     pub parent: Option<Arc<Bound>>,
+    /// What an agent's run rests on.
+    pub delegation: Option<Delegation>,
+    /// What an agent's run may use up.
+    pub budget: Option<RunBudget>,
+    /// The token, where it may serve to have another one issued.
+    pub token: Option<Secret>,
 }
 
 impl NewBinding {
@@ -128,6 +155,11 @@ impl NewBinding {
         bound.development = self.development;
         bound.owner_uid = self.owner_uid;
         bound.parent = self.parent;
+        bound.delegation = self.delegation;
+        bound.budget = self.budget;
+        if let Some(token) = self.token {
+            bound.hold(token);
+        }
         bound
     }
 }

@@ -4,11 +4,12 @@ mod allowance;
 mod follow;
 mod names;
 mod records;
+mod sender;
 mod standing;
 
 use std::{
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -16,13 +17,14 @@ use weir_sql::{Kind, SessionModes};
 use weir_wire::postgres::{
     Ending, Finished, Incident, Judge, Limit, Limits, Refusal, Ruling, Shield, Via,
     backend::{STALE_PLAN, STALE_PLAN_STATE},
+    conversation::{Looked, Moment},
     judge::Unreadable,
     positions::{self, Replaced},
 };
 
 use crate::{
-    audit::Journal,
-    catalog::Link,
+    audit::{self, Journal},
+    catalog::{Link, Turn},
     clock,
     guard::{Guard, Protection, Scope, SessionView, Verdict},
     identity::{Bound, State},
@@ -37,6 +39,7 @@ use standing::Standing;
 pub(crate) use follow::Ticket;
 
 pub(super) use names::Asked;
+pub(super) use sender::{Sending, process_of};
 
 /// Decides and records for one session.
 #[derive(Debug)]
@@ -46,6 +49,9 @@ pub(crate) struct SessionJudge {
     scope: Arc<Scope>,
     bound: Option<Arc<Bound>>,
     live: Registration,
+    /// What requests are recorded under; another than the one it began with once somebody else goes on with it.
+    session: Arc<audit::Session>,
+    sending: Sending,
     modes: SessionModes,
     /// What the policy in force means for this session; asked for as statements come.
     protection: Protection,
@@ -80,6 +86,8 @@ pub(crate) struct Parts {
     pub(crate) database_user: String,
     /// What the startup packet says about the search path.
     pub(crate) search_path: Asked,
+    /// Who writes on the connection.
+    pub(crate) sending: Sending,
 }
 
 impl SessionJudge {
@@ -97,6 +105,8 @@ impl SessionJudge {
             journal: parts.journal,
             scope: parts.scope,
             bound: parts.bound,
+            session: Arc::clone(&parts.live.session),
+            sending: parts.sending,
             live: parts.live,
             modes: SessionModes::default(),
             modes_uncertain: parts.modes_uncertain,
@@ -107,19 +117,50 @@ impl SessionJudge {
     }
 
     /// Ready when the client's statements may be judged: at once where nothing is hidden, else once the catalog of the
-    /// session's database is current.
-    pub(crate) fn poll_catalog(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// session's database is current. `waiting` says that some have been read already.
+    pub(crate) fn poll_catalog(
+        &mut self,
+        moment: Moment,
+        waiting: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Turn> {
+        if !self.needs_catalog() {
+            return Poll::Ready(self.catalog.poll_lend(moment, cx));
+        }
+        let turn = ready!(self.catalog.poll_turn(moment, waiting, cx));
+        if waiting && matches!(turn, Turn::Go) {
+            self.begin_names();
+        }
+        Poll::Ready(turn)
+    }
+
+    /// Whether what was just read may be judged at once, without [`Self::poll_catalog`].
+    pub(crate) fn may_judge(&mut self, moment: Moment) -> bool {
+        if !self.needs_catalog() {
+            return true;
+        }
+        let may = self.catalog.may_go(moment);
+        if may {
+            self.begin_names();
+        }
+        may
+    }
+
+    /// What came of a look on this session's connection.
+    pub(crate) fn looked(&mut self, looked: Looked) {
+        self.catalog.looked(looked);
+    }
+
+    fn needs_catalog(&mut self) -> bool {
         self.protection = self.guard.protection(&self.scope);
-        if !self.protection.needs_catalog {
-            return Poll::Ready(());
-        }
-        if self.catalog.poll_current(true, cx).is_pending() {
-            return Poll::Pending;
-        }
+        // A walsender reads no statements of the extended protocol, and what it does is decided without a catalog.
+        self.protection.needs_catalog && !self.replication
+    }
+
+    fn begin_names(&mut self) {
         let late = self.live.requests() > 0;
         let catalog = self.catalog.snapshot().map(|known| &known.catalog);
         self.names.begin(&self.guard, catalog, late);
-        Poll::Ready(())
     }
 
     /// Where this session is recorded.
@@ -180,10 +221,9 @@ impl SessionJudge {
     }
 
     fn rule(&mut self, (verdict, refusal): Decided) -> Ruling<Arc<Verdict>> {
-        if verdict.unknown {
-            self.catalog.unknown_seen();
-        }
+        let certain = !verdict.unknown || self.catalog.unknown_seen() || !verdict.protect;
         match refusal {
+            None if !certain => Ruling::Refuse(verdict, Box::new(not_known_yet())),
             None => Ruling::Permit(verdict),
             Some(refusal) => Ruling::Refuse(verdict, refusal),
         }
@@ -196,6 +236,9 @@ impl SessionJudge {
 
     /// Refuses when the identity no longer holds.
     fn check_binding(&self, now_ns: u64) -> Result<(), Box<Refusal>> {
+        if let Some(refusal) = &self.sending.barred {
+            return Err(refusal.clone());
+        }
         let state = self.bound.as_ref().map_or(State::Live, |bound| {
             bound.state(Duration::from_nanos(now_ns))
         });
@@ -250,11 +293,10 @@ impl Judge for SessionJudge {
     }
 
     fn made_by_sql(&mut self) -> Arc<Verdict> {
-        if let Some(verdict) = self
-            .made_by_sql
-            .as_ref()
-            .filter(|verdict| self.guard.is_current(verdict, &self.view(self.modes)))
-        {
+        if let Some(verdict) = self.made_by_sql.as_ref().filter(|verdict| {
+            self.guard
+                .is_current(&self.scope, verdict, &self.view(self.modes))
+        }) {
             return Arc::clone(verdict);
         }
         let verdict = self.guard.made_by_sql(&self.scope);
@@ -276,7 +318,10 @@ impl Judge for SessionJudge {
         }
         let decided_again;
         let refusal;
-        let verdict = if self.guard.is_current(verdict, &self.view(self.modes)) {
+        let verdict = if self
+            .guard
+            .is_current(&self.scope, verdict, &self.view(self.modes))
+        {
             refusal = self.refusal(verdict);
             verdict
         } else if verdict.text().is_empty() {
@@ -368,7 +413,10 @@ impl Judge for SessionJudge {
     }
 
     fn watches(&self, verdict: &Arc<Verdict>) -> bool {
-        self.protection.hides || !is_plain(verdict) || !self.named.is_empty()
+        self.protection.hides
+            || !is_plain(verdict)
+            || !self.named.is_empty()
+            || self.scope.is_metered()
     }
 
     fn shield(&self, verdict: Option<&Arc<Verdict>>) -> Shield {
@@ -469,6 +517,15 @@ fn two_readings() -> Refusal {
             .into(),
         detail: None,
         hint: Some("run it again when what was sent before it is answered".into()),
+    }
+}
+
+fn not_known_yet() -> Refusal {
+    Refusal {
+        sqlstate: "42501".into(),
+        message: "weir: this names something that is not known yet, and nothing can be looked up in a transaction".into(),
+        detail: None,
+        hint: Some("check the name, end the transaction and run it again".into()),
     }
 }
 

@@ -20,8 +20,8 @@ pub(super) struct Standing {
 
 #[derive(Debug, Clone)]
 struct Since {
-    /// The policy's epoch.
-    epoch: u64,
+    /// For whom, and under which policy.
+    rules: (u64, u64),
     search_path: Vec<String>,
 }
 
@@ -33,7 +33,7 @@ impl Standing {
         }
         let facts = &verdict.statement.decided.facts;
         let since = || Since {
-            epoch: verdict.epoch(),
+            rules: verdict.rules(),
             search_path: naming.search_path.clone(),
         };
         if has_word(&facts.normalised, "prepare") {
@@ -80,7 +80,7 @@ impl Standing {
         let facts = &verdict.statement.decided.facts;
         let changed = |since: &Option<Since>| {
             since.as_ref().is_some_and(|since| {
-                since.epoch != verdict.epoch()
+                since.rules != verdict.rules()
                     || (!pinned && since.search_path != naming.search_path)
             })
         };
@@ -98,7 +98,7 @@ impl Standing {
         };
         self.views
             .as_ref()
-            .is_some_and(|since| since.epoch != verdict.epoch())
+            .is_some_and(|since| since.rules != verdict.rules())
             && facts.relations.iter().any(|used| own(&used.relation))
     }
 }
