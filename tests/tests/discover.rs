@@ -57,6 +57,12 @@ fn what_discover_is_sure_of_is_masked_from_then_on() -> Result<()> {
     }
 
     wait_until_masked(&site, &truth)?;
+    let status = site.lab().agent().status()?;
+    ensure!(
+        status["catalogs"][0]["governed_columns"].as_u64() >= Some(2),
+        "{:#}",
+        status["catalogs"]
+    );
     let again = discover(&site)?;
     ensure!(
         !again.to_string().contains("\"ssn\""),
@@ -73,6 +79,18 @@ fn what_discover_is_sure_of_is_masked_from_then_on() -> Result<()> {
     // Who may see everything still does.
     ensure!(seen(&site, Who::Alice)? == truth);
     Ok(())
+}
+
+#[test]
+fn what_was_prepared_before_gives_nothing_away_after() -> Result<()> {
+    let options = LabOptions {
+        settings: vec![("policy.auto_classify".into(), "enforce".into())],
+        ..LabOptions::default()
+    };
+    let classes = [("public.nothing.here".to_owned(), "pii.ssn".to_owned())];
+    let site = Governed::start(&classes.into(), options)?;
+    let program = Program::python("../discover/standing.py").patience(Duration::from_mins(6));
+    verdicts::all_well(&verdicts::run(program.governed(site.lab(), Identity::Bob))?)
 }
 
 #[test]
