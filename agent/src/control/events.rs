@@ -189,8 +189,7 @@ fn refused(status: u16, word: &str, description: &str) -> Response {
 }
 
 async fn take(desk: &Desk, receiver: &Receiver, event: &str) -> Result<(), EventError> {
-    let received = desk.identities.receive_event(receiver, event).await;
-    match received {
+    match desk.identities.receive_event(receiver, event).await {
         Ok(changes) => {
             desk.settle(&changes);
             Ok(())
