@@ -26,8 +26,10 @@ pub mod settings;
 pub mod token;
 pub mod workload;
 
-pub use bound::{Bound, Key, State};
-pub use directory::{Absence, BindError, Change, Identities, NewBinding, OpenError, Resolved};
+pub use bound::{Bound, Key, Proof, State};
+pub use directory::{
+    Absence, BindError, Change, Identities, NewBinding, OpenError, Resolved, Said, Tried,
+};
 pub use evidence::Evidence;
 pub use settings::{IssuerSettings, Settings, WorkloadSettings};
 pub use token::{TokenError, Verified};

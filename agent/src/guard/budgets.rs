@@ -314,6 +314,7 @@ mod tests {
                 groups_complete: true,
                 auth_time: None,
                 acr: None,
+                amr: Vec::new(),
                 claims: std::collections::BTreeMap::default(),
             },
             actors: vec![Actor {
@@ -325,6 +326,7 @@ mod tests {
             method: "exec".to_owned(),
             strength: Strength::Strong,
             purpose: None,
+            delegation: None,
         }))
     }
 

@@ -6,6 +6,7 @@
 
 mod bindings;
 mod outcomes;
+mod trail;
 
 use std::{
     collections::HashMap,
@@ -17,7 +18,10 @@ use std::{
     },
 };
 
-pub use self::outcomes::{Absence, BindError, Change, NewBinding, Resolved};
+pub use self::{
+    outcomes::{Absence, BindError, Change, NewBinding, Resolved},
+    trail::{Said, Tried},
+};
 use super::{
     account::Account,
     bound::{Bound, State},
@@ -309,11 +313,15 @@ impl Identities {
                 }
                 continue;
             };
-            // Not revoked: sessions see the new generation and resolve to the new identity.
-            changes.extend(renewal.ended.map(|bound| Change {
-                what: "renewed",
-                bound,
-            }));
+            // Not revoked: the sessions that rest on it go on with the new one.
+            let mut what = "renewed";
+            if let (Some(ended), Some(begun)) = (&renewal.ended, &renewal.begun)
+                && !ended.supersede(begun)
+            {
+                ended.revoke();
+                what = "replaced";
+            }
+            changes.extend(renewal.ended.map(|bound| Change { what, bound }));
             changes.extend(renewal.begun.map(|bound| Change {
                 what: "workload",
                 bound,

@@ -47,6 +47,8 @@ struct Entry {
     verified_s: i64,
     #[serde(default = "endless")]
     boot_limit_s: i64,
+    #[serde(default)]
+    issued_s: i64,
     parent: Option<Box<Entry>>,
 }
 
@@ -120,6 +122,7 @@ impl Entry {
             revoked: bound.is_revoked(),
             verified_s: bound.verified_s(),
             boot_limit_s: bound.boot_limit_s(),
+            issued_s: bound.issued_s,
             parent: bound.parent.as_deref().map(Self::of).map(Box::new),
         }
     }
@@ -139,6 +142,7 @@ impl Entry {
         bound.development = self.development;
         bound.owner_uid = self.owner_uid;
         bound.restore(self.verified_s, self.boot_limit_s);
+        bound.issued_s = self.issued_s;
         bound.parent = self.parent.map(|parent| parent.restore(known));
         if self.revoked {
             bound.revoke();

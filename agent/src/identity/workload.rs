@@ -238,6 +238,7 @@ impl Workload {
                 Strength::Weak
             },
             purpose: None,
+            delegation: None,
         };
         let key = Key::Workload {
             name: self.settings.name.clone(),

@@ -2,6 +2,7 @@
 
 mod allowance;
 mod follow;
+mod login;
 mod names;
 mod records;
 mod sender;
@@ -9,7 +10,6 @@ mod sender;
 use std::{
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use weir_sql::{Kind, SessionModes};
@@ -24,8 +24,8 @@ use crate::{
     audit::{self, Journal},
     catalog::Link,
     clock,
-    guard::{Guard, Protection, Scope, SessionView, Verdict},
-    identity::{Bound, State},
+    guard::{Guard, KnownStanding, Protection, Scope, SessionView, Standing, Verdict},
+    identity::Bound,
     sessions::Registration,
 };
 
@@ -45,6 +45,11 @@ pub(crate) struct SessionJudge {
     journal: Arc<Journal>,
     scope: Arc<Scope>,
     bound: Option<Arc<Bound>>,
+    /// How the log-in stands, and what is known of that.
+    standing: Standing,
+    known_standing: KnownStanding,
+    /// Everything sent so far is answered, and no transaction is open.
+    idle: bool,
     live: Registration,
     /// What requests are recorded under; another than the one it began with once somebody else goes on with it.
     session: Arc<audit::Session>,
@@ -102,6 +107,9 @@ impl SessionJudge {
             bound: parts.bound,
             session: Arc::clone(&parts.live.session),
             sending: parts.sending,
+            standing: Standing::default(),
+            known_standing: KnownStanding::default(),
+            idle: true,
             live: parts.live,
             modes: SessionModes::default(),
             modes_uncertain: parts.modes_uncertain,
@@ -114,6 +122,7 @@ impl SessionJudge {
     /// Ready when the client's statements may be judged: at once where nothing is hidden, else once the catalog of the
     /// session's database is current.
     pub(crate) fn poll_catalog(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.follow_login();
         self.protection = self.guard.protection(&self.scope);
         if !self.protection.needs_catalog {
             return Poll::Ready(());
@@ -148,6 +157,7 @@ impl SessionJudge {
             naming: self.names.known(),
             catalog: self.catalog.snapshot(),
             defining: self.catalog.is_defining(),
+            standing: self.standing,
         }
     }
 
@@ -184,6 +194,17 @@ impl SessionJudge {
         (!self.utf8 && !text.is_ascii()).then(|| Box::new(not_utf8()))
     }
 
+    fn opaque(&self, kind: Kind, description: &str) -> Arc<Verdict> {
+        self.guard
+            .decide_opaque(&self.scope, self.standing, kind, description)
+    }
+
+    fn is_current(&self, verdict: &Verdict) -> bool {
+        let catalog = self.catalog.snapshot();
+        self.guard
+            .is_current(&self.scope, verdict, self.standing, catalog)
+    }
+
     fn rule(&mut self, (verdict, refusal): Decided) -> Ruling<Arc<Verdict>> {
         if verdict.unknown {
             self.catalog.unknown_seen();
@@ -198,27 +219,6 @@ impl SessionJudge {
         let refusal = self.refusal(&verdict);
         self.rule((verdict, refusal))
     }
-
-    /// Refuses when the identity no longer holds.
-    fn check_binding(&self, now_ns: u64) -> Result<(), Box<Refusal>> {
-        if let Some(refusal) = &self.sending.barred {
-            return Err(refusal.clone());
-        }
-        let state = self.bound.as_ref().map_or(State::Live, |bound| {
-            bound.state(Duration::from_nanos(now_ns))
-        });
-        let message = match state {
-            State::Live => return Ok(()),
-            State::Expired => "weir: the log-in behind this connection has expired",
-            State::Revoked => "weir: the log-in behind this connection was ended",
-        };
-        Err(Box::new(Refusal {
-            sqlstate: "28000".into(),
-            message: message.into(),
-            detail: None,
-            hint: Some("run \"weir login\" and connect again".into()),
-        }))
-    }
 }
 
 type Decided = (Arc<Verdict>, Option<Box<Refusal>>);
@@ -227,15 +227,20 @@ impl Judge for SessionJudge {
     type Statement = Arc<Verdict>;
     type Ticket = Ticket;
 
-    fn statement(&mut self, text: &[u8], _: Via) -> Ruling<Arc<Verdict>> {
+    fn statement(&mut self, text: &[u8], via: Via) -> Ruling<Arc<Verdict>> {
+        self.follow_login();
         if self.replication {
-            let verdict =
-                self.guard
-                    .decide_opaque(&self.scope, Kind::Replication, "replication command");
+            let verdict = self.opaque(Kind::Replication, "replication command");
             return self.rule_opaque(verdict);
         }
-        let decided = self.decide(text);
-        self.rule(decided)
+        let (verdict, refusal) = self.decide(text);
+        // What runs at once is checked when it is recorded.
+        let over = if via == Via::Parse {
+            self.check_login(&verdict, clock::now()).err()
+        } else {
+            None
+        };
+        self.rule((verdict, over.or(refusal)))
     }
 
     fn unreadable(&mut self, why: Unreadable, bytes: usize, _: Via) -> Ruling<Arc<Verdict>> {
@@ -243,28 +248,27 @@ impl Judge for SessionJudge {
             Unreadable::TooLong => format!("statement of {bytes} bytes is too long to be analysed"),
             Unreadable::NotOneString => "message is not exactly one text".to_owned(),
         };
-        let verdict = self
-            .guard
-            .decide_opaque(&self.scope, Kind::Unknown, &description);
+        self.follow_login();
+        let verdict = self.opaque(Kind::Unknown, &description);
         self.rule_opaque(verdict)
     }
 
     fn function(&mut self, oid: u32) -> Ruling<Arc<Verdict>> {
         let description = format!("fast-path call of function {oid}");
-        let verdict = self
-            .guard
-            .decide_opaque(&self.scope, Kind::FunctionCall, &description);
+        self.follow_login();
+        let verdict = self.opaque(Kind::FunctionCall, &description);
         self.rule_opaque(verdict)
     }
 
     fn made_by_sql(&mut self) -> Arc<Verdict> {
-        if let Some(verdict) = self.made_by_sql.as_ref().filter(|verdict| {
-            self.guard
-                .is_current(&self.scope, verdict, self.catalog.snapshot())
-        }) {
+        if let Some(verdict) = self
+            .made_by_sql
+            .as_ref()
+            .filter(|verdict| self.is_current(verdict))
+        {
             return Arc::clone(verdict);
         }
-        let verdict = self.guard.made_by_sql(&self.scope);
+        let verdict = self.guard.made_by_sql(&self.scope, self.standing);
         self.made_by_sql = Some(Arc::clone(&verdict));
         verdict
     }
@@ -276,17 +280,16 @@ impl Judge for SessionJudge {
         parameters: u64,
         bytes: usize,
     ) -> Result<Ticket, Box<Refusal>> {
-        let now_ns = clock::now_ns();
-        if let Err(refusal) = self.check_binding(now_ns) {
+        self.follow_login();
+        let now = clock::now();
+        let now_ns = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        if let Err(refusal) = self.check_login(verdict, now) {
             self.record_refused(verdict, via, bytes);
             return Err(refusal);
         }
         let decided_again;
         let refusal;
-        let verdict = if self
-            .guard
-            .is_current(&self.scope, verdict, self.catalog.snapshot())
-        {
+        let verdict = if self.is_current(verdict) {
             refusal = self.refusal(verdict);
             verdict
         } else if verdict.text().is_empty() {
@@ -315,6 +318,7 @@ impl Judge for SessionJudge {
             self.strict_seq = seq;
         }
         self.modes_uncertain |= verdict.changes_session;
+        self.idle = false;
         Ok(Ticket {
             seq,
             at_ns: now_ns,
@@ -364,6 +368,7 @@ impl Judge for SessionJudge {
 
     fn settled(&mut self, transaction: u8) {
         self.modes_uncertain = false;
+        self.idle = transaction == b'I';
         self.names.settled(&self.guard, transaction);
         if transaction == b'I' {
             self.catalog.settled();
