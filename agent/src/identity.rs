@@ -6,18 +6,21 @@
 //! SHA-256 is. Who may ask for a binding is [`crate::control`]'s business.
 
 pub mod account;
+pub mod agents;
 pub mod bound;
 pub mod cgroups;
 pub mod development;
 pub mod directory;
 pub mod events;
 pub mod evidence;
+pub mod examine;
 pub mod fetch;
 pub(crate) mod http;
 pub mod issuers;
 pub mod jwks;
 mod kept;
 pub mod login;
+pub mod oauth_client;
 pub mod oidc;
 pub mod process;
 mod renewal;
@@ -26,10 +29,15 @@ pub mod settings;
 pub mod token;
 pub mod workload;
 
-pub use bound::{Bound, Key, Proof, State};
+pub use agents::{Delegated, DelegationError};
+pub use bound::{Bound, Delegation, Key, Proof, RunBudget, State};
 pub use directory::{
     Absence, BindError, Change, Identities, NewBinding, OpenError, Resolved, Said, Tried,
 };
 pub use evidence::Evidence;
-pub use settings::{IssuerSettings, Settings, WorkloadSettings};
+pub use secret::Secret;
+pub use settings::{
+    AiAgentSettings, ClientSettings, IssuerSettings, PodSettings, ProjectedSettings, Settings,
+    WorkloadSettings,
+};
 pub use token::{TokenError, Verified};

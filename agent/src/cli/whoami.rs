@@ -7,12 +7,15 @@ use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use weir_policy::{Delegation, Identity, Strength};
 
-use crate::control::{
-    Client,
-    protocol::{Binding, Request, Who},
-    socket_path,
-};
 use crate::identity::{Said, Tried};
+use crate::{
+    control::{
+        Client,
+        protocol::{Binding, Request, Who},
+        socket_path,
+    },
+    identity::RunBudget,
+};
 
 /// Show who weir takes this process for.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -136,6 +139,16 @@ fn describe(who: &Who) -> String {
             }
             lines.extend(
                 binding
+                    .delegation
+                    .map(|delegation| format!("  delegation {delegation}")),
+            );
+            lines.extend(
+                binding
+                    .budget
+                    .map(|budget| format!("  budget   {}", limits(budget))),
+            );
+            lines.extend(
+                binding
                     .identity
                     .purpose
                     .as_ref()
@@ -183,6 +196,15 @@ fn how(tried: &[Tried]) -> Vec<String> {
     });
     let title = (!tried.is_empty()).then(|| "  how".to_owned());
     title.into_iter().chain(lines).collect()
+}
+
+fn limits(budget: RunBudget) -> String {
+    let part = |amount: Option<u64>, what| amount.map(|amount| format!("{amount} {what}"));
+    [part(budget.rows, "rows"), part(budget.bytes, "bytes")]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn instant(seconds: i64) -> String {

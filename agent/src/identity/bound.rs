@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, OnceLock,
+        Arc, OnceLock, RwLock,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
@@ -12,6 +12,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use weir_policy::Identity;
 
+use super::secret::Secret;
 use crate::clock;
 
 /// What a binding is attached to.
@@ -51,6 +52,52 @@ impl fmt::Display for Key {
     }
 }
 
+/// What the word of an agent's right to act for somebody rests on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delegation {
+    /// The issuer's: a token that names both (RFC 8693).
+    #[default]
+    Exchange,
+    /// The issuer's: an assertion about the person, given to the agent (ID-JAG).
+    IdJag,
+    /// This host's: both tokens were verified here, and the record in the journal's chain joins them.
+    Local,
+}
+
+impl Delegation {
+    /// Who vouches for it, in the words of rules.
+    #[must_use]
+    pub fn vouched(self) -> weir_policy::Delegation {
+        match self {
+            Self::Exchange | Self::IdJag => weir_policy::Delegation::Exchanged,
+            Self::Local => weir_policy::Delegation::Local,
+        }
+    }
+}
+
+impl fmt::Display for Delegation {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Exchange => "exchange",
+            Self::IdJag => "id-jag",
+            Self::Local => "local",
+        })
+    }
+}
+
+/// What a run may use up in all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunBudget {
+    /// Rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// Bytes of rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+}
+
 /// Whether a binding holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
@@ -79,6 +126,10 @@ pub struct Bound {
     pub parent: Option<Arc<Bound>>,
     /// When it was made, seconds since the epoch.
     pub issued_s: i64,
+    /// What an agent's run rests on.
+    pub delegation: Option<Delegation>,
+    /// What an agent's run may use up.
+    pub budget: Option<RunBudget>,
     lease: Arc<Lease>,
     successor: Successor,
 }
@@ -127,6 +178,7 @@ struct Lease {
     revoked: AtomicBool,
     stale: AtomicBool,
     renewable: AtomicBool,
+    token: RwLock<Option<Secret>>,
 }
 
 impl Lease {
@@ -138,6 +190,7 @@ impl Lease {
             revoked: AtomicBool::new(false),
             stale: AtomicBool::new(false),
             renewable: AtomicBool::new(false),
+            token: RwLock::new(None),
         }
     }
 }
@@ -154,6 +207,8 @@ impl Bound {
             owner_uid: 0,
             parent: None,
             issued_s: seconds(clock::now()),
+            delegation: None,
+            budget: None,
             lease: Arc::new(Lease::until(not_after_s)),
             successor: Successor::default(),
         }
@@ -170,6 +225,8 @@ impl Bound {
             owner_uid: self.owner_uid,
             parent: self.parent.clone(),
             issued_s: seconds(clock::now()),
+            delegation: self.delegation,
+            budget: self.budget,
             lease: Arc::clone(&self.lease),
             successor: Successor::default(),
         }
@@ -268,6 +325,18 @@ impl Bound {
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.latest().lease, &other.latest().lease)
+    }
+
+    /// The token, where it may serve to have another one issued. It is in memory alone: a restarted agent has none.
+    pub(crate) fn token(&self) -> Option<Secret> {
+        self.lease.token.read().ok()?.clone()
+    }
+
+    /// A newer one, or the first.
+    pub(crate) fn hold(&self, token: Secret) {
+        if let Ok(mut held) = self.lease.token.write() {
+            *held = Some(token);
+        }
     }
 
     /// Whether the provider could not be asked lately: this is the last that it said.

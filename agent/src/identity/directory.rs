@@ -4,6 +4,7 @@
 //! run's cgroup, now or when it connected, resolves to the run or to nobody, never to the person alone. That holds
 //! after the run's end, and for runs that an earlier agent made and this one knows nothing of.
 
+mod ambiguities;
 mod bindings;
 mod outcomes;
 mod trail;
@@ -18,13 +19,15 @@ use std::{
     },
 };
 
+use self::ambiguities::Ambiguities;
 pub use self::{
     outcomes::{Absence, BindError, Change, NewBinding, Resolved},
     trail::{Said, Tried},
 };
 use super::{
     account::Account,
-    bound::{Bound, State},
+    agents::{AgentError, Agents, Delegated, DelegationError},
+    bound::{Bound, Key, State},
     cgroups::{Cgroups, CgroupsError},
     events::{About, EventError, Receiver},
     evidence::Evidence,
@@ -36,7 +39,7 @@ use super::{
     renewal::{Outcome, Renewals},
     settings::Settings,
     token::{TokenError, Verified},
-    workload::{self, Workload, WorkloadError},
+    workload::{self, Answer, ExeHashes, Images, Look, Workload, WorkloadError},
 };
 use crate::{capture::Origin, clock};
 use weir_policy::Identity;
@@ -56,6 +59,9 @@ pub enum OpenError {
     /// A `[[workload]]` entry.
     #[error("cannot use the configured workloads")]
     Workloads(#[from] WorkloadError),
+    /// An `[[ai_agent]]` entry.
+    #[error("cannot use the configured AI agents")]
+    Agents(#[from] AgentError),
 }
 
 /// All identities of this host.
@@ -66,12 +72,29 @@ pub struct Identities {
     issuers: Issuers,
     receivers: Vec<Arc<Receiver>>,
     workloads: Vec<Workload>,
+    agents: Agents,
+    hashes: ExeHashes,
+    images: Images,
+    ambiguities: Ambiguities,
     bindings: RwLock<Bindings>,
     kept: Kept,
     renewals: Renewals,
     generation: AtomicU64,
     /// Held while a run is made and entered, so that the sweep does not take it for an empty one.
     making: Mutex<()>,
+}
+
+/// How many logins there are, and how well they are vouched for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Logins {
+    /// Those that hold.
+    pub live: usize,
+    /// Those whose time is over while their session is not.
+    pub expired: usize,
+    /// Those whose provider does not answer.
+    pub stale: usize,
+    /// Those that the agent renews.
+    pub renewed: usize,
 }
 
 #[derive(Debug, Default)]
@@ -100,6 +123,10 @@ impl Identities {
             cgroups,
             issuers,
             workloads: workload::parse(&settings.workloads)?,
+            agents: Agents::parse(&settings.ai_agents)?,
+            hashes: ExeHashes::default(),
+            images: Images::default(),
+            ambiguities: Ambiguities::default(),
             bindings: RwLock::default(),
             kept: Kept::at(state_dir.join("bindings.json")),
             renewals: Renewals::default(),
@@ -138,15 +165,40 @@ impl Identities {
         self.issuers.development()
     }
 
-    /// What `weir doctor` has to say: workload entries without a valid proof.
+    /// What `weir doctor` has to say: workload entries without a valid proof, and those that mean the same process.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
-        let problem = |entry: &Workload| {
-            entry
-                .problem()
-                .map(|why| format!("workload {}: {why}", entry.name()))
+        self.workloads
+            .iter()
+            .flat_map(Workload::problems)
+            .chain(self.ambiguities.list())
+            .collect()
+    }
+
+    /// Whether something was asked for that [`Identities::renew_workloads`] would find out.
+    #[must_use]
+    pub fn wants_renewal(&self) -> bool {
+        self.workloads.iter().any(Workload::is_asked)
+    }
+
+    /// How the logins stand, for `weir status`.
+    #[must_use]
+    pub fn logins(&self) -> Logins {
+        let now = clock::now();
+        let mut logins = Logins::default();
+        let is_login = |bound: &Arc<Bound>| {
+            bound.parent.is_none() && !matches!(bound.key, Key::Workload { .. })
         };
-        self.workloads.iter().filter_map(problem).collect()
+        for bound in self.bindings().iter().filter(|bound| is_login(bound)) {
+            match bound.state(now) {
+                State::Live => logins.live += 1,
+                State::Expired => logins.expired += 1,
+                State::Revoked => continue,
+            }
+            logins.stale += usize::from(bound.is_stale());
+            logins.renewed += usize::from(bound.is_renewable());
+        }
+        logins
     }
 
     /// The kernel's boot id, as bindings to audit sessions carry it.
@@ -158,7 +210,7 @@ impl Identities {
     /// All bindings there are, ended ones that still mark processes included.
     #[must_use]
     pub fn bindings(&self) -> Vec<Arc<Bound>> {
-        let workloads = self.workloads.iter().filter_map(Workload::bound);
+        let workloads = self.workloads.iter().flat_map(Workload::bounds);
         let Ok(bindings) = self.bindings.read() else {
             return workloads.collect();
         };
@@ -298,34 +350,43 @@ impl Identities {
         }
     }
 
-    /// Reads the workloads' tokens again; to be called at start and every half minute.
+    /// Has an AI agent act for whom `parent` is. Asks the issuer.
+    ///
+    /// # Errors
+    ///
+    /// [`DelegationError`] when the agent is not known, or its issuer does not say so.
+    pub async fn delegate(
+        &self,
+        agent: &str,
+        parent: &Arc<Bound>,
+    ) -> Result<Delegated, DelegationError> {
+        self.agents.delegate(agent, parent, &self.issuers).await
+    }
+
+    /// Looks at the workloads' proofs again; to be called at start and every half minute.
     pub async fn renew_workloads(&self) -> Vec<Change> {
         let mut changes = Vec::new();
         for entry in &self.workloads {
-            let before = entry.problem();
-            let Some(renewal) = entry.renew(&self.issuers).await else {
-                if let Some(why) = entry.problem().filter(|why| Some(why) != before.as_ref()) {
-                    tracing::warn!(
-                        workload = entry.name(),
-                        why,
-                        "a workload cannot be identified"
-                    );
-                }
-                continue;
-            };
-            // Not revoked: the sessions that rest on it go on with the new one.
-            let mut what = "renewed";
-            if let (Some(ended), Some(begun)) = (&renewal.ended, &renewal.begun)
-                && !ended.supersede(begun)
-            {
-                ended.revoke();
-                what = "replaced";
+            let before = entry.problems();
+            let renewals = entry.renew(&self.issuers, &self.hashes).await;
+            for why in entry.problems().difference(&before) {
+                tracing::warn!(why, "a workload cannot be identified");
             }
-            changes.extend(renewal.ended.map(|bound| Change { what, bound }));
-            changes.extend(renewal.begun.map(|bound| Change {
-                what: "workload",
-                bound,
-            }));
+            for renewal in renewals {
+                // Not revoked: the sessions that rest on it go on with the new one.
+                let mut what = "renewed";
+                if let (Some(ended), Some(begun)) = (&renewal.ended, &renewal.begun)
+                    && !ended.supersede(begun)
+                {
+                    ended.revoke();
+                    what = "replaced";
+                }
+                changes.extend(renewal.ended.map(|bound| Change { what, bound }));
+                changes.extend(renewal.begun.map(|bound| Change {
+                    what: "workload",
+                    bound,
+                }));
+            }
         }
         if !changes.is_empty() {
             self.changed();
@@ -344,7 +405,7 @@ impl Identities {
 
     fn resolve_sighting(&self, seen: &Sighting) -> Resolved {
         let observation = self.processes.observe(seen);
-        let evidence = observation.evidence;
+        let evidence = self.with_hash(seen, observation.evidence);
         let captured = self.run_at(&evidence.cgroup_path);
         let present = observation
             .present_cgroup
@@ -361,7 +422,7 @@ impl Identities {
         } else if evidence.cgroup_path.is_empty() {
             Err(Absence::UnknownCgroup)
         } else {
-            match self.workload_of(&evidence) {
+            match self.workload_of(seen, &evidence) {
                 Ok(None) => runs
                     .iter()
                     .flatten()
@@ -388,6 +449,18 @@ impl Identities {
         }
     }
 
+    /// With the program file's hash, where it is known already: the first process of a program only asks for it.
+    fn with_hash(&self, seen: &Sighting, evidence: Arc<Evidence>) -> Arc<Evidence> {
+        let file = self.processes.open_exe(seen);
+        match file.and_then(|file| self.hashes.of(file)) {
+            Some(digest) => Arc::new(Evidence {
+                exe_sha256: Some(hex::encode(digest)),
+                ..(*evidence).clone()
+            }),
+            None => evidence,
+        }
+    }
+
     /// The run that a cgroup path lies in.
     fn run_at(&self, path: &str) -> Option<RunMark> {
         let run = self.cgroups.run_of(path)?;
@@ -396,30 +469,38 @@ impl Identities {
         Some(bound.map_or(RunMark::Foreign, RunMark::Known))
     }
 
-    fn workload_of(&self, evidence: &Evidence) -> Result<Option<Arc<Bound>>, Absence> {
-        let mut matching = self
+    fn workload_of(
+        &self,
+        seen: &Sighting,
+        evidence: &Evidence,
+    ) -> Result<Option<Arc<Bound>>, Absence> {
+        let look = Look {
+            seen,
+            evidence,
+            processes: &self.processes,
+            cgroups: &self.cgroups,
+            hashes: &self.hashes,
+            images: &self.images,
+        };
+        let mut answers: Vec<(&str, Answer)> = self
             .workloads
             .iter()
-            .filter(|entry| entry.matches(evidence));
-        let Some(entry) = matching.next() else {
-            return Ok(None);
-        };
-        let others: Vec<_> = matching.map(|entry| entry.name().to_owned()).collect();
-        if !others.is_empty() {
-            let names: Vec<_> = std::iter::once(entry.name().to_owned())
-                .chain(others)
-                .collect();
-            tracing::warn!(
-                ?names,
-                tgid = evidence.tgid,
-                "several workload entries match one process; it is refused"
-            );
+            .filter_map(|entry| Some((entry.name(), entry.of(&look)?)))
+            .collect();
+        let is_pending = |(_, answer): &(&str, Answer)| matches!(answer, Answer::Pending);
+        if let Some((name, _)) = answers.iter().find(|answer| is_pending(answer)) {
+            return Err(Absence::Pending((*name).to_owned()));
+        }
+        if answers.len() > 1 {
+            let names: Vec<_> = answers.iter().map(|(name, _)| (*name).to_owned()).collect();
+            self.ambiguities.note(&names, evidence);
             return Err(Absence::Ambiguous(names));
         }
-        entry
-            .bound()
-            .map(Some)
-            .ok_or_else(|| Absence::Unproved(entry.name().to_owned()))
+        match answers.pop() {
+            None => Ok(None),
+            Some((_, Answer::Bound(bound))) => Ok(Some(bound)),
+            Some((name, _)) => Err(Absence::Unproved(name.to_owned())),
+        }
     }
 
     fn session_of(&self, seen: &Sighting) -> Result<Arc<Bound>, Absence> {

@@ -78,7 +78,7 @@ impl Identities {
                 None => silent(format!("{} is no agent's run", evidence.cgroup_path)),
             }
         });
-        trail.ask("workload", || match self.workload_of(evidence) {
+        trail.ask("workload", || match self.workload_of(seen, evidence) {
             Ok(Some(bound)) => of_binding(&bound),
             Ok(None) => silent(format!(
                 "none of {} [[workload]] entries means uid {}, {}, {}",

@@ -63,12 +63,15 @@ impl Relay {
     /// Ends the session at once.
     fn cut(&mut self, end: End) {
         self.up.forget();
+        self.kept = Vec::new();
         self.gate = None;
         if let Some(packet) = self.conversation.cancel_all() {
             tokio::spawn(self.route.clone().cancel(packet));
         }
         let (reason, refusal) = words(end);
-        let owed = self.down.end_with_message(self.conversation.unfinished());
+        let owed = self
+            .down
+            .end_with_message(self.conversation.rest_of_message());
         let words = owed.map(|_| backend::error_response("FATAL", &refusal));
         self.say_farewell(reason, words, owed.unwrap_or_default());
         // Behind what is being cancelled the server may have more to do, which it must not get to.
