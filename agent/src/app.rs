@@ -33,7 +33,7 @@ use crate::{
         dial::Dialler,
         listener::{Workers, accept},
     },
-    sessions::Sessions,
+    sessions::{End, Sessions},
     tls::{Authority, AuthorityError},
 };
 
@@ -160,7 +160,14 @@ pub fn run(config: &Config) -> Result<(), AppError> {
         port,
     });
     record_start(&journal, &policy, &identities, &takeover)?;
-    let running = Arc::new(Running::new(&proxy, policy, capture, state_dir, port));
+    let running = Arc::new(Running::new(
+        &proxy,
+        policy,
+        capture,
+        state_dir,
+        port,
+        Duration::from_secs(config.agent.login_grace_seconds),
+    ));
     let setting = config.policy.as_ref().map(|it| it.auto_classify);
     let auto = Auto::open(
         Arc::clone(&running.discoveries),
@@ -248,7 +255,7 @@ async fn drain(running: &Running, limit: Duration) {
         }
     };
     wait(Instant::now() + limit).await;
-    let ended = sessions.end_where(|_| true);
+    let ended = sessions.end_where(End::Stopped, |_| true);
     if ended > 0 {
         tracing::info!(ended, "sessions that had not finished were ended");
         wait(Instant::now() + LAST_RECORDS).await;

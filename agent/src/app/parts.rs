@@ -4,6 +4,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -13,11 +14,13 @@ use tokio::sync::Notify;
 use crate::{
     audit::record::Event,
     capture::{Capture, Finding, Origin},
+    clock,
     control::{self, Asking},
     discover::{Discoveries, Plan},
     identity::Bound,
     policy::Policy,
     proxy::Proxy,
+    sessions::End,
     telemetry,
 };
 
@@ -32,6 +35,8 @@ pub(super) struct Running {
     capture: Mutex<Option<Capture>>,
     state_dir: PathBuf,
     pub(super) port: u16,
+    /// How long a connection waits for a new log-in.
+    grace: Duration,
     since: OffsetDateTime,
     pub(super) stop_asked: Notify,
 }
@@ -43,6 +48,7 @@ impl Running {
         capture: Capture,
         state_dir: PathBuf,
         port: u16,
+        grace: Duration,
     ) -> Self {
         let catalogs = Arc::clone(&proxy.catalogs);
         Self {
@@ -53,6 +59,7 @@ impl Running {
             capture: Mutex::new(Some(capture)),
             state_dir,
             port,
+            grace,
             since: OffsetDateTime::now_utc(),
             stop_asked: Notify::new(),
         }
@@ -187,9 +194,17 @@ impl control::Parts for Running {
 
     fn end_sessions(&self, bound: &Bound) {
         let rests = |of: &Option<Arc<Bound>>| of.as_ref().is_some_and(|of| of.rests_on(bound));
-        let ended = self.proxy.sessions.end_where(|live| rests(&live.bound));
+        let sessions = &self.proxy.sessions;
+        let ended = sessions.end_where(End::Revoked, |live| rests(&live.bound));
         if ended > 0 {
             tracing::info!(ended, "sessions ended with their log-in");
+        }
+    }
+
+    fn end_lapsed_sessions(&self) {
+        let ended = self.proxy.sessions.end_lapsed(clock::now(), self.grace);
+        if ended > 0 {
+            tracing::info!(ended, "sessions end whose log-in was not renewed in time");
         }
     }
 }

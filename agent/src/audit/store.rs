@@ -10,11 +10,12 @@ use super::journal::reader::ReadError;
 pub const FILE: &str = "audit.db";
 
 /// The schema's version; a store of another one is rebuilt from the journal.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 /// What each version adds to the one before.
-const SCHEMA: [&str; 2] = [
+const SCHEMA: [&str; 3] = [
     include_str!("../../migrations/0001_usage.sql"),
     include_str!("../../migrations/0002_columns.sql"),
+    include_str!("../../migrations/0003_bindings.sql"),
 ];
 
 /// Why the store could not be used.

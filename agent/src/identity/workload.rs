@@ -349,6 +349,7 @@ impl Workload {
                 Strength::Strong
             },
             purpose: None,
+            delegation: None,
         };
         let key = Key::Workload {
             name: self.name.clone(),

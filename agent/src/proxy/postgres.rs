@@ -18,7 +18,7 @@ use super::{Candidate, dial::DialError, listener::Place, reset, senders::Senders
 use crate::{
     audit::JournalError,
     catalog,
-    guard::{Scope, admission_refusal},
+    guard::{KnownStanding, Scope, admission_refusal},
     net::Leg,
     telemetry,
 };
@@ -151,10 +151,15 @@ impl Candidate {
             return Err(admission_refusal(&admission.decision, identified));
         }
         if replication {
+            let stale = self
+                .resolved
+                .identity
+                .as_ref()
+                .is_some_and(|it| it.is_stale());
+            let guard = &self.proxy.guard;
+            let standing = guard.standing(scope, &mut KnownStanding::default(), stale);
             let verdict =
-                self.proxy
-                    .guard
-                    .decide_opaque(scope, Kind::Replication, "replication session");
+                guard.decide_opaque(scope, standing, Kind::Replication, "replication session");
             if let Some(refusal) = &verdict.refusal {
                 return Err(refusal.clone());
             }

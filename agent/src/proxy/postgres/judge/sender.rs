@@ -132,6 +132,7 @@ impl SessionJudge {
             origin: origin.clone(),
             evidence: (*resolved.evidence).clone(),
             identity: identity.clone(),
+            proof: bound.as_ref().map(|bound| bound.proof()),
             target: target.clone(),
             application_name: self.session.opened.application_name.clone(),
         });
@@ -143,6 +144,7 @@ impl SessionJudge {
         });
         self.bound = bound;
         self.sending.process = process;
+        self.follow_login();
         self.protection = self.guard.protection(&self.scope);
         let admission = self.guard.admit(&self.scope);
         if let Effect::Deny { .. } = admission.decision.effect {
@@ -181,12 +183,7 @@ impl SessionJudge {
 
 /// What rules may ask for of the process.
 pub(crate) fn process_of(resolved: &Resolved) -> Process {
-    let evidence = &resolved.evidence;
-    Process {
-        exe: evidence.exe_path.clone(),
-        cgroup: evidence.cgroup_path.clone(),
-        uid: evidence.uid,
-    }
+    Process::from(&*resolved.evidence)
 }
 
 fn refusal(why: &str) -> Refusal {
