@@ -307,7 +307,7 @@ mod tests {
         );
         assert!(issuer.matches_accounts() && issuer.login_token == LoginToken::Id);
         assert_eq!(issuer.scope(), "openid profile groups offline_access");
-        assert_eq!(IssuerSettings::default().probe(), Duration::from_secs(300));
+        assert_eq!(IssuerSettings::default().probe(), Duration::from_mins(5));
     }
 
     #[test]
