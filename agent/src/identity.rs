@@ -5,6 +5,7 @@
 //! per statement. Tokens are verified here and nowhere else; they are never kept, logged or recorded, only their
 //! SHA-256 is. Who may ask for a binding is [`crate::control`]'s business.
 
+pub mod agents;
 pub mod bound;
 pub mod cgroups;
 pub mod development;
@@ -14,13 +15,22 @@ pub mod fetch;
 pub mod issuers;
 pub mod jwks;
 mod kept;
+pub mod oauth_client;
 pub mod process;
+pub mod secret;
 pub mod settings;
+#[cfg(feature = "spiffe")]
+mod spiffe;
 pub mod token;
 pub mod workload;
 
-pub use bound::{Bound, Key, State};
+pub use agents::{Delegated, DelegationError};
+pub use bound::{Bound, Delegation, Key, RunBudget, State};
 pub use directory::{Absence, BindError, Change, Identities, NewBinding, OpenError, Resolved};
 pub use evidence::Evidence;
-pub use settings::{IssuerSettings, Settings, WorkloadSettings};
+pub use secret::Secret;
+pub use settings::{
+    AiAgentSettings, ClientSettings, IssuerSettings, PodSettings, ProjectedSettings, Settings,
+    WorkloadSettings,
+};
 pub use token::{TokenError, Verified};

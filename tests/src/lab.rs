@@ -48,6 +48,8 @@ pub struct LabOptions {
     pub server_settings: Vec<(String, String)>,
     /// Changes to the agent's configuration, by dotted path: `("capture.on_agent_down", "open")`.
     pub settings: Vec<(String, Value)>,
+    /// Further sections of the agent's configuration, by the name of their list: `("workload", …)`.
+    pub sections: Vec<(String, Table)>,
 }
 
 /// The kind of database.
@@ -71,6 +73,7 @@ impl Default for LabOptions {
             seed: None,
             server_settings: Vec::new(),
             settings: Vec::new(),
+            sections: Vec::new(),
         }
     }
 }
@@ -106,6 +109,14 @@ impl Lab {
         let run_as = identity::prepare(&folder, &cgroup, &issuer)?;
 
         let mut config = configuration(&folder, &name, postgres.as_ref(), &issuer, options)?;
+        for (name, section) in &options.sections {
+            let list = config
+                .entry(name.clone())
+                .or_insert_with(|| Value::Array(Vec::new()));
+            list.as_array_mut()
+                .with_context(|| format!("{name} is no list"))?
+                .push(Value::Table(section.clone()));
+        }
         for (path, value) in &options.settings {
             agent::set(&mut config, path, value.clone())?;
         }

@@ -4,7 +4,10 @@ use serde::{Deserialize, Serialize};
 use weir_policy::{Decision, Identity, Target};
 use weir_sql::Facts;
 
-use crate::{capture::Origin, identity::Evidence};
+use crate::{
+    capture::Origin,
+    identity::{Delegation, Evidence, RunBudget},
+};
 
 /// A session's opening: everything its statements have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -214,6 +217,22 @@ pub enum Event {
         outcome: String,
         /// The [`SessionOpened`] that what follows is recorded under, where it is another.
         continued_as: Option<u64>,
+    },
+    /// An agent was let act for somebody: what joins the two. With `delegation: local` this record is that, and the
+    /// chain's seal its signature.
+    Delegation {
+        /// What it rests on: `exchange`, `id-jag`, `local`.
+        delegation: Delegation,
+        /// The person and all who act, the latest last, with the run's id.
+        identity: Identity,
+        /// SHA-256 of the token that bound the person (or the run that this one was started from), hex.
+        subject_fingerprint: String,
+        /// SHA-256 of the delegated token, or of the agent's own, hex.
+        actor_fingerprint: String,
+        /// Until when, seconds since the epoch.
+        not_after_s: i64,
+        /// What the run may use up in all.
+        budget: Option<RunBudget>,
     },
     /// Something that ought not to be: a broken invariant, a bypass attempt.
     Incident {

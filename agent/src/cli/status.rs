@@ -65,6 +65,10 @@ fn print(status: &Value) {
             text(&hook["detail"])
         );
     }
+    let problems = status["identity_problems"].as_array();
+    for problem in problems.into_iter().flatten() {
+        println!("\nidentity: {}", text(problem));
+    }
     catalogs(status);
     let sessions = status["sessions"].as_array().map_or(&[][..], Vec::as_slice);
     if sessions.is_empty() {

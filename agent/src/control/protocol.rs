@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use weir_policy::Identity;
 
-use crate::identity::{Bound, Evidence, Resolved};
+use crate::identity::{Bound, Delegation, Evidence, Resolved, RunBudget};
 
 /// The longest line, in either direction.
 pub const LINE_BYTES: usize = 256 * 1024;
@@ -58,6 +58,9 @@ pub enum Request {
         purpose: Option<String>,
         /// For how long at most.
         ttl_seconds: u64,
+        /// What it may use up in all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        budget: Option<RunBudget>,
     },
     /// The agent's state, for `weir status`.
     Status,
@@ -121,6 +124,12 @@ pub struct Binding {
     pub token_fingerprint: String,
     /// Whether a development issuer vouches for it.
     pub development: bool,
+    /// What says that the agent may act, where one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delegation: Option<Delegation>,
+    /// What the run may use up in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<RunBudget>,
 }
 
 /// The answer to `whoami` and `whois`.
@@ -144,6 +153,8 @@ impl From<&Bound> for Binding {
             not_after_s: bound.not_after_s(),
             token_fingerprint: bound.token_fingerprint.clone(),
             development: bound.development,
+            delegation: bound.delegation,
+            budget: bound.budget,
         }
     }
 }

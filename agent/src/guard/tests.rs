@@ -290,6 +290,7 @@ impl Stage {
                 database: "shop".to_owned(),
                 ..Target::default()
             },
+            budgets: Vec::new(),
         })
     }
 }

@@ -12,6 +12,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use weir_policy::Identity;
 
+use super::secret::Secret;
+
 /// What a binding is attached to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -49,6 +51,41 @@ impl fmt::Display for Key {
     }
 }
 
+/// What the word of an agent's right to act for somebody rests on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delegation {
+    /// The issuer's: a token that names both (RFC 8693).
+    #[default]
+    Exchange,
+    /// The issuer's: an assertion about the person, given to the agent (ID-JAG).
+    IdJag,
+    /// This host's: both tokens were verified here, and the record in the journal's chain joins them.
+    Local,
+}
+
+impl fmt::Display for Delegation {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Exchange => "exchange",
+            Self::IdJag => "id-jag",
+            Self::Local => "local",
+        })
+    }
+}
+
+/// What a run may use up in all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunBudget {
+    /// Rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// Bytes of rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+}
+
 /// Whether a binding holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
@@ -75,6 +112,12 @@ pub struct Bound {
     pub owner_uid: u32,
     /// The binding that this one was derived from: an agent's run ends with the login it acts for.
     pub parent: Option<Arc<Bound>>,
+    /// What an agent's run rests on.
+    pub delegation: Option<Delegation>,
+    /// What an agent's run may use up.
+    pub budget: Option<RunBudget>,
+    /// The token, where it may serve to have another one issued. A restarted agent does not have it.
+    pub token: Option<Secret>,
     not_after_s: AtomicI64,
     revoked: AtomicBool,
 }
@@ -90,6 +133,9 @@ impl Bound {
             development: false,
             owner_uid: 0,
             parent: None,
+            delegation: None,
+            budget: None,
+            token: None,
             not_after_s: AtomicI64::new(not_after_s),
             revoked: AtomicBool::new(false),
         }

@@ -64,6 +64,15 @@ pub struct Answer {
     pub fresh: Option<Duration>,
 }
 
+/// A provider's answer to a form: an error of the protocol is one too.
+#[derive(Debug)]
+pub struct Reply {
+    /// 2xx, 400, 401 or 403.
+    pub status: u16,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
 /// An HTTP client under these rules.
 #[derive(Debug, Clone)]
 pub struct Fetcher {
@@ -110,6 +119,47 @@ impl Fetcher {
     pub async fn post(&self, url: &Url, body: &serde_json::Value) -> Result<Answer, FetchError> {
         read(url, self.client.post(url.clone()).json(body).send().await).await
     }
+
+    /// Posts a form, with the `Authorization` given.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError`] for anything but a whole answer with a status that the protocol has a meaning for.
+    pub async fn post_form(
+        &self,
+        url: &Url,
+        fields: &[(&str, &str)],
+        authorization: Option<&str>,
+    ) -> Result<Reply, FetchError> {
+        let mut request = self
+            .client
+            .post(url.clone())
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(header::ACCEPT, "application/json")
+            .body(encode_form(fields));
+        if let Some(authorization) = authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        let (status, answer) = receive(url, request.send().await).await?;
+        match status {
+            200..=299 | 400 | 401 | 403 => Ok(Reply {
+                status,
+                body: answer.body,
+            }),
+            _ => Err(FetchError::Status {
+                url: url.to_string(),
+                status,
+            }),
+        }
+    }
+}
+
+/// `application/x-www-form-urlencoded`.
+#[must_use]
+pub fn encode_form(fields: &[(&str, &str)]) -> String {
+    let mut place = Url::parse("http://localhost").expect("a constant address");
+    place.query_pairs_mut().extend_pairs(fields);
+    place.query().unwrap_or_default().to_owned()
 }
 
 /// Reads an address and holds it to the rules.
@@ -145,17 +195,24 @@ pub fn is_loopback(url: &Url) -> bool {
 }
 
 async fn read(url: &Url, sent: reqwest::Result<Response>) -> Result<Answer, FetchError> {
+    let (status, answer) = receive(url, sent).await?;
+    if status == 200 {
+        Ok(answer)
+    } else {
+        Err(FetchError::Status {
+            url: url.to_string(),
+            status,
+        })
+    }
+}
+
+async fn receive(url: &Url, sent: reqwest::Result<Response>) -> Result<(u16, Answer), FetchError> {
     let reach = |source| FetchError::Reach {
         url: url.to_string(),
         source,
     };
     let mut response = sent.map_err(reach)?;
-    if response.status().as_u16() != 200 {
-        return Err(FetchError::Status {
-            url: url.to_string(),
-            status: response.status().as_u16(),
-        });
-    }
+    let status = response.status().as_u16();
     let fresh = response
         .headers()
         .get(header::CACHE_CONTROL)
@@ -170,7 +227,7 @@ async fn read(url: &Url, sent: reqwest::Result<Response>) -> Result<Answer, Fetc
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { body, fresh })
+    Ok((status, Answer { body, fresh }))
 }
 
 /// What a `Cache-Control` header allows; `no-store` and `no-cache` allow nothing.

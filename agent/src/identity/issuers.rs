@@ -17,7 +17,7 @@ use super::{
     jwks::KeySet,
     kept::write_private,
     settings::IssuerSettings,
-    token::{self, Expected, TokenError, Verified},
+    token::{self, Expected, TokenError, TokenUse, Verified},
 };
 use crate::clock;
 
@@ -166,7 +166,20 @@ impl Issuers {
     ///
     /// [`TokenError`] for every rule that it breaks.
     pub async fn verify(&self, token: &str) -> Result<Verified, TokenError> {
-        let unverified = token::peek(token)?;
+        self.verify_for(TokenUse::Login, token).await
+    }
+
+    /// As [`Issuers::verify`], for a use.
+    ///
+    /// # Errors
+    ///
+    /// As [`Issuers::verify`].
+    pub async fn verify_for(
+        &self,
+        usage: TokenUse<'_>,
+        token: &str,
+    ) -> Result<Verified, TokenError> {
+        let unverified = token::peek_for(usage, token)?;
         let issuer = self
             .issuers
             .iter()
@@ -175,13 +188,43 @@ impl Issuers {
                 issuer: unverified.issuer.chars().take(200).collect(),
             })?;
         let held = issuer.keys().await.map_err(TokenError::Keys)?;
-        match issuer.verify(token, &unverified, &held) {
+        match issuer.verify(usage, token, &unverified, &held) {
             Err(TokenError::UnknownKey) => {
                 let newer = issuer.refetch(&held).await.map_err(TokenError::Keys)?;
-                issuer.verify(token, &unverified, &newer)
+                issuer.verify(usage, token, &unverified, &newer)
             }
             result => result,
         }
+    }
+
+    /// Where an issuer gives tokens. `None`: it is not configured.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError`] when it cannot be reached or names no such place.
+    pub async fn token_endpoint(&self, issuer: &str) -> Option<Result<Url, FetchError>> {
+        Some(self.named(issuer)?.token_endpoint().await)
+    }
+
+    /// Posts a form to a place of an issuer. `None`: it is not configured.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError`] when there is no answer; a refusal is an answer.
+    pub async fn post_form(
+        &self,
+        issuer: &str,
+        url: &Url,
+        form: &[(&str, &str)],
+    ) -> Option<Result<Vec<u8>, FetchError>> {
+        let answer = self.named(issuer)?.fetcher.post_form(url, form, None).await;
+        Some(answer.map(|answer| answer.body))
+    }
+
+    fn named(&self, issuer: &str) -> Option<&Issuer> {
+        self.issuers
+            .iter()
+            .find(|known| known.settings.issuer == issuer)
     }
 
     /// Has the development issuer sign a token for one of its users. `None`: no such issuer is configured.
@@ -235,13 +278,19 @@ impl Issuer {
 
     fn verify(
         &self,
+        usage: TokenUse<'_>,
         token: &str,
         unverified: &token::Unverified,
         held: &Held,
     ) -> Result<Verified, TokenError> {
         let expected = Expected {
             issuer: &self.settings.issuer,
-            audience: &self.settings.audience,
+            audience: match usage {
+                TokenUse::Assertion {
+                    audience: Some(audience),
+                } => audience,
+                _ => &self.settings.audience,
+            },
             trust_kind: self.settings.trust_kind || self.settings.development,
             claims: &self.settings.claims,
             now_s: i64::try_from(clock::now().as_secs()).unwrap_or(i64::MAX),
@@ -350,16 +399,20 @@ impl Issuer {
         Ok(url)
     }
 
-    async fn development_token(&self, user: &str) -> Result<String, FetchError> {
+    async fn token_endpoint(&self) -> Result<Url, FetchError> {
         let endpoint = self
             .discover()
             .await?
             .token_endpoint
             .ok_or_else(|| self.unreadable("it names no token_endpoint"))?;
+        self.endpoint(&endpoint)
+    }
+
+    async fn development_token(&self, user: &str) -> Result<String, FetchError> {
         let answer = self
             .fetcher
             .post(
-                &self.endpoint(&endpoint)?,
+                &self.token_endpoint().await?,
                 &serde_json::json!({ "user": user }),
             )
             .await?;

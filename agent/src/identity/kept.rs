@@ -15,7 +15,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use weir_policy::Identity;
 
-use super::bound::{Bound, Key};
+use super::bound::{Bound, Delegation, Key, RunBudget};
 use crate::clock;
 
 /// More bindings than this are not read back.
@@ -43,6 +43,10 @@ struct Entry {
     development: bool,
     owner_uid: u32,
     revoked: bool,
+    #[serde(default)]
+    delegation: Option<Delegation>,
+    #[serde(default)]
+    budget: Option<RunBudget>,
     parent: Option<Box<Entry>>,
 }
 
@@ -110,6 +114,8 @@ impl Entry {
             development: bound.development,
             owner_uid: bound.owner_uid,
             revoked: bound.is_revoked(),
+            delegation: bound.delegation,
+            budget: bound.budget,
             parent: bound.parent.as_deref().map(Self::of).map(Box::new),
         }
     }
@@ -128,6 +134,8 @@ impl Entry {
         );
         bound.development = self.development;
         bound.owner_uid = self.owner_uid;
+        bound.delegation = self.delegation;
+        bound.budget = self.budget;
         bound.parent = self.parent.map(|parent| parent.restore(known));
         if self.revoked {
             bound.revoke();

@@ -2,6 +2,9 @@
 //!
 //! Signature by `jsonwebtoken`; every claim is checked here, in one place, against a time that is an argument.
 
+mod extra;
+mod usage;
+
 use std::collections::BTreeMap;
 
 use aws_lc_rs::digest;
@@ -11,6 +14,9 @@ use weir_policy::{Principal, PrincipalKind};
 
 use super::jwks::{KeySet, Lookup};
 
+pub use extra::{Act, Extra, PodClaim};
+pub use usage::TokenUse;
+
 /// The longest token that is read.
 pub const TOKEN_BYTES: usize = 16 * 1024;
 
@@ -18,7 +24,7 @@ pub const TOKEN_BYTES: usize = 16 * 1024;
 pub const MAX_GROUPS: usize = 1_000;
 
 /// How far the issuer's clock may be off.
-const SKEW_S: i64 = 60;
+pub(super) const SKEW_S: i64 = 60;
 
 /// A list of exactly this length was cut by the provider (Okta and others truncate at 100).
 const TRUNCATED_GROUPS: usize = 100;
@@ -55,6 +61,8 @@ pub struct Verified {
     pub fingerprint: String,
     /// Whether a development issuer vouches for it.
     pub development: bool,
+    /// What it says beyond that.
+    pub extra: Extra,
 }
 
 /// What can be read of a token before its signature is known to be good: enough to choose the key.
@@ -89,7 +97,7 @@ pub enum TokenError {
         what: &'static str,
     },
     /// `typ` is for another use.
-    #[error("the token is of type {typ:?}, which is not for logging in")]
+    #[error("the token is of type {typ:?}, which is not for this use")]
     Type {
         /// The header's `typ`.
         typ: String,
@@ -184,6 +192,15 @@ enum OneOrMany {
 ///
 /// [`TokenError`] for a token that is too long, malformed, of a refused algorithm or of another type.
 pub fn peek(token: &str) -> Result<Unverified, TokenError> {
+    peek_for(TokenUse::Login, token)
+}
+
+/// As [`peek`], for a use.
+///
+/// # Errors
+///
+/// As [`peek`].
+pub fn peek_for(usage: TokenUse<'_>, token: &str) -> Result<Unverified, TokenError> {
     if token.len() > TOKEN_BYTES {
         return Err(TokenError::TooLong { bytes: token.len() });
     }
@@ -208,9 +225,9 @@ pub fn peek(token: &str) -> Result<Unverified, TokenError> {
             return Err(TokenError::Header { what });
         }
     }
-    if let Some(typ) = header.typ.filter(|typ| !is_login_type(typ)) {
+    if !usage.accepts(header.typ.as_deref()) {
         return Err(TokenError::Type {
-            typ: typ.chars().take(40).collect(),
+            typ: header.typ.unwrap_or_default().chars().take(40).collect(),
         });
     }
     let claims: IssuerClaim = jsonwebtoken::dangerous::insecure_decode_claims(token)
@@ -240,11 +257,24 @@ pub fn verify(
     };
     let data = jsonwebtoken::decode::<Claims>(token, key, &signature_only(unverified.algorithm))
         .map_err(|error| refusal(&error))?;
+    let extra = Extra::of(&data.claims.others);
     check(data.claims, expected).map(|(principal, not_after_s)| Verified {
         principal,
         not_after_s,
         fingerprint: fingerprint(token),
         development: false,
+        extra,
+    })
+}
+
+/// Whether a token says that it is an access token (RFC 9068).
+#[must_use]
+pub fn is_access_token(token: &str) -> bool {
+    let typ = jsonwebtoken::decode_header(token)
+        .ok()
+        .and_then(|header| header.typ);
+    typ.is_some_and(|typ| {
+        typ.eq_ignore_ascii_case("at+jwt") || typ.eq_ignore_ascii_case("application/at+jwt")
     })
 }
 
@@ -365,12 +395,6 @@ fn names_audience(claimed: Option<&OneOrMany>, expected: &str) -> bool {
         Some(OneOrMany::One(one)) => one == expected,
         Some(OneOrMany::Many(many)) => many.iter().any(|one| one == expected),
     }
-}
-
-fn is_login_type(typ: &str) -> bool {
-    ["jwt", "at+jwt", "application/at+jwt"]
-        .iter()
-        .any(|accepted| typ.eq_ignore_ascii_case(accepted))
 }
 
 /// Names reach terminals and reports: nothing empty, endless or unprintable.

@@ -170,6 +170,12 @@ const PACKAGES: &[Package] = &[
         "unpacks modules of those kernels",
     ),
     Package::new(
+        "sudo",
+        Purpose::Test,
+        Presence::Program("sudo"),
+        "one of the ways a login must not leak through",
+    ),
+    Package::new(
         "strace",
         Purpose::Bench,
         Presence::Program("strace"),

@@ -36,7 +36,7 @@ use names::Names;
 pub(crate) use follow::Ticket;
 
 pub(super) use names::Asked;
-pub(super) use sender::{Sending, process_of};
+pub(super) use sender::Sending;
 
 /// Decides and records for one session.
 #[derive(Debug)]
@@ -376,7 +376,10 @@ impl Judge for SessionJudge {
     }
 
     fn watches(&self, verdict: &Arc<Verdict>) -> bool {
-        self.protection.hides || !is_plain(verdict) || !self.named.is_empty()
+        self.protection.hides
+            || !is_plain(verdict)
+            || !self.named.is_empty()
+            || self.scope.is_metered()
     }
 
     fn shield(&self, verdict: Option<&Arc<Verdict>>) -> Shield {
