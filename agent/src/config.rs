@@ -324,6 +324,9 @@ impl Config {
                 anchor(&mut client.key_file);
             }
         }
+        for issuer in &mut self.issuer {
+            issuer.anchor(folder);
+        }
     }
 
     fn check(&self) -> Result<(), ConfigError> {

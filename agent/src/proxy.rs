@@ -210,9 +210,10 @@ impl Candidate {
     }
 }
 
-/// Of the run that a process is in, and of those that it was started from.
-fn run_budgets(mut run: Option<&Arc<Bound>>) -> Vec<Budget> {
+/// Of an agent's run, and of those that it was started from.
+fn run_budgets(bound: Option<&Arc<Bound>>) -> Vec<Budget> {
     let mut budgets = Vec::new();
+    let mut run = bound;
     while let Some(bound) = run {
         if let (Some(budget), Key::Cgroup { path, .. }) = (&bound.budget, &bound.key) {
             let id = path.rsplit('/').next().unwrap_or(path);

@@ -202,22 +202,6 @@ pub enum Event {
         /// SHA-256 of the token, hex.
         token_fingerprint: String,
     },
-    /// Another process than the one that connected wrote on a session's connection.
-    SenderChanged {
-        /// The [`SessionOpened`] of the connection.
-        session: u64,
-        /// The process as the kernel saw it; `None` when there were more than it tells apart.
-        sender: Option<Origin>,
-        /// What was observed of it.
-        evidence: Option<Evidence>,
-        /// Who the provider says it is.
-        identity: Option<Identity>,
-        /// `kept`: the same identity, or a stronger one; `kept, another program`; `weakened`: the sender's, which rests on
-        /// the session's; `unidentified`: the sender has another identity or none; `too many`: nothing more may run.
-        outcome: String,
-        /// The [`SessionOpened`] that what follows is recorded under, where it is another.
-        continued_as: Option<u64>,
-    },
     /// An agent was let act for somebody: what joins the two. With `delegation: local` this record is that, and the
     /// chain's seal its signature.
     Delegation {
@@ -233,6 +217,22 @@ pub enum Event {
         not_after_s: i64,
         /// What the run may use up in all.
         budget: Option<RunBudget>,
+    },
+    /// Another process than the one that connected wrote on a session's connection.
+    SenderChanged {
+        /// The [`SessionOpened`] of the connection.
+        session: u64,
+        /// The process as the kernel saw it; `None` when there were more than it tells apart.
+        sender: Option<Origin>,
+        /// What was observed of it.
+        evidence: Option<Evidence>,
+        /// Who the provider says it is.
+        identity: Option<Identity>,
+        /// `kept`: the same identity, or a stronger one; `kept, another program`; `weakened`: the sender's, which rests on
+        /// the session's; `unidentified`: the sender has another identity or none; `too many`: nothing more may run.
+        outcome: String,
+        /// The [`SessionOpened`] that what follows is recorded under, where it is another.
+        continued_as: Option<u64>,
     },
     /// Something that ought not to be: a broken invariant, a bypass attempt.
     Incident {

@@ -8,6 +8,7 @@ use weir_policy::{Identity, PrincipalKind, Strength};
 
 use super::{
     Asking, Parts,
+    logins::Talk,
     peer::Peer,
     protocol::{Binding, OPERATIONS, Refusal, Request, Scope, Who},
 };
@@ -16,7 +17,7 @@ use crate::{
     clock,
     identity::{
         BindError, Bound, Change, Delegated, DelegationError, Identities, Key, NewBinding,
-        Resolved, RunBudget, Secret, Verified,
+        Resolved, RunBudget, Secret, Verified, login::Wanted,
     },
     telemetry,
 };
@@ -38,7 +39,12 @@ pub(super) struct Desk {
 
 impl Desk {
     /// Answers one line.
-    pub(super) async fn answer(&self, peer: &Peer, line: &[u8]) -> Result<Value, Refusal> {
+    pub(super) async fn answer(
+        &self,
+        peer: &Peer,
+        talk: &mut Talk,
+        line: &[u8],
+    ) -> Result<Value, Refusal> {
         let request: Value = serde_json::from_slice(line)
             .map_err(|error| Refusal::new(format!("the request is not JSON: {error}")))?;
         let operation = request
@@ -52,6 +58,22 @@ impl Desk {
             .map_err(|error| Refusal::new(format!("the request cannot be read: {error}")))?;
         match request {
             Request::Login { user, token, scope } => self.log_in(peer, user, token, scope).await,
+            Request::LoginBegin {
+                issuer,
+                flow,
+                scope,
+                max_age_s,
+                acr,
+            } => {
+                let wanted = Wanted {
+                    flow,
+                    max_age_s,
+                    acr,
+                };
+                self.begin_login(peer, talk, issuer.as_deref(), wanted, scope)
+                    .await
+            }
+            Request::LoginWait => self.wait_for_login(peer, talk).await,
             Request::Logout => self.log_out(peer),
             Request::Whoami => self.who(&self.resolve(peer)?),
             Request::Whois { pid, address } => self.whois(peer, pid, address),
@@ -125,6 +147,10 @@ impl Desk {
                 format!("{subject} is an agent: it acts for somebody"),
                 hint,
             ));
+        }
+        if verified.principal.kind == PrincipalKind::Human {
+            self.check_account(peer, scope, &resolved, &verified)
+                .await?;
         }
         let new = NewBinding {
             identity: Identity {
@@ -267,7 +293,7 @@ impl Desk {
         }
     }
 
-    fn bound(&self, changes: &[Change]) -> Result<Value, Refusal> {
+    pub(super) fn bound(&self, changes: &[Change]) -> Result<Value, Refusal> {
         self.settle(changes);
         let last = changes
             .last()
@@ -289,7 +315,7 @@ impl Desk {
         })
     }
 
-    fn resolve(&self, peer: &Peer) -> Result<Resolved, Refusal> {
+    pub(super) fn resolve(&self, peer: &Peer) -> Result<Resolved, Refusal> {
         let resolved = self.identities.resolve_process(peer.pid);
         // After reading: then what was read was of the process that connected.
         check_alive(peer)?;
@@ -394,7 +420,7 @@ fn delegation_refusal(error: &DelegationError) -> Refusal {
     Refusal::with_hint(telemetry::chain(error), hint)
 }
 
-fn check_alive(peer: &Peer) -> Result<(), Refusal> {
+pub(super) fn check_alive(peer: &Peer) -> Result<(), Refusal> {
     if peer.is_alive() {
         Ok(())
     } else {
@@ -402,7 +428,7 @@ fn check_alive(peer: &Peer) -> Result<(), Refusal> {
     }
 }
 
-fn bind_refusal(error: &BindError) -> Refusal {
+pub(super) fn bind_refusal(error: &BindError) -> Refusal {
     let message = telemetry::chain(error);
     match error {
         BindError::Marked => Refusal::with_hint(message, "log in outside of the run"),
@@ -410,11 +436,15 @@ fn bind_refusal(error: &BindError) -> Refusal {
             message,
             "bind one command and its children instead: `weir login --scope tree -- COMMAND`",
         ),
+        BindError::Occupied => Refusal::with_hint(
+            message,
+            "start the command anew: `weir login --scope tree -- COMMAND`",
+        ),
         BindError::Gone(_) | BindError::Make(_) | BindError::Enter(_) => Refusal::new(message),
     }
 }
 
-fn value(answer: &impl Serialize) -> Result<Value, Refusal> {
+pub(super) fn value(answer: &impl Serialize) -> Result<Value, Refusal> {
     serde_json::to_value(answer)
         .map_err(|error| Refusal::new(format!("cannot write the answer: {error}")))
 }

@@ -15,7 +15,7 @@ use super::{
     oauth_client::{Granted, OauthClient, OauthError},
     secret::Secret,
     settings::AiAgentSettings,
-    token::{self, Act, TokenError, TokenUse, Verified},
+    token::{self, Act, Slot, TokenError, Verified},
 };
 
 /// Why an `[[ai_agent]]` entry cannot be used as written.
@@ -163,9 +163,9 @@ impl Agents {
             .await
             .map_err(DelegationError::Own)?;
         if agent.settings.delegation == Delegation::Local {
-            return agent.vouch_here(&own, issuers).await;
+            return agent.vouch_here(own.expose(), issuers).await;
         }
-        let granted = agent.exchange(&own, parent, issuers).await?;
+        let granted = agent.exchange(own.expose(), parent, issuers).await?;
         agent.accept(granted, parent, issuers).await
     }
 }
@@ -221,7 +221,7 @@ impl Agent {
         parent: &Arc<Bound>,
         issuers: &Issuers,
     ) -> Result<Granted, DelegationError> {
-        let Some(subject) = &parent.token else {
+        let Some(subject) = parent.token() else {
             return Err(DelegationError::NoSubjectToken {
                 subject: parent.identity.principal.subject.clone(),
             });
@@ -233,7 +233,7 @@ impl Agent {
         let mut form = vec![
             ("grant_type", TOKEN_EXCHANGE),
             ("subject_token", subject.expose()),
-            ("subject_token_type", self.kind_of(subject)),
+            ("subject_token_type", kind_of(&subject)),
             ("actor_token", own),
             ("actor_token_type", ACCESS_TOKEN),
             ("requested_token_type", wanted),
@@ -257,17 +257,6 @@ impl Agent {
         Ok(granted)
     }
 
-    /// Issuers want to be told what they are given.
-    fn kind_of(&self, token: &Secret) -> &'static str {
-        if self.settings.delegation == Delegation::IdJag {
-            return ID_TOKEN;
-        }
-        match token::is_access_token(token.expose()) {
-            true => ACCESS_TOKEN,
-            false => JWT,
-        }
-    }
-
     /// Nothing is taken from the issuer's answer that it was not asked for.
     async fn accept(
         &self,
@@ -276,13 +265,13 @@ impl Agent {
         issuers: &Issuers,
     ) -> Result<Delegated, DelegationError> {
         let slot = match self.settings.delegation {
-            Delegation::IdJag => TokenUse::Assertion {
+            Delegation::IdJag => Slot::Assertion {
                 audience: self.settings.audience.as_deref(),
             },
-            _ => TokenUse::Login,
+            _ => Slot::Handed,
         };
         let verified = issuers
-            .verify_for(slot, &granted.token)
+            .verify_for(slot, granted.token.expose())
             .await
             .map_err(|source| DelegationError::Token {
                 whose: "delegated",
@@ -295,7 +284,7 @@ impl Agent {
             fingerprint: verified.fingerprint,
             not_after_s: verified.not_after_s,
             development: verified.development,
-            token: Some(Secret::new(granted.token)),
+            token: Some(granted.token),
         })
     }
 
@@ -330,6 +319,15 @@ impl Agent {
                 expected.join(" through ")
             ))),
         }
+    }
+}
+
+/// Issuers want to be told what they are given.
+fn kind_of(token: &Secret) -> &'static str {
+    if token::is_access_token(token.expose()) {
+        ACCESS_TOKEN
+    } else {
+        ID_TOKEN
     }
 }
 

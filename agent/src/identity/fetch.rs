@@ -62,6 +62,8 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// How long it may be kept, by its `Cache-Control`; `None` when it does not say.
     pub fresh: Option<Duration>,
+    /// The provider's own time, as its `Date` states it.
+    pub date: Option<String>,
 }
 
 /// A provider's answer to a form: an error of the protocol is one too.
@@ -118,6 +120,24 @@ impl Fetcher {
     /// [`FetchError`] for anything but a whole answer with status 200.
     pub async fn post(&self, url: &Url, body: &serde_json::Value) -> Result<Answer, FetchError> {
         read(url, self.client.post(url.clone()).json(body).send().await).await
+    }
+
+    /// Posts a JSON document with a bearer token and returns the answer.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError`] for anything but a whole answer with status 200.
+    pub async fn post_with(
+        &self,
+        url: &Url,
+        bearer: Option<&str>,
+        body: &serde_json::Value,
+    ) -> Result<Answer, FetchError> {
+        let mut request = self.client.post(url.clone()).json(body);
+        if let Some(bearer) = bearer {
+            request = request.bearer_auth(bearer);
+        }
+        read(url, request.send().await).await
     }
 
     /// Posts a form, with the `Authorization` given.
@@ -213,11 +233,12 @@ async fn receive(url: &Url, sent: reqwest::Result<Response>) -> Result<(u16, Ans
     };
     let mut response = sent.map_err(reach)?;
     let status = response.status().as_u16();
-    let fresh = response
-        .headers()
-        .get(header::CACHE_CONTROL)
-        .and_then(|value| value.to_str().ok())
-        .and_then(freshness);
+    let text = |name| {
+        let value = response.headers().get(name)?;
+        Some(value.to_str().ok()?.to_owned())
+    };
+    let date = text(header::DATE);
+    let fresh = text(header::CACHE_CONTROL).as_deref().and_then(freshness);
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(reach)? {
         if body.len() + chunk.len() > ANSWER_BYTES {
@@ -227,7 +248,7 @@ async fn receive(url: &Url, sent: reqwest::Result<Response>) -> Result<(u16, Ans
         }
         body.extend_from_slice(&chunk);
     }
-    Ok((status, Answer { body, fresh }))
+    Ok((status, Answer { body, fresh, date }))
 }
 
 /// What a `Cache-Control` header allows; `no-store` and `no-cache` allow nothing.
@@ -271,6 +292,12 @@ mod tests {
         ] {
             assert!(address(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn forms_are_encoded() {
+        let form = encode_form(&[("a", "x y&z"), ("b", "é=\n")]);
+        assert_eq!(form, "a=x+y%26z&b=%C3%A9%3D%0A");
     }
 
     #[test]

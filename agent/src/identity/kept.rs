@@ -47,7 +47,15 @@ struct Entry {
     delegation: Option<Delegation>,
     #[serde(default)]
     budget: Option<RunBudget>,
+    #[serde(default)]
+    verified_s: i64,
+    #[serde(default = "endless")]
+    boot_limit_s: i64,
     parent: Option<Box<Entry>>,
+}
+
+fn endless() -> i64 {
+    i64::MAX
 }
 
 impl Kept {
@@ -116,6 +124,8 @@ impl Entry {
             revoked: bound.is_revoked(),
             delegation: bound.delegation,
             budget: bound.budget,
+            verified_s: bound.verified_s(),
+            boot_limit_s: bound.boot_limit_s(),
             parent: bound.parent.as_deref().map(Self::of).map(Box::new),
         }
     }
@@ -136,6 +146,7 @@ impl Entry {
         bound.owner_uid = self.owner_uid;
         bound.delegation = self.delegation;
         bound.budget = self.budget;
+        bound.restore(self.verified_s, self.boot_limit_s);
         bound.parent = self.parent.map(|parent| parent.restore(known));
         if self.revoked {
             bound.revoke();

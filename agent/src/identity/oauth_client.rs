@@ -1,21 +1,14 @@
-//! Clients that weir is at issuers: they authenticate by an assertion signed with a private key, and ask for tokens.
+//! Clients that weir is at issuers for services and agents: each authenticates by an assertion signed with its own key.
 
-mod key;
+use std::{io, os::unix::fs::MetadataExt, path::Path};
 
-use reqwest::Url;
-use serde::Deserialize;
-use serde_json::json;
-
-use self::key::SigningKey;
 use super::{
-    fetch::FetchError,
     issuers::Issuers,
+    oidc::{self, Client, ClientError, GrantError},
+    secret::Secret,
     settings::ClientSettings,
-    token::{TOKEN_BYTES, fingerprint},
+    token::TOKEN_BYTES,
 };
-use crate::clock;
-
-pub use key::KeyError;
 
 /// Why a token could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -26,32 +19,27 @@ pub enum OauthError {
         /// Which field.
         field: &'static str,
     },
-    /// The private key.
+    /// The private key's file.
     #[error("cannot use the key {}", path.display())]
     Key {
         /// Where.
         path: std::path::PathBuf,
         /// Why.
         #[source]
-        source: KeyError,
+        source: io::Error,
     },
+    /// The private key.
+    #[error("cannot use the client's key")]
+    Client(#[from] ClientError),
     /// No such `[[issuer]]`.
     #[error("no [[issuer]] {issuer:?} is configured")]
     UnknownIssuer {
         /// As configured.
         issuer: String,
     },
-    /// It could not be asked.
-    #[error("the issuer cannot be asked")]
-    Fetch(#[from] FetchError),
-    /// It said no.
-    #[error("the issuer refuses: {code}{}", description.as_ref().map_or_else(String::new, |text| format!(" ({text})")))]
-    Refused {
-        /// The error code of OAuth.
-        code: String,
-        /// The issuer's words.
-        description: Option<String>,
-    },
+    /// It gave none.
+    #[error("the issuer gives none")]
+    Grant(#[from] GrantError),
     /// It answered, and that was no token.
     #[error("the issuer's answer holds no token")]
     NoToken,
@@ -64,44 +52,34 @@ pub struct OauthClient {
 }
 
 /// What a token endpoint gave.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Granted {
     /// The token.
-    pub token: String,
+    pub token: Secret,
     /// Of which type, where that was asked (RFC 8693).
     pub issued_type: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Answer {
-    access_token: Option<String>,
-    issued_token_type: Option<String>,
-    error: Option<String>,
-    error_description: Option<String>,
-}
-
 impl OauthClient {
-    /// Checks the settings; the key must be there and readable.
+    /// Checks the settings; the key must be there, and nobody else's.
     ///
     /// # Errors
     ///
     /// [`OauthError`] for what is missing or no key.
     pub fn parse(settings: &ClientSettings) -> Result<Self, OauthError> {
-        for (field, value) in [
-            ("issuer", settings.issuer.as_str()),
-            ("client_id", &settings.client_id),
+        for (field, is_missing) in [
+            ("issuer", settings.issuer.is_empty()),
+            ("client_id", settings.client_id.is_empty()),
+            ("key_file", settings.key_file.as_os_str().is_empty()),
         ] {
-            if value.is_empty() {
+            if is_missing {
                 return Err(OauthError::Missing { field });
             }
-        }
-        if settings.key_file.as_os_str().is_empty() {
-            return Err(OauthError::Missing { field: "key_file" });
         }
         let client = Self {
             settings: settings.clone(),
         };
-        client.key()?;
+        client.open()?;
         Ok(client)
     }
 
@@ -122,7 +100,7 @@ impl OauthClient {
     /// # Errors
     ///
     /// [`OauthError`] when the issuer gives none.
-    pub async fn token(&self, issuers: &Issuers) -> Result<String, OauthError> {
+    pub async fn token(&self, issuers: &Issuers) -> Result<Secret, OauthError> {
         let mut form = vec![("grant_type", "client_credentials")];
         form.extend(self.settings.scope.as_deref().map(|it| ("scope", it)));
         form.extend(self.settings.resource.as_deref().map(|it| ("resource", it)));
@@ -139,110 +117,60 @@ impl OauthClient {
         issuers: &Issuers,
         form: &[(&str, &str)],
     ) -> Result<Granted, OauthError> {
-        let issuer = self.issuer();
-        let unknown = || OauthError::UnknownIssuer {
-            issuer: issuer.to_owned(),
-        };
-        let endpoint = issuers.token_endpoint(issuer).await.ok_or_else(unknown)??;
-        let assertion = self.assertion(&endpoint)?;
-        let mut form = form.to_vec();
-        form.push(("client_id", self.id()));
-        form.push(("client_assertion_type", ASSERTION_TYPE));
-        form.push(("client_assertion", &assertion));
-        let answer = issuers
-            .post_form(issuer, &endpoint, &form)
-            .await
-            .ok_or_else(unknown)??;
-        read(&answer)
-    }
-
-    /// Signed now, for this endpoint, for a minute, for once.
-    fn assertion(&self, endpoint: &Url) -> Result<String, OauthError> {
-        let now_s = clock::now().as_secs();
-        let mut random = [0_u8; 16];
-        let unusable = |source| self.unusable(source);
-        aws_lc_rs::rand::fill(&mut random).map_err(|_| unusable(KeyError::Sign))?;
-        let claims = json!({
-            "iss": self.id(),
-            "sub": self.id(),
-            "aud": endpoint.as_str(),
-            "jti": hex::encode(random),
-            "iat": now_s,
-            "exp": now_s + ASSERTION_S,
-        });
-        self.key()?
-            .sign(self.settings.key_id.as_deref(), &claims)
-            .map_err(unusable)
-    }
-
-    /// Read again each time: keys are rotated, and weir holds one no longer than it needs it.
-    fn key(&self) -> Result<SigningKey, OauthError> {
-        SigningKey::read(&self.settings.key_file).map_err(|source| self.unusable(source))
-    }
-
-    fn unusable(&self, source: KeyError) -> OauthError {
-        OauthError::Key {
-            path: self.settings.key_file.clone(),
-            source,
+        let issuer = issuers
+            .named(self.issuer())
+            .ok_or_else(|| OauthError::UnknownIssuer {
+                issuer: self.issuer().to_owned(),
+            })?;
+        let tokens = issuer.provider().token(&self.open()?, form).await?;
+        match tokens.access_token {
+            Some(token) if token.expose().len() <= TOKEN_BYTES => Ok(Granted {
+                token,
+                issued_type: tokens.issued_token_type,
+            }),
+            _ => Err(OauthError::NoToken),
         }
     }
-}
 
-fn read(body: &[u8]) -> Result<Granted, OauthError> {
-    let answer: Answer = serde_json::from_slice(body).map_err(|_| OauthError::NoToken)?;
-    if let Some(code) = answer.error {
-        return Err(OauthError::Refused {
-            code: clean(&code),
-            description: answer.error_description.as_deref().map(clean),
-        });
-    }
-    match answer.access_token {
-        Some(token) if token.len() <= TOKEN_BYTES => Ok(Granted {
-            token,
-            issued_type: answer.issued_token_type,
-        }),
-        _ => Err(OauthError::NoToken),
+    /// The key is read again each time: keys are rotated, and weir holds one no longer than it needs it.
+    fn open(&self) -> Result<Client, OauthError> {
+        let path = &self.settings.key_file;
+        check_owner(path).map_err(|source| OauthError::Key {
+            path: path.clone(),
+            source,
+        })?;
+        Ok(Client::open(&oidc::ClientSettings {
+            id: self.settings.client_id.clone(),
+            secret_file: None,
+            key_file: Some(path.clone()),
+            key_id: self.settings.key_id.clone(),
+        })?)
     }
 }
 
-/// An issuer's words reach logs and terminals.
-fn clean(text: &str) -> String {
-    text.chars()
-        .filter(|char| !char.is_control())
-        .take(200)
-        .collect()
-}
-
-/// RFC 7523.
-const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-const ASSERTION_S: u64 = 60;
-
-impl Granted {
-    /// SHA-256 of the token, hex.
-    #[must_use]
-    pub fn fingerprint(&self) -> String {
-        fingerprint(&self.token)
+/// Whether nobody but root, or the agent's own user, can read or change a file.
+fn check_owner(path: &Path) -> io::Result<()> {
+    let data = std::fs::metadata(path)?;
+    let mode = data.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        let what = format!("others than its owner may use it (mode {mode:o}): chmod 600");
+        return Err(io::Error::other(what));
     }
+    if data.uid() != 0 && data.uid() != nix::unistd::geteuid().as_raw() {
+        let what = format!(
+            "it belongs to user {}, neither root nor the agent's",
+            data.uid()
+        );
+        return Err(io::Error::other(what));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
-    #[test]
-    fn an_answer_is_a_token_or_a_refusal() {
-        let granted = read(br#"{"access_token":"a.b.c","issued_token_type":"t"}"#);
-        assert_eq!(granted.expect("a token").issued_type.as_deref(), Some("t"));
-        let refused = read(br#"{"error":"invalid_client","error_description":"no\u001b[1m"}"#)
-            .expect_err("a refusal");
-        assert_eq!(
-            refused.to_string(),
-            "the issuer refuses: invalid_client (no[1m)"
-        );
-        for body in [&b"{}"[..], b"[]", b"<html>"] {
-            assert!(matches!(read(body), Err(OauthError::NoToken)));
-        }
-    }
+    use super::*;
 
     #[test]
     fn what_is_missing_is_named() {
@@ -254,5 +182,19 @@ mod tests {
             missing,
             Err(OauthError::Missing { field: "client_id" })
         ));
+    }
+
+    #[test]
+    fn a_key_that_others_may_read_is_refused() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let allow = |mode| {
+            std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode))
+                .expect("a mode");
+        };
+        allow(0o640);
+        let refused = check_owner(file.path()).expect_err("a key for all");
+        assert!(refused.to_string().contains("mode 640"), "{refused}");
+        allow(0o600);
+        assert!(check_owner(file.path()).is_ok());
     }
 }

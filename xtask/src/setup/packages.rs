@@ -131,7 +131,7 @@ const PACKAGES: &[Package] = &[
         "nodejs",
         Purpose::Test,
         Presence::Program("node"),
-        "runs node-postgres",
+        "runs node-postgres and the OpenID provider of the tests",
     ),
     Package::new(
         "npm",
@@ -158,6 +158,12 @@ const PACKAGES: &[Package] = &[
         "makes up statements that must not tell masked values",
     ),
     Package::new(
+        "sudo",
+        Purpose::Test,
+        Presence::Program("sudo"),
+        "one of the ways a login must not leak through",
+    ),
+    Package::new(
         "qemu-system-x86",
         Purpose::Test,
         Presence::Program("qemu-system-x86_64"),
@@ -168,12 +174,6 @@ const PACKAGES: &[Package] = &[
         Purpose::Test,
         Presence::Program("xz"),
         "unpacks modules of those kernels",
-    ),
-    Package::new(
-        "sudo",
-        Purpose::Test,
-        Presence::Program("sudo"),
-        "one of the ways a login must not leak through",
     ),
     Package::new(
         "strace",

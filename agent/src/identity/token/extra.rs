@@ -41,13 +41,12 @@ pub struct PodClaim {
 }
 
 impl Extra {
-    pub(super) fn of(claims: &BTreeMap<String, Value>) -> Self {
-        let text = |name: &str| claims.get(name)?.as_str().map(str::to_owned);
+    pub(super) fn of(claims: &BTreeMap<String, Value>, client_id: Option<&str>) -> Self {
         Self {
             act: claims
                 .get("act")
                 .and_then(|act| serde_json::from_value(act.clone()).ok()),
-            client_id: text("client_id").or_else(|| text("azp")),
+            client_id: client_id.map(str::to_owned),
             pod: claims.get("kubernetes.io").and_then(pod),
         }
     }
@@ -73,11 +72,10 @@ mod tests {
     fn actors_and_pods_are_read_and_halves_of_them_are_not() {
         let claims: BTreeMap<String, Value> = serde_json::from_value(json!({
             "act": {"sub": "bot", "act": {"sub": "outer", "iss": "https://i"}},
-            "azp": "client",
             "kubernetes.io": {"namespace": "n", "pod": {"name": "p", "uid": "u"}, "serviceaccount": {"name": "s", "uid": "x"}},
         }))
         .expect("claims");
-        let extra = Extra::of(&claims);
+        let extra = Extra::of(&claims, Some("client"));
         let act = extra.act.expect("an actor");
         assert_eq!(
             (act.sub.as_str(), act.act.expect("another").sub.as_str()),
@@ -89,6 +87,6 @@ mod tests {
             json!({"act": {"iss": "i"}, "kubernetes.io": {"namespace": "n"}}),
         )
         .expect("claims");
-        assert_eq!(Extra::of(&half), Extra::default());
+        assert_eq!(Extra::of(&half, None), Extra::default());
     }
 }

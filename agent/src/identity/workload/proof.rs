@@ -132,7 +132,7 @@ impl Proof {
                 path: path.clone(),
                 source,
             })?,
-            Self::ClientCredentials(client) => client.token(issuers).await?,
+            Self::ClientCredentials(client) => client.token(issuers).await?.expose().to_owned(),
             Self::Projected(projected) => match projected.read(instance)? {
                 Some(token) => token,
                 None => return Ok(None),
