@@ -9,6 +9,7 @@ and the kernel begins an audit session.
 
 import array
 import ctypes
+import encodings.idna  # Python loads it late, which nobody may not be able to
 import os
 import signal
 import socket
@@ -125,7 +126,8 @@ def failed(call, *arguments):
 
 def psql(case):
     """The command that runs one statement of that case with a real client."""
-    return [os.environ["ISOLATION_PSQL"], "-X", "-q", "-A", "-t", "-c", "select 1", f"dbname={os.environ['PGDATABASE']} application_name={case}"]
+    target = f"dbname={os.environ['PGDATABASE']} application_name='{case}'"
+    return [os.environ["ISOLATION_PSQL"], "-X", "-q", "-A", "-t", "-c", "select 1", target]
 
 
 def run(case, principal, command, uid=0):
@@ -484,6 +486,7 @@ def passes_on():
 def from_fd(fd):
     connection = Connection.__new__(Connection)
     connection.socket = socket.socket(fileno=fd)
+    connection.socket.settimeout(60)
     connection.buffer = bytearray()
     return connection
 

@@ -266,7 +266,7 @@ fn an_agent_acts_by_its_issuers_word_or_by_a_record_of_this_host() -> Result<()>
         ensure!(
             sessions(&lab, agent)?
                 == [
-                    json!({"principal": "bob", "principal_kind": "human", "actor": "churn-bot", "method": "exec", "strength": "strong"})
+                    json!({"principal": "bob", "principal_kind": "agent", "actor": "churn-bot", "method": "exec", "strength": "strong"})
                 ],
             "{agent}: {:?}",
             sessions(&lab, agent)?
@@ -481,7 +481,7 @@ fn both_the_person_and_each_agent_must_be_allowed() -> Result<()> {
          \x20 - id: agents-change-nothing\n\
          \x20   why: agents only read\n\
          \x20   match: { actor.kind: agent, action: [write] }\n\
-         \x20   effect: deny\n",
+         \x20   effect: { deny: agents only read }\n",
     )
     .context("cannot write the rules")?;
     let lab = Lab::start(&LabOptions {

@@ -13,7 +13,10 @@ use crate::{
     capture,
     config::Config,
     control::{Client, protocol::Request, socket_path},
-    identity::Identities,
+    identity::{
+        Identities,
+        examine::{self, examine},
+    },
     policy,
     proxy::Engine,
     telemetry,
@@ -22,7 +25,7 @@ use crate::{
 /// Checks kernel features, privileges, configuration, policies, issuers and ways around the agent.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 enforcement would hold, 1 it would not.\n\nExample:\n  weir doctor --config /etc/weir/weir.toml"
+    after_help = "Exit codes: 0 enforcement would hold, 1 it would not.\n\nExample:\n  weir doctor --config /etc/weir/weir.toml\n\nIt asks each [[issuer]] over the network."
 )]
 pub(super) struct Args {
     /// The configuration to check.
@@ -172,6 +175,7 @@ fn configuration(path: Option<&Path>, findings: &mut Vec<Finding>) {
             "use the company's provider",
         ));
     }
+    ask_issuers(&config, findings);
     let folder = std::env::temp_dir();
     let cgroup = config
         .capture
@@ -189,7 +193,27 @@ fn configuration(path: Option<&Path>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Whether the agent could log in to read what databases hold; that it can, only the running agent knows.
+/// Asks every provider, over the network.
+fn ask_issuers(config: &Config, findings: &mut Vec<Finding>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let Ok(runtime) = runtime else {
+        return;
+    };
+    for issuer in &config.issuer {
+        for found in runtime.block_on(examine(issuer)) {
+            let grade = match found.grade {
+                examine::Grade::Good => Grade::Ok,
+                examine::Grade::Note => Grade::Note,
+                examine::Grade::Bad => Grade::Bad,
+            };
+            findings.push(finding("issuers", grade, &found.detail, &found.remedy));
+        }
+    }
+}
+
+/// Where the agent learns what databases hold; that it can, only the running agent knows.
 fn catalog_settings(config: &Config, findings: &mut Vec<Finding>) {
     let known = match config.catalogs() {
         Ok(known) => known,
@@ -199,19 +223,24 @@ fn catalog_settings(config: &Config, findings: &mut Vec<Finding>) {
         }
     };
     for endpoint in &config.endpoint {
-        if endpoint.engine != Engine::Postgres || known.contains_key(&endpoint.name) {
+        if endpoint.engine != Engine::Postgres {
             continue;
         }
-        let detail = format!(
-            "endpoint {:?} has no [endpoint.catalog]: where rules mask columns, every statement that reads data is refused",
-            endpoint.name
-        );
-        findings.push(finding(
-            "catalogs",
-            Grade::Note,
-            &detail,
-            "add [endpoint.catalog] with a user that may only log in",
-        ));
+        let name = &endpoint.name;
+        findings.push(if let Some(role) = known.get(name) {
+            let user = &role.user;
+            let detail = format!("those of endpoint {name:?} are read by the role {user:?}");
+            finding("catalogs", Grade::Ok, &detail, "")
+        } else {
+            finding(
+                "catalogs",
+                Grade::Note,
+                &format!(
+                    "endpoint {name:?} has no [endpoint.catalog]: where rules hide data, they are read on the clients' own connections"
+                ),
+                "add [endpoint.catalog] with a user that may only log in, so that nobody in a transaction has to wait for others",
+            )
+        });
     }
 }
 

@@ -45,7 +45,7 @@ fn print(status: &Value) {
         );
     }
     for section in [
-        "policy", "listener", "totals", "kernel", "journal", "masking",
+        "policy", "listener", "totals", "logins", "kernel", "journal", "masking",
     ] {
         println!("\n{section}");
         for (key, value) in status[section].as_object().into_iter().flatten() {
@@ -92,27 +92,24 @@ fn catalogs(status: &Value) {
     if catalogs.is_empty() {
         return;
     }
-    let columns = [
-        "endpoint",
-        "database",
-        "mode",
-        "sessions",
-        "epoch",
-        "relations",
-    ];
+    let columns = ["endpoint", "database", "sessions", "epoch", "relations"];
     let mut table = Table::new();
-    table.set_header(columns.into_iter().chain(["current", "problem"]));
+    table.set_header(columns.into_iter().chain(["current", "read by", "problem"]));
     for catalog in catalogs {
         let current = match &catalog["checked_seconds_ago"] {
             Value::Null => "never".to_owned(),
             seconds => format!("{seconds} s ago"),
+        };
+        let reader = match catalog["mode"].as_str() {
+            Some("side") => "weir's role",
+            _ => "clients' connections",
         };
         let problem = catalog["problem"].as_str().unwrap_or_default().to_owned();
         table.add_row(
             columns
                 .map(|column| text(&catalog[column]))
                 .into_iter()
-                .chain([current, problem]),
+                .chain([current, reader.to_owned(), problem]),
         );
     }
     println!("\ncatalogs\n{table}");

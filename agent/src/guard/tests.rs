@@ -57,8 +57,9 @@ fn a_verdict_without_a_catalog_is_void_once_there_is_one() {
     let mut stage = Stage::new(RULES);
     let known = stage.known.take();
     let verdict = stage.decide("bob", "SELECT id FROM app.orders");
-    assert!(stage.guard.is_current(&verdict, None));
-    assert!(!stage.guard.is_current(&verdict, known.as_ref()));
+    let scope = stage.scope("bob");
+    assert!(stage.guard.is_current(&scope, &verdict, None));
+    assert!(!stage.guard.is_current(&scope, &verdict, known.as_ref()));
     stage.known = known;
     assert!(
         stage
@@ -74,7 +75,12 @@ fn a_catalog_read_anew_voids_what_was_remembered() {
     let before = stage.decide("bob", "SELECT ssn FROM app.customers");
     stage.know(&[("app.customers", vec![("id", "int"), ("ssn", "int")])]);
     let after = stage.decide("bob", "SELECT ssn FROM app.customers");
-    assert!(!stage.guard.is_current(&before, stage.known.as_ref()));
+    let scope = stage.scope("bob");
+    assert!(
+        !stage
+            .guard
+            .is_current(&scope, &before, stage.known.as_ref())
+    );
     assert!(!after.sends_the_same_as(&before), "it is a number now");
 }
 
