@@ -17,7 +17,7 @@ use tonic::{
     body::Body,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     codegen::{BoxFuture, Service, http},
-    server::{Grpc, NamedService, ServerStreamingService, UnaryService},
+    server::{Grpc, ServerStreamingService, UnaryService},
 };
 
 /// What the server says.
@@ -59,11 +59,11 @@ impl Api {
         let service = Workloads {
             state: Arc::clone(&api.state),
         };
-        tokio::spawn(
-            tonic::transport::Server::builder()
-                .add_service(service)
-                .serve_with_incoming(UnixListenerStream::new(listener)),
-        );
+        tokio::spawn(async move {
+            let connections = UnixListenerStream::new(listener);
+            let server = tonic::transport::Server::builder();
+            server.serve_with_incoming(service, connections).await
+        });
         api
     }
 
@@ -84,10 +84,6 @@ impl Api {
 #[derive(Clone)]
 struct Workloads {
     state: Arc<Mutex<State>>,
-}
-
-impl NamedService for Workloads {
-    const NAME: &'static str = "SpiffeWorkloadAPI";
 }
 
 impl Service<http::Request<Body>> for Workloads {
