@@ -177,6 +177,7 @@ impl Spiffe {
             not_after_s: svid.expiry().unix_timestamp(),
             fingerprint: hex::encode(digest::digest(&digest::SHA256, token.as_bytes())),
             development: false,
+            account: None,
             extra: Extra::default(),
         })
     }

@@ -93,8 +93,10 @@ impl SessionJudge {
         self.record_sender(&Event::SenderChanged {
             session,
             sender: Some(origin.clone()),
-            evidence: Some((*resolved.evidence).clone()),
-            identity: resolved.identity.map(|bound| bound.identity.clone()),
+            evidence: Some(Box::new((*resolved.evidence).clone())),
+            identity: resolved
+                .identity
+                .map(|bound| Box::new(bound.identity.clone())),
             outcome: outcome.to_owned(),
             continued_as,
         });
