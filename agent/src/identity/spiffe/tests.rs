@@ -88,7 +88,7 @@ fn proof(api: &Api) -> Spiffe {
 async fn a_token_for_the_id_proves_it_until_it_expires() {
     let authority = Authority::new("one");
     let token = authority.sign(&claims());
-    let api = Api::start(answers(token.clone(), &[(DOMAIN, authority.keys())])).await;
+    let api = Api::start(answers(token.clone(), &[(DOMAIN, authority.keys())]));
 
     let verified = proof(&api).obtain().await.expect("a proof");
 
@@ -149,7 +149,7 @@ async fn hostile_tokens_prove_nothing() {
         ),
     ];
     for (name, token, keys) in cases {
-        let api = Api::start(answers(token, keys)).await;
+        let api = Api::start(answers(token, keys));
         let outcome = proof(&api).obtain().await;
         let error = outcome.expect_err(name);
         assert!(
@@ -168,7 +168,7 @@ async fn hostile_tokens_prove_nothing() {
 #[tokio::test]
 async fn a_new_key_is_taken_over_and_the_old_one_forgotten() {
     let (old, new) = (Authority::new("old"), Authority::new("new"));
-    let api = Api::start(answers(old.sign(&claims()), &[(DOMAIN, old.keys())])).await;
+    let api = Api::start(answers(old.sign(&claims()), &[(DOMAIN, old.keys())]));
     let proof = proof(&api);
     proof.obtain().await.expect("the old key's");
 
@@ -186,8 +186,7 @@ async fn a_refusal_and_a_stream_that_ends_are_no_proof() {
     let api = Api::start(Answers {
         refuses: true,
         ..good.clone()
-    })
-    .await;
+    });
     let proof = proof(&api);
     assert!(matches!(proof.obtain().await, Err(SpiffeError::Fetch(_))));
 
@@ -206,8 +205,7 @@ async fn an_answer_that_does_not_come_is_not_waited_for() {
     let api = Api::start(Answers {
         hangs: true,
         ..Answers::default()
-    })
-    .await;
+    });
 
     assert!(matches!(
         proof(&api).obtain().await,
@@ -221,8 +219,7 @@ async fn a_socket_that_others_could_replace_is_not_asked() {
     let api = Api::start(answers(
         authority.sign(&claims()),
         &[(DOMAIN, authority.keys())],
-    ))
-    .await;
+    ));
     let folder = api.socket().parent().expect("a folder").to_owned();
     let set = |mode| fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).expect("mode");
 

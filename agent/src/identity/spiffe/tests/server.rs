@@ -48,7 +48,7 @@ struct State {
 }
 
 impl Api {
-    pub(super) async fn start(answers: Answers) -> Self {
+    pub(super) fn start(answers: Answers) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let state = Arc::new(Mutex::new(State {
             answers,
