@@ -26,6 +26,8 @@ pub mod process;
 mod renewal;
 pub mod secret;
 pub mod settings;
+#[cfg(feature = "spiffe")]
+mod spiffe;
 pub mod token;
 pub mod workload;
 

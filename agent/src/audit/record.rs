@@ -240,7 +240,7 @@ pub enum Event {
         /// The process as the kernel saw it; `None` when there were more than it tells apart.
         sender: Option<Origin>,
         /// What was observed of it.
-        evidence: Option<Evidence>,
+        evidence: Option<Box<Evidence>>,
         /// Who the provider says it is.
         identity: Option<Box<Identity>>,
         /// `kept`: the same identity, or a stronger one; `kept, another program`; `weakened`: the sender's, which rests on

@@ -28,6 +28,15 @@ pub(super) fn rows(store: &Connection, period: Period) -> rusqlite::Result<Answe
              WHERE opened_ns >= ?1 AND opened_ns < ?2 AND c.subject = ''",
         )?,
     );
+    // Each of these shares its connection with the session before it.
+    measure(
+        "of them gone on with by another process",
+        count(
+            "SELECT count(*) FROM event_records
+             WHERE event = 'sender_changed' AND body ->> '$.continued_as' IS NOT NULL
+               AND time_ns >= ?1 AND time_ns < ?2",
+        )?,
+    );
     measure(
         "connections refused before a session",
         count(&events("connection_refused", "count(*)"))?,

@@ -39,7 +39,7 @@ use names::Names;
 pub(crate) use follow::Ticket;
 
 pub(super) use names::Asked;
-pub(super) use sender::{Sending, process_of};
+pub(super) use sender::Sending;
 
 /// Decides and records for one session.
 #[derive(Debug)]
