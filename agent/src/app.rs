@@ -20,13 +20,14 @@ use tokio::{
 use crate::{
     audit::{self, Journal, JournalError, index::Indexer, record::Event},
     capture::{self, Capture, CaptureError, ListenerPorts, Takeover},
-    catalog::Catalogs,
+    catalog::{Catalogs, Dial},
     clock,
     config::{Config, ConfigError},
     control::{self, Parts as _},
     discover::{Auto, AutoError},
     guard::{Guard, MaskKey, MaskKeyError},
     identity::{Identities, OpenError},
+    logins::Logins,
     policy::{self, Policy},
     proxy::{
         Deadlines, Proxy,
@@ -102,6 +103,7 @@ pub fn run(config: &Config) -> Result<(), AppError> {
     let state_dir = open_state_dir(&config.agent.state_dir)?;
     let endpoints = config.endpoints()?;
     let credentials = config.catalogs()?;
+    let logins = config.logins()?;
     let loaded = match &config.policy {
         Some(settings) => policy::load::load(settings)?,
         None => policy::load::permit_all(weir_policy::Mode::Observe),
@@ -138,7 +140,9 @@ pub fn run(config: &Config) -> Result<(), AppError> {
 
     let deadlines = Arc::new(Deadlines::default());
     let dialler = Dialler::new(&deadlines, capture.marker(), endpoints.values());
-    let catalogs = Catalogs::start(credentials, Arc::new(dialler)).map_err(AppError::Start)?;
+    let dialler: Arc<dyn Dial> = Arc::new(dialler);
+    let logins = Logins::start(logins, &dialler).map_err(AppError::Start)?;
+    let catalogs = Catalogs::start(credentials, dialler).map_err(AppError::Start)?;
 
     let proxy = Arc::new(Proxy {
         origins: capture.origins(),
@@ -152,6 +156,7 @@ pub fn run(config: &Config) -> Result<(), AppError> {
             MaskKey::open(&state_dir)?,
         )),
         catalogs,
+        logins,
         journal: Arc::clone(&journal),
         sessions: Arc::new(Sessions::default()),
         endpoints,

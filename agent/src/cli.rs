@@ -12,6 +12,7 @@ mod report;
 mod run;
 mod status;
 mod top;
+mod trust;
 mod unload;
 mod whoami;
 mod whois;
@@ -41,6 +42,7 @@ enum Command {
     Exec(exec::Args),
     Policy(policy::Args),
     Discover(discover::Args),
+    Trust(trust::Args),
     Audit(audit::Args),
     Report(report::Args),
     Unload(unload::Args),
@@ -62,6 +64,7 @@ pub fn main() -> ExitCode {
         Command::Exec(args) => exec::run(args),
         Command::Policy(args) => policy::run(args),
         Command::Discover(args) => discover::run(&args),
+        Command::Trust(args) => trust::run(args),
         Command::Audit(args) => audit::run(args),
         Command::Report(args) => report::run(args),
         Command::Unload(args) => unload::run(args),

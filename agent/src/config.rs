@@ -15,9 +15,14 @@ use crate::{
     capture::{self, Cidr, EndpointRule, OnAgentDown, OnStop},
     catalog::{CatalogSettings, CatalogSettingsError, Credentials},
     identity::{self, AiAgentSettings, IssuerSettings, WorkloadSettings},
+    logins::{CredentialSettings, LoginSettings, LoginSettingsError, VerifierSettings},
     policy,
-    proxy::{Endpoint, Engine, endpoint::ClientTls},
-    tls::{ServerTls, ServerTlsError, Verification},
+    proxy::{
+        Endpoint, Engine,
+        endpoint::{ClientTls, Counts},
+        mode::{Has, Mode, ModeError, ModeSetting},
+    },
+    tls::{ServerPair, ServerPairError, ServerTls, ServerTlsError, Verification},
 };
 
 /// Why a configuration cannot be used.
@@ -64,6 +69,39 @@ pub enum ConfigError {
         /// Why.
         #[source]
         source: ServerTlsError,
+    },
+    /// An endpoint's mode and what it has do not go together.
+    #[error("endpoint {name:?}")]
+    Mode {
+        /// Which.
+        name: String,
+        /// Why.
+        #[source]
+        source: ModeError,
+    },
+    /// One file without the other.
+    #[error("endpoint {name:?}: server_certificate and server_key go together")]
+    HalfAPair {
+        /// Which.
+        name: String,
+    },
+    /// The server's certificate or key cannot be used.
+    #[error("endpoint {name:?}")]
+    ServerPair {
+        /// Which.
+        name: String,
+        /// Why.
+        #[source]
+        source: ServerPairError,
+    },
+    /// Verifiers or passwords cannot be had like this.
+    #[error("endpoint {name:?}")]
+    Logins {
+        /// Which.
+        name: String,
+        /// Why.
+        #[source]
+        source: LoginSettingsError,
     },
     /// An endpoint's catalogs cannot be read.
     #[error("endpoint {name:?}")]
@@ -149,8 +187,18 @@ pub struct EndpointSettings {
     pub tls: Verification,
     /// Whom the server leg trusts.
     pub tls_ca: Option<PathBuf>,
-    /// The client leg.
-    pub client_tls: ClientTls,
+    /// The client leg; by the mode where it is not said.
+    pub client_tls: Option<ClientTls>,
+    /// How log-ins pass.
+    pub mode: ModeSetting,
+    /// The server's own certificate, for mode K.
+    pub server_certificate: Option<PathBuf>,
+    /// Its key.
+    pub server_key: Option<PathBuf>,
+    /// Where the server's verifiers come from, for mode V.
+    pub verifiers: Option<VerifierSettings>,
+    /// Passwords that only the agent has, for mode I.
+    pub credential: Vec<CredentialSettings>,
     /// How the agent reads what its databases hold.
     pub catalog: Option<CatalogSettings>,
 }
@@ -222,17 +270,50 @@ impl Config {
                         name: settings.name.clone(),
                         source,
                     })?;
+                let (mode, mode_reason) = settings.choose_mode()?;
                 let endpoint = Endpoint {
                     name: settings.name.clone(),
                     engine: settings.engine,
                     environment: settings.environment.clone(),
                     server_tls,
-                    client_tls: settings.client_tls,
+                    client_tls: settings.client_tls.unwrap_or(match mode {
+                        Mode::Plaintext | Mode::Opaque => ClientTls::Off,
+                        _ => ClientTls::On,
+                    }),
+                    mode,
+                    mode_reason,
+                    server_pair: settings.server_pair()?,
+                    hosts: settings.hosts.clone(),
                     names: RwLock::default(),
+                    counts: Counts::default(),
                 };
                 Ok((id, Arc::new(endpoint)))
             })
             .collect()
+    }
+
+    /// What log-ins need, by the endpoints' names.
+    ///
+    /// # Errors
+    ///
+    /// A section is incomplete, or a secret in it cannot be read.
+    pub fn logins(&self) -> Result<HashMap<String, LoginSettings>, ConfigError> {
+        let logins = self.endpoint.iter().map(|endpoint| {
+            let failed = |source| ConfigError::Logins {
+                name: endpoint.name.clone(),
+                source,
+            };
+            let verifiers = endpoint.verifiers.as_ref();
+            let settings = LoginSettings {
+                verifiers: verifiers
+                    .map(VerifierSettings::source)
+                    .transpose()
+                    .map_err(failed)?,
+                credentials: CredentialSettings::all(&endpoint.credential).map_err(failed)?,
+            };
+            Ok((endpoint.name.clone(), settings))
+        });
+        logins.collect()
     }
 
     /// How catalogs are read, by the endpoints' names.
@@ -311,10 +392,22 @@ impl Config {
         self.policy
             .iter_mut()
             .for_each(|policy| anchor(&mut policy.dir));
-        self.endpoint
-            .iter_mut()
-            .filter_map(|endpoint| endpoint.tls_ca.as_mut())
-            .for_each(anchor);
+        for endpoint in &mut self.endpoint {
+            let files = [
+                &mut endpoint.tls_ca,
+                &mut endpoint.server_certificate,
+                &mut endpoint.server_key,
+            ];
+            files.into_iter().flatten().for_each(anchor);
+            endpoint
+                .verifiers
+                .iter_mut()
+                .for_each(|it| it.anchor(folder));
+            endpoint
+                .credential
+                .iter_mut()
+                .for_each(|it| it.anchor(folder));
+        }
         self.endpoint
             .iter_mut()
             .filter_map(|endpoint| endpoint.catalog.as_mut())
@@ -356,6 +449,29 @@ impl Config {
 }
 
 impl EndpointSettings {
+    fn choose_mode(&self) -> Result<(Mode, &'static str), ConfigError> {
+        let has = Has {
+            verifiers: self.verifiers.is_some(),
+            server_certificate: self.server_certificate.is_some(),
+            credentials: !self.credential.is_empty(),
+        };
+        Mode::choose(self.mode, has).map_err(|source| ConfigError::Mode {
+            name: self.name.clone(),
+            source,
+        })
+    }
+
+    fn server_pair(&self) -> Result<Option<Arc<ServerPair>>, ConfigError> {
+        let name = self.name.clone();
+        match (&self.server_certificate, &self.server_key) {
+            (None, None) => Ok(None),
+            (Some(certificate), Some(key)) => ServerPair::load(certificate, key)
+                .map(|pair| Some(Arc::new(pair)))
+                .map_err(|source| ConfigError::ServerPair { name, source }),
+            _ => Err(ConfigError::HalfAPair { name }),
+        }
+    }
+
     fn resolve(&self) -> HashMap<IpAddr, String> {
         let mut names = HashMap::new();
         for host in &self.hosts {

@@ -1,7 +1,7 @@
 //! weir, the agent: maps database connections to verified identities, decides and records each statement.
 //!
 //! A module imports from lower ones only:
-//! `cli` → `app` → `config` → `control` · `discover` · `proxy` → `guard` · `sessions` → `policy` · `identity` · `audit` · `catalog` · `capture` · `tls`.
+//! `cli` → `app` → `config` → `control` · `discover` · `proxy` → `guard` · `logins` · `sessions` → `policy` · `identity` · `audit` · `catalog` · `capture` · `tls`.
 //! `telemetry`, `shutdown` and `clock` are open to all.
 
 pub mod app;
@@ -15,9 +15,11 @@ pub mod control;
 pub mod discover;
 pub mod guard;
 pub mod identity;
+pub mod logins;
 pub mod net;
 pub mod policy;
 pub mod proxy;
 pub mod sessions;
 pub mod telemetry;
 pub mod tls;
+pub mod trust;

@@ -12,6 +12,8 @@ use tokio::{
 };
 use tokio_rustls::TlsStream;
 
+use crate::tls::tls_server_end_point;
+
 /// One side's stream.
 #[derive(Debug)]
 pub enum Leg {
@@ -26,6 +28,18 @@ impl Leg {
     #[must_use]
     pub fn buffers(&self) -> bool {
         matches!(self, Self::Tls(_))
+    }
+
+    /// What a log-in on this leg is bound to where it binds to the peer's certificate; `None` in clear, and where the
+    /// certificate has no such hash.
+    #[must_use]
+    pub fn peer_binding(&self) -> Option<Vec<u8>> {
+        let Self::Tls(stream) = self else {
+            return None;
+        };
+        let (_, connection) = stream.get_ref();
+        let certificate = connection.peer_certificates()?.first()?;
+        tls_server_end_point(certificate)
     }
 }
 

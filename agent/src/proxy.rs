@@ -4,6 +4,7 @@ pub mod deadlines;
 pub mod dial;
 pub mod endpoint;
 pub mod listener;
+pub mod mode;
 mod opaque;
 mod postgres;
 mod senders;
@@ -19,6 +20,7 @@ use crate::{
     catalog::Catalogs,
     guard::{self, Guard, Scope, Who},
     identity::{Absence, Bound, Evidence, Identities, Key, Resolved},
+    logins::Logins,
     net::Leg,
     sessions::{Registration, Sessions},
     tls::Authority,
@@ -43,6 +45,8 @@ pub struct Proxy {
     pub guard: Arc<Guard>,
     /// What databases hold.
     pub catalogs: Arc<Catalogs>,
+    /// What log-ins need that clients do not bring.
+    pub logins: Arc<Logins>,
     /// Records.
     pub journal: Arc<Journal>,
     /// What is live.
@@ -104,6 +108,15 @@ impl Proxy {
             Engine::Postgres => postgres::serve(candidate, client, place).await,
             Engine::Mysql => opaque::serve(candidate, client, place).await,
         }
+    }
+
+    /// Every endpoint, by name.
+    #[must_use]
+    pub fn endpoint_summaries(&self) -> Vec<endpoint::Summary> {
+        let summary = |it: &Arc<Endpoint>| it.summary(self.logins.problem(&it.name));
+        let mut summaries: Vec<_> = self.endpoints.values().map(summary).collect();
+        summaries.sort_by(|a, b| a.name.cmp(&b.name));
+        summaries
     }
 
     fn is_own_listener(&self, destination: SocketAddr) -> bool {

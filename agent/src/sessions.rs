@@ -301,10 +301,14 @@ impl Live {
             process: opened.evidence.exe_path.clone(),
             pid: opened.origin.tgid,
             destination: opened.origin.destination.to_string(),
-            database: format!(
-                "{} as {}",
-                opened.target.database, opened.target.database_user
-            ),
+            database: if opened.target.database_user.is_empty() {
+                "not inspected".to_owned()
+            } else {
+                format!(
+                    "{} as {}",
+                    opened.target.database, opened.target.database_user
+                )
+            },
             requests: self.requests(),
             denied: self.denied.load(Ordering::Relaxed),
             masked: self.masked.load(Ordering::Relaxed),

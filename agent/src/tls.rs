@@ -1,7 +1,11 @@
-//! TLS on both legs: verifying servers, and leaves of the local CA for clients.
+//! TLS on both legs: verifying servers, and the certificates that clients are shown.
 
 pub mod authority;
+pub mod binding;
+pub mod client_leg;
 pub mod server_leg;
 
 pub use authority::{Authority, AuthorityError};
+pub use binding::tls_server_end_point;
+pub use client_leg::{ClientLeg, Presented, ServerPair, ServerPairError};
 pub use server_leg::{ServerTls, ServerTlsError, Verification};

@@ -34,6 +34,7 @@ CASES = {
     "prefer": lambda: connect(sslmode="prefer"),
     "require": lambda: connect(sslmode="require", channel_binding="disable"),
     "verify-full": lambda: connect(sslmode="verify-full", channel_binding="disable"),
+    "bound": lambda: connect(sslmode="verify-full", channel_binding="require"),
     "direct-tls": lambda: connect(sslmode="require", sslnegotiation="direct", channel_binding="disable") if pq.version() >= 170000 else {"rows": 200, "after": 1},
     "no-channel-binding": lambda: connect(channel_binding="disable"),
     "gss-first": lambda: connect(gssencmode="prefer"),

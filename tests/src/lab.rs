@@ -41,6 +41,12 @@ pub struct LabOptions {
     pub tls: bool,
     /// The server asks for SCRAM.
     pub scram: bool,
+    /// How log-ins pass; `None` is by verifiers where there is TLS and SCRAM, and as the agent chooses elsewhere.
+    pub mode: Option<Mode>,
+    /// Further endpoints: loopback addresses of the same server, each with its own way of logging in.
+    pub modes_at: Vec<(String, Mode)>,
+    /// Further lines of `pg_hba.conf`, ahead of the others.
+    pub server_access: Vec<String>,
     /// The server's major version; `None` takes the distribution's.
     pub server_version: Option<u16>,
     /// How the agent reads catalogs.
@@ -64,6 +70,55 @@ pub enum CatalogReader {
     Clients,
 }
 
+/// How log-ins pass between the legs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// P: in clear on the client's leg.
+    Plaintext,
+    /// V: by the server's verifiers.
+    Verifier,
+    /// K: with the server's certificate.
+    ServerCertificate,
+    /// I: with a password that the client does not have.
+    Inject,
+    /// O: unread.
+    Opaque,
+}
+
+impl Mode {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Plaintext,
+        Self::Verifier,
+        Self::ServerCertificate,
+        Self::Inject,
+        Self::Opaque,
+    ];
+
+    /// As the agent's configuration has it; its letter does as well.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plaintext => "plaintext",
+            Self::Verifier => "verifier",
+            Self::ServerCertificate => "server-certificate",
+            Self::Inject => "inject",
+            Self::Opaque => "opaque",
+        }
+    }
+
+    /// The mode of that name or letter.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        let letters = ["P", "V", "K", "I", "O"];
+        Self::ALL
+            .into_iter()
+            .zip(letters)
+            .find(|(mode, letter)| mode.name() == name || *letter == name)
+            .map(|(mode, _)| mode)
+    }
+}
+
 /// The kind of database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
@@ -81,6 +136,9 @@ impl Default for LabOptions {
             observe: false,
             tls: false,
             scram: false,
+            mode: None,
+            modes_at: Vec::new(),
+            server_access: Vec::new(),
             server_version: None,
             catalog: CatalogReader::Role,
             seed: None,
@@ -88,6 +146,13 @@ impl Default for LabOptions {
             settings: Vec::new(),
             sections: Vec::new(),
         }
+    }
+}
+
+impl LabOptions {
+    fn mode(&self) -> Option<Mode> {
+        let bound = self.tls && self.scram;
+        self.mode.or(bound.then_some(Mode::Verifier))
     }
 }
 
@@ -287,14 +352,18 @@ impl Lab {
             format!("{}:{port}", postgres.socket_folder().display()).into(),
         );
         if let Some(password) = postgres.password() {
-            set.insert("PGPASSWORD", password.into());
+            let known = match options.mode() {
+                // What the application has is not what lets it in.
+                Some(Mode::Inject) => "a placeholder",
+                _ => password,
+            };
+            set.insert("PGPASSWORD", known.into());
         }
         if options.tls {
             set.insert("PGSSLROOTCERT", self.trusted_roots()?.into());
         }
-        if options.tls && options.scram {
-            // A client that binds SCRAM to the certificate it sees would bind it to the agent's.
-            set.insert("PGCHANNELBINDING", "disable".into());
+        if options.mode() == Some(Mode::Plaintext) {
+            set.insert("PGSSLMODE", "prefer".into());
         }
         Ok(set)
     }
@@ -330,6 +399,8 @@ fn start_postgres(folder: &Folder, options: &LabOptions) -> Result<Postgres> {
         version: options.server_version,
         tls,
         scram: options.scram,
+        addresses: options.modes_at.iter().map(|(it, _)| it.clone()).collect(),
+        access: options.server_access.clone(),
         settings: options.server_settings.clone(),
     };
     let postgres = Postgres::start(&home, &wanted)?;
@@ -355,8 +426,80 @@ fn make_roles(folder: &Folder, postgres: &Postgres, catalog: CatalogReader) -> R
     if catalog == CatalogReader::Role {
         let _ = write!(sql, "CREATE ROLE {CATALOG_ROLE} LOGIN{with_password}");
     }
+    let _ = write!(sql, "; CREATE ROLE {VERIFIER_ROLE} LOGIN{with_password}");
     postgres.admin("postgres", &sql)?;
+    postgres.admin("postgres", VERIFIER_FUNCTION)?;
     Ok(())
+}
+
+/// The role that the agent reads verifiers as may call one function, and no more.
+const VERIFIER_ROLE: &str = "weir_auth";
+/// What the README tells operators to make.
+const VERIFIER_FUNCTION: &str = "
+CREATE SCHEMA weir_auth;
+CREATE FUNCTION weir_auth.verifier(name text) RETURNS text LANGUAGE sql STABLE SECURITY DEFINER SET search_path = '' AS
+$$ SELECT rolpassword FROM pg_catalog.pg_authid WHERE rolname = name::pg_catalog.name AND rolcanlogin
+   AND (rolvaliduntil IS NULL OR rolvaliduntil > pg_catalog.now()) $$;
+REVOKE ALL ON FUNCTION weir_auth.verifier(text) FROM public;
+GRANT USAGE ON SCHEMA weir_auth TO weir_auth;
+GRANT EXECUTE ON FUNCTION weir_auth.verifier(text) TO weir_auth;
+";
+
+/// What an endpoint needs for a mode, beside the mode itself.
+///
+/// # Errors
+///
+/// When a file with a secret cannot be written.
+pub fn mode_settings(folder: &Path, password: Option<&str>, mode: Mode) -> Result<Table> {
+    let mut settings = Table::new();
+    settings.insert("mode".into(), mode.name().into());
+    let text = |name: &str| Value::String(folder.join(name).display().to_string());
+    match mode {
+        Mode::Plaintext | Mode::Opaque => {}
+        Mode::Verifier => {
+            let mut verifiers = toml::toml! {
+                user = "weir_auth"
+                function = "weir_auth.verifier"
+            };
+            if let Some(password) = password {
+                let file = folder.join("verifier-password");
+                write_secret(&file, password)?;
+                verifiers.insert("password_file".into(), file.display().to_string().into());
+            }
+            settings.insert("verifiers".into(), Value::Table(verifiers));
+        }
+        Mode::ServerCertificate => {
+            settings.insert("server_certificate".into(), text("tls/server.pem"));
+            settings.insert("server_key".into(), text("tls/server.key"));
+        }
+        Mode::Inject => {
+            let file = folder.join("injected-password");
+            write_secret(&file, password.unwrap_or("none is asked for"))?;
+            let mut credential = Table::new();
+            credential.insert("user".into(), Postgres::USER.into());
+            credential.insert("file".into(), file.display().to_string().into());
+            settings.insert(
+                "credential".into(),
+                Value::Array(vec![Value::Table(credential)]),
+            );
+        }
+    }
+    Ok(settings)
+}
+
+/// A file that only its owner may read, written whole before it has its name.
+///
+/// # Errors
+///
+/// When it cannot be written.
+pub fn write_secret(path: &Path, text: &str) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let draft = path.with_extension("draft");
+    fs::write(&draft, text).with_context(|| format!("cannot write {}", draft.display()))?;
+    fs::set_permissions(&draft, fs::Permissions::from_mode(0o600))
+        .with_context(|| format!("cannot protect {}", draft.display()))?;
+    fs::rename(&draft, path).with_context(|| format!("cannot name {}", path.display()))
 }
 
 const CATALOG_ROLE: &str = "weir";
@@ -364,6 +507,32 @@ const CATALOG_PASSWORD_FILE: &str = "catalog-password";
 
 /// Customers with personal data, products, orders.
 const SHOP: &str = include_str!("lab/shop.sql");
+
+/// The endpoint once more, at other addresses and each in its own mode.
+fn further_endpoints(
+    folder: &Folder,
+    endpoint: &Table,
+    password: Option<&str>,
+    options: &LabOptions,
+) -> Result<Vec<Value>> {
+    let mut further = Vec::new();
+    for (address, mode) in &options.modes_at {
+        let mut endpoint = endpoint.clone();
+        endpoint.remove("client_tls");
+        endpoint.insert("name".into(), mode.name().into());
+        if options.tls {
+            // The server's certificate names the first addresses only.
+            endpoint.insert("tls".into(), "verify-ca".into());
+        }
+        endpoint.insert(
+            "cidrs".into(),
+            Value::Array(vec![format!("{address}/32").into()]),
+        );
+        endpoint.extend(mode_settings(folder.path(), password, *mode)?);
+        further.push(Value::Table(endpoint));
+    }
+    Ok(further)
+}
 
 fn configuration(
     folder: &Folder,
@@ -408,7 +577,15 @@ fn configuration(
                 .to_string()
                 .into(),
         );
-        endpoint.insert("client_tls".into(), "on".into());
+        // Without a mode of its own: relayed, with a certificate of weir's.
+        if options.mode().is_none() {
+            endpoint.insert("client_tls".into(), "on".into());
+        }
+    }
+    let password = postgres.and_then(Postgres::password);
+    let further = further_endpoints(folder, &endpoint, password, options)?;
+    if let Some(mode) = options.mode() {
+        endpoint.extend(mode_settings(folder.path(), password, mode)?);
     }
     if let Some(postgres) = postgres.filter(|_| options.catalog == CatalogReader::Role) {
         let mut catalog = Table::new();
@@ -418,10 +595,9 @@ fn configuration(
         }
         endpoint.insert("catalog".into(), Value::Table(catalog));
     }
-    config.insert(
-        "endpoint".into(),
-        Value::Array(vec![Value::Table(endpoint)]),
-    );
+    let mut endpoints = vec![Value::Table(endpoint)];
+    endpoints.extend(further);
+    config.insert("endpoint".into(), Value::Array(endpoints));
     agent::set(
         &mut config,
         "policy.dir",

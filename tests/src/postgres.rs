@@ -28,6 +28,10 @@ pub struct PostgresOptions {
     pub tls: Option<Authority>,
     /// Ask for SCRAM on TCP; without it every TCP client is trusted.
     pub scram: bool,
+    /// Further loopback addresses to listen on.
+    pub addresses: Vec<String>,
+    /// Further lines of `pg_hba.conf`, ahead of the others.
+    pub access: Vec<String>,
     /// Further settings of `postgresql.conf`.
     pub settings: Vec<(String, String)>,
 }
@@ -71,7 +75,8 @@ impl Postgres {
             hand_over(made, account.as_ref())?;
         }
         init(&programs, &data, account.as_ref())?;
-        let addresses = addresses();
+        let mut addresses: Vec<&str> = addresses();
+        addresses.extend(options.addresses.iter().map(String::as_str));
         let port = port::free(&addresses)?;
         write_settings(&data, &sockets, &addresses, port, options, account.as_ref())?;
 
@@ -338,9 +343,10 @@ fn write_settings(
         "trust"
     };
     let access = format!(
-        "local all all trust\nlocal replication all trust\n\
+        "local all all trust\nlocal replication all trust\n{}\n\
          host all all 127.0.0.0/8 {method}\nhost all all ::1/128 {method}\n\
-         host replication all 127.0.0.0/8 {method}\nhost replication all ::1/128 {method}\n"
+         host replication all 127.0.0.0/8 {method}\nhost replication all ::1/128 {method}\n",
+        options.access.join("\n")
     );
     fs::write(data.join("pg_hba.conf"), access).context("cannot write pg_hba.conf")
 }

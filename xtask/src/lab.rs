@@ -9,7 +9,7 @@ use std::process::{ExitCode, ExitStatus};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
-use harness::{CatalogReader, Engine, Identity, Lab, LabOptions};
+use harness::{CatalogReader, Engine, Identity, Lab, LabOptions, lab::Mode};
 
 use crate::compile::{self, Talk};
 use crate::elevate;
@@ -51,6 +51,10 @@ pub(crate) struct Args {
     /// The server asks for SCRAM; PGPASSWORD is set
     #[arg(long)]
     scram: bool,
+    /// How log-ins pass: plaintext (P), verifier (V), server-certificate (K), inject (I), opaque (O)
+    /// [default: verifier with --tls --scram]
+    #[arg(long, value_name = "MODE", value_parser = parse_mode)]
+    mode: Option<Mode>,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -83,6 +87,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         observe: args.observe,
         tls: args.tls,
         scram: args.scram,
+        mode: args.mode,
         server_version: args.server_version,
         catalog: if args.no_catalog_role {
             CatalogReader::Clients
@@ -105,6 +110,13 @@ fn exit_code(status: ExitStatus) -> ExitCode {
         .or_else(|| status.signal().map(|signal| 128 + signal))
         .unwrap_or(1);
     ExitCode::from(u8::try_from(number).unwrap_or(1))
+}
+
+fn parse_mode(name: &str) -> Result<Mode, String> {
+    Mode::parse(name).ok_or_else(|| {
+        let names = Mode::ALL.map(Mode::name).join(", ");
+        format!("lab knows {names}, and P, V, K, I, O")
+    })
 }
 
 fn parse_identity(name: &str) -> Result<Identity, String> {

@@ -147,6 +147,7 @@ impl control::Parts for Running {
                 "problem": self.policy_problem(),
             },
             "listener": {"port": self.port},
+            "endpoints": self.proxy.endpoint_summaries(),
             "hooks": hooks,
             "kernel": kernel.as_ref().map(|(counters, _)| counters),
             "flows_in_transit": kernel.as_ref().and_then(|(_, leftovers)| *leftovers),

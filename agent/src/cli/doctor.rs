@@ -142,6 +142,7 @@ fn configuration(path: Option<&Path>, findings: &mut Vec<Finding>) {
         ),
         Err(error) => failed("endpoints", &error, "correct the endpoint's tls settings"),
     });
+    modes(&config, findings);
     catalog_settings(&config, findings);
     let loaded = config.policy.as_ref().map(policy::load::load);
     findings.extend(loaded.map(|loaded| match loaded {
@@ -190,6 +191,45 @@ fn configuration(path: Option<&Path>, findings: &mut Vec<Finding>) {
             &error,
             "correct [[issuer]] and [[workload]]",
         ));
+    }
+}
+
+/// How log-ins will pass at each endpoint, and what clients have to do for it.
+fn modes(config: &Config, findings: &mut Vec<Finding>) {
+    if let Err(error) = config.logins() {
+        findings.push(failed(
+            "log-ins",
+            &error,
+            "correct [endpoint.verifiers] or [[endpoint.credential]]",
+        ));
+    }
+    // What is wrong with them has been said.
+    let Ok(endpoints) = config.endpoints() else {
+        return;
+    };
+    let mut endpoints: Vec<_> = endpoints.values().map(|it| it.summary(None)).collect();
+    endpoints.sort_by(|a, b| a.name.cmp(&b.name));
+    for endpoint in endpoints {
+        let detail = format!(
+            "endpoint {:?} is in mode {:?} ({}): {}",
+            endpoint.name, endpoint.mode, endpoint.reason, endpoint.meaning
+        );
+        let (grade, remedy) = match endpoint.mode {
+            "opaque" => (
+                Grade::Note,
+                "another mode lets weir read: see the README on modes",
+            ),
+            "plaintext" => (
+                Grade::Ok,
+                "for clients that insist on TLS: mode = \"verifier\" with [endpoint.verifiers]",
+            ),
+            "server-certificate" => (Grade::Ok, ""),
+            _ => (
+                Grade::Ok,
+                "clients that verify certificates must trust this host's CA: weir trust install",
+            ),
+        };
+        findings.push(finding("log-ins", grade, &detail, remedy));
     }
 }
 
@@ -286,6 +326,21 @@ fn agent(findings: &mut Vec<Finding>) {
             failure,
             "make room, or repair the disk",
         ));
+    }
+    for endpoint in status["endpoints"].as_array().into_iter().flatten() {
+        let name = endpoint["name"].as_str().unwrap_or_default();
+        if let Some(problem) = endpoint["problem"].as_str() {
+            let detail = format!("endpoint {name:?}: {problem}");
+            let remedy = "until it is corrected, log-ins of this endpoint are refused";
+            findings.push(finding("log-ins", Grade::Bad, &detail, remedy));
+        }
+        if let Some(count @ 1..) = endpoint["insisted_on_tls"].as_u64() {
+            let detail = format!(
+                "endpoint {name:?}: {count} clients wanted TLS or nothing, were told that there is none, and left"
+            );
+            let remedy = "set the endpoint's mode to \"verifier\" or \"server-certificate\"";
+            findings.push(finding("log-ins", Grade::Note, &detail, remedy));
+        }
     }
     for catalog in status["catalogs"].as_array().into_iter().flatten() {
         let Some(problem) = catalog["problem"].as_str() else {

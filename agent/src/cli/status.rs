@@ -65,6 +65,7 @@ fn print(status: &Value) {
             text(&hook["detail"])
         );
     }
+    endpoints(status);
     let problems = status["identity_problems"].as_array();
     for problem in problems.into_iter().flatten() {
         println!("\nidentity: {}", text(problem));
@@ -84,6 +85,31 @@ fn print(status: &Value) {
         table.add_row(columns.map(|column| text(&session[column])));
     }
     println!("\n{table}");
+}
+
+/// How log-ins pass at each endpoint.
+fn endpoints(status: &Value) {
+    println!("\nendpoints");
+    for endpoint in status["endpoints"].as_array().into_iter().flatten() {
+        println!(
+            "  {:<24}mode {}, {}",
+            text(&endpoint["name"]),
+            text(&endpoint["mode"]),
+            text(&endpoint["reason"])
+        );
+        for (key, what) in [
+            ("insisted_on_tls", "clients wanted TLS or nothing, and left"),
+            ("not_inspected", "connections passed uninspected"),
+        ] {
+            match endpoint[key].as_u64() {
+                None | Some(0) => {}
+                Some(count) => println!("{:26}{count} {what}", ""),
+            }
+        }
+        if let Some(problem) = endpoint["problem"].as_str() {
+            println!("{:26}{problem}", "");
+        }
+    }
 }
 
 /// What is known of the databases that somebody may not see all of.

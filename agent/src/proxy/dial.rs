@@ -90,11 +90,38 @@ pub(crate) async fn dial(
         }))
 }
 
+/// Connects to `address` in clear, for bytes that somebody else has encrypted.
+///
+/// # Errors
+///
+/// [`DialError`].
+pub(crate) async fn dial_raw(
+    deadlines: &Deadlines,
+    marker: &Marker,
+    address: SocketAddr,
+) -> Result<TcpStream, DialError> {
+    deadlines
+        .within(DIAL_LIMIT, connect(marker, address))
+        .await
+        .unwrap_or(Err(DialError::Timeout {
+            address,
+            limit: DIAL_LIMIT,
+        }))
+}
+
 async fn dial_unbounded(
     marker: &Marker,
     endpoint: &Endpoint,
     address: SocketAddr,
 ) -> Result<Leg, DialError> {
+    let stream = connect(marker, address).await?;
+    match &endpoint.server_tls {
+        None => Ok(Leg::Plain(stream)),
+        Some(tls) => encrypt(stream, Arc::clone(&tls.config), endpoint, address).await,
+    }
+}
+
+async fn connect(marker: &Marker, address: SocketAddr) -> Result<TcpStream, DialError> {
     let connect = |source| DialError::Connect { address, source };
     let socket = Socket::new(
         Domain::for_address(address),
@@ -107,10 +134,7 @@ async fn dial_unbounded(
     let socket = TcpSocket::from_std_stream(socket.into());
     let stream = socket.connect(address).await.map_err(connect)?;
     let _ = stream.set_nodelay(true);
-    match &endpoint.server_tls {
-        None => Ok(Leg::Plain(stream)),
-        Some(tls) => encrypt(stream, Arc::clone(&tls.config), endpoint, address).await,
-    }
+    Ok(stream)
 }
 
 async fn encrypt(

@@ -1,10 +1,18 @@
 //! A governed database endpoint, as the proxy needs it.
 
-use std::{collections::HashMap, net::IpAddr, sync::RwLock};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use crate::tls::ServerTls;
+use super::mode::Mode;
+use crate::tls::{Authority, Presented, ServerPair, ServerTls};
 
 /// Which protocol the endpoint speaks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -52,11 +60,93 @@ pub struct Endpoint {
     pub server_tls: Option<ServerTls>,
     /// How its clients may speak.
     pub client_tls: ClientTls,
+    /// How log-ins pass.
+    pub mode: Mode,
+    /// Why in this way.
+    pub mode_reason: &'static str,
+    /// The server's own certificate, where clients are shown it.
+    pub server_pair: Option<Arc<ServerPair>>,
+    /// The operator's names of its hosts.
+    pub hosts: Vec<String>,
     /// Names behind addresses, as last resolved: a certificate is checked against the name.
     pub names: RwLock<HashMap<IpAddr, String>>,
+    /// What happened.
+    pub counts: Counts,
+}
+
+/// What happened to connections of an endpoint before any statement.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Clients that asked for TLS, were told that there is none, and left.
+    pub insisted_on_tls: AtomicU64,
+    /// Connections that were relayed unread.
+    pub not_inspected: AtomicU64,
+}
+
+/// One endpoint, for people and scripts to read.
+#[derive(Debug, Serialize)]
+pub struct Summary {
+    /// The operator's name for it.
+    pub name: String,
+    /// What it speaks.
+    pub engine: &'static str,
+    /// How log-ins pass.
+    pub mode: &'static str,
+    /// Why in this way.
+    pub reason: &'static str,
+    /// What it means for clients.
+    pub meaning: &'static str,
+    /// Whether its servers are spoken to over TLS.
+    pub server_tls: bool,
+    /// Whether its clients may speak TLS to weir.
+    pub client_tls: bool,
+    /// See [`Counts`].
+    pub insisted_on_tls: u64,
+    /// See [`Counts`].
+    pub not_inspected: u64,
+    /// Why the last log-in that needed the agent's help did not get it.
+    pub problem: Option<String>,
 }
 
 impl Endpoint {
+    /// What clients are shown when they speak TLS to weir.
+    #[must_use]
+    pub fn presented(&self, authority: &Arc<Authority>) -> Presented {
+        match &self.server_pair {
+            Some(pair) => Presented::Server(Arc::clone(pair)),
+            None => Presented::Leaf {
+                authority: Arc::clone(authority),
+                names: self.hosts.clone(),
+            },
+        }
+    }
+
+    /// As it is now.
+    #[must_use]
+    pub fn summary(&self, problem: Option<String>) -> Summary {
+        Summary {
+            name: self.name.clone(),
+            engine: self.engine.name(),
+            mode: match self.engine {
+                Engine::Postgres => self.mode.name(),
+                Engine::Mysql => Mode::Opaque.name(),
+            },
+            reason: match self.engine {
+                Engine::Postgres => self.mode_reason,
+                Engine::Mysql => "this protocol is not read yet",
+            },
+            meaning: match self.engine {
+                Engine::Postgres => self.mode.meaning(),
+                Engine::Mysql => Mode::Opaque.meaning(),
+            },
+            server_tls: self.server_tls.is_some(),
+            client_tls: self.client_tls == ClientTls::On,
+            insisted_on_tls: self.counts.insisted_on_tls.load(Ordering::Relaxed),
+            not_inspected: self.counts.not_inspected.load(Ordering::Relaxed),
+            problem,
+        }
+    }
+
     /// The name that a server's certificate must hold.
     #[must_use]
     pub fn server_name(&self, address: IpAddr) -> String {

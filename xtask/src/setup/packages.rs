@@ -140,6 +140,24 @@ const PACKAGES: &[Package] = &[
         "installs node-postgres and the second server version",
     ),
     Package::new(
+        "default-jdk-headless",
+        Purpose::Test,
+        Presence::Program("javac"),
+        "runs the JDBC driver, and keytool",
+    ),
+    Package::new(
+        "libpostgresql-jdbc-java",
+        Purpose::Test,
+        Presence::Package,
+        "the JDBC driver",
+    ),
+    Package::new(
+        "ca-certificates",
+        Purpose::Test,
+        Presence::Program("update-ca-certificates"),
+        "the system's store, for weir trust",
+    ),
+    Package::new(
         "bzip2",
         Purpose::Test,
         Presence::Program("bzip2"),

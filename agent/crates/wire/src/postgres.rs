@@ -15,6 +15,8 @@ pub mod judge;
 pub mod names;
 pub mod outbox;
 pub mod positions;
+pub mod sasl;
+pub mod scram;
 pub mod shield;
 pub mod startup;
 pub mod watch;

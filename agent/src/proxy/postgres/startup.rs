@@ -14,8 +14,7 @@ use weir_wire::postgres::{
 
 use crate::{
     net::Leg,
-    proxy::{Endpoint, endpoint::ClientTls},
-    tls::Authority,
+    tls::{ClientLeg, Presented},
 };
 
 /// How a connection begins.
@@ -24,11 +23,37 @@ pub(super) enum Beginning {
     Session {
         client: Leg,
         message: StartupMessage,
+        /// What a log-in of the client is bound to, where its leg has TLS.
+        binding: Option<Vec<u8>>,
     },
     /// With a cancellation, which is all there is.
     Cancel { client: Leg, packet: Vec<u8> },
+    /// With TLS that is for the server: asked for in the protocol's own way, or at once.
+    Encrypted { client: TcpStream, asked: bool },
+    /// It wanted TLS, was told that there is none, and closed.
+    InsistedOnTls,
     /// It closed first.
     Gone,
+}
+
+/// What a client's wish for TLS is answered with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TlsAnswer {
+    /// There is none.
+    No,
+    /// TLS with weir.
+    Ours,
+    /// TLS with the server.
+    Theirs,
+}
+
+/// How clients of an endpoint are let in.
+pub(super) struct Door {
+    pub(super) tls: TlsAnswer,
+    pub(super) presented: Presented,
+    pub(super) destination: IpAddr,
+    /// It has been answered before.
+    pub(super) tls_asked: bool,
 }
 
 /// Why a client never began.
@@ -47,10 +72,14 @@ pub(super) enum BeginError {
     #[error("the client asks for encryption again")]
     AskedAgain,
     /// TLS at once, where the client leg speaks none.
-    #[error("the client begins with TLS, and this endpoint's client_tls is off")]
+    #[error(
+        "the client begins with TLS, which this endpoint's clients are not spoken to with: set its mode to \"verifier\" or \"server-certificate\""
+    )]
     TlsIsOff,
     /// The handshake failed: the client does not trust the local CA, most often.
-    #[error("cannot agree on TLS with the client: {0}")]
+    #[error(
+        "cannot agree on TLS with the client (\"weir trust install\" makes clients trust weir's certificates): {0}"
+    )]
     Handshake(#[source] io::Error),
     /// The connection failed.
     #[error("cannot read from the client: {0}")]
@@ -68,35 +97,51 @@ impl BeginError {
 }
 
 /// Takes a client up to its startup packet.
-pub(super) async fn begin(
-    client: TcpStream,
-    endpoint: &Endpoint,
-    authority: &Arc<Authority>,
-    destination: IpAddr,
-) -> Result<Beginning, BeginError> {
+pub(super) async fn begin(client: TcpStream, door: &Door) -> Result<Beginning, BeginError> {
     let mut first = [0];
     if client.peek(&mut first).await.map_err(BeginError::Read)? == 0 {
         return Ok(Beginning::Gone);
     }
     let direct = first[0] == TLS_HANDSHAKE;
-    let mut client = if direct {
-        if endpoint.client_tls == ClientTls::Off {
-            return Err(BeginError::TlsIsOff);
+    let (mut client, mut binding) = match (direct, door.tls) {
+        (false, _) => (Leg::Plain(client), None),
+        (true, TlsAnswer::Ours) => encrypt(client, door).await?,
+        (true, TlsAnswer::No) => return Err(BeginError::TlsIsOff),
+        (true, TlsAnswer::Theirs) => {
+            return Ok(Beginning::Encrypted {
+                client,
+                asked: false,
+            });
         }
-        encrypt(client, authority, destination).await?
-    } else {
-        Leg::Plain(client)
     };
-    let (mut tls_asked, mut gss_asked) = (direct, false);
+    let (mut tls_asked, mut gss_asked) = (direct || door.tls_asked, false);
     loop {
         let Some(request) = next(&mut client).await? else {
-            return Ok(Beginning::Gone);
+            let insisted = tls_asked && matches!(client, Leg::Plain(_));
+            return Ok(if insisted {
+                Beginning::InsistedOnTls
+            } else {
+                Beginning::Gone
+            });
         };
         match request {
-            Ok(Startup::Message(message)) => return Ok(Beginning::Session { client, message }),
+            Ok(Startup::Message(message)) => {
+                return Ok(Beginning::Session {
+                    client,
+                    message,
+                    binding,
+                });
+            }
             Ok(Startup::Cancel { packet }) => return Ok(Beginning::Cancel { client, packet }),
             Ok(Startup::SslRequest) if !std::mem::replace(&mut tls_asked, true) => {
-                client = answer_tls(client, endpoint, authority, destination).await?;
+                let stream = nothing_behind(client)?;
+                if door.tls == TlsAnswer::Theirs {
+                    return Ok(Beginning::Encrypted {
+                        client: stream,
+                        asked: true,
+                    });
+                }
+                (client, binding) = answer_tls(stream, door).await?;
             }
             Ok(Startup::GssEncRequest) if !std::mem::replace(&mut gss_asked, true) => {
                 // What came after a yes could not be read.
@@ -111,46 +156,39 @@ pub(super) async fn begin(
     }
 }
 
-async fn answer_tls(
-    client: Leg,
-    endpoint: &Endpoint,
-    authority: &Arc<Authority>,
-    destination: IpAddr,
-) -> Result<Leg, BeginError> {
-    if let Leg::Plain(stream) = &client {
-        // As the server does: whatever it answers, nothing may have come behind the question.
-        match stream.try_read(&mut [0]) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(BeginError::Read(error)),
-            Ok(_) => return Err(BeginError::EarlyData),
-        }
-    }
-    match (client, endpoint.client_tls) {
-        (Leg::Plain(mut stream), ClientTls::On) => {
-            stream.write_all(b"S").await.map_err(BeginError::Read)?;
-            encrypt(stream, authority, destination).await
-        }
-        (mut client, _) => {
-            client.write_all(b"N").await.map_err(BeginError::Read)?;
-            client.flush().await.map_err(BeginError::Read)?;
-            Ok(client)
-        }
+/// As the server does: whatever it answers, nothing may have come behind the question.
+fn nothing_behind(client: Leg) -> Result<TcpStream, BeginError> {
+    let Leg::Plain(stream) = client else {
+        return Err(BeginError::AskedAgain);
+    };
+    match stream.try_read(&mut [0]) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(stream),
+        Err(error) => Err(BeginError::Read(error)),
+        // It closed, or it sent more.
+        Ok(_) => Err(BeginError::EarlyData),
     }
 }
 
-async fn encrypt(
-    stream: TcpStream,
-    authority: &Arc<Authority>,
-    destination: IpAddr,
-) -> Result<Leg, BeginError> {
-    let config = authority
-        .client_leg(destination)
+async fn answer_tls(
+    mut stream: TcpStream,
+    door: &Door,
+) -> Result<(Leg, Option<Vec<u8>>), BeginError> {
+    if door.tls == TlsAnswer::Ours {
+        stream.write_all(b"S").await.map_err(BeginError::Read)?;
+        return encrypt(stream, door).await;
+    }
+    stream.write_all(b"N").await.map_err(BeginError::Read)?;
+    Ok((Leg::Plain(stream), None))
+}
+
+async fn encrypt(stream: TcpStream, door: &Door) -> Result<(Leg, Option<Vec<u8>>), BeginError> {
+    let leg = ClientLeg::new(door.presented.clone(), door.destination)
         .map_err(|error| BeginError::Handshake(io::Error::other(error)))?;
-    let stream = TlsAcceptor::from(config)
+    let stream = TlsAcceptor::from(Arc::clone(&leg.config))
         .accept(stream)
         .await
         .map_err(BeginError::Handshake)?;
-    Ok(Leg::Tls(Box::new(TlsStream::Server(stream))))
+    Ok((Leg::Tls(Box::new(TlsStream::Server(stream))), leg.binding()))
 }
 
 /// Reads exactly one request; `None` when the client closes instead.
