@@ -152,7 +152,7 @@ impl control::Parts for Running {
             "flows_in_transit": kernel.as_ref().and_then(|(_, leftovers)| *leftovers),
             "journal": self.proxy.journal.health(),
             "masking": self.proxy.guard.status(),
-            "catalogs": self.proxy.catalogs.summaries(),
+            "catalogs": self.proxy.catalogs.summaries(&|catalog| snapshot.pack.governed_columns(catalog)),
             "totals": self.proxy.sessions.totals(),
             "sessions": sessions,
         })

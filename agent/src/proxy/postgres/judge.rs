@@ -6,6 +6,7 @@ mod login;
 mod names;
 mod records;
 mod sender;
+mod standing;
 
 use std::{
     sync::Arc,
@@ -25,7 +26,9 @@ use crate::{
     audit::{self, Journal},
     catalog::{Link, Turn},
     clock,
-    guard::{Guard, KnownStanding, Protection, Scope, SessionView, Standing, Verdict},
+    guard::{
+        Guard, KnownStanding, Protection, Scope, SessionView, Standing as LoginStanding, Verdict,
+    },
     identity::Bound,
     sessions::Registration,
 };
@@ -33,6 +36,7 @@ use crate::{
 use allowance::NamedQueries;
 use follow::{budget_used_up, is_plain, limit_reached, only_reads};
 use names::Names;
+use standing::Standing;
 
 pub(crate) use follow::Ticket;
 
@@ -47,7 +51,7 @@ pub(crate) struct SessionJudge {
     scope: Arc<Scope>,
     bound: Option<Arc<Bound>>,
     /// How the log-in stands, and what is known of that.
-    standing: Standing,
+    login: LoginStanding,
     known_standing: KnownStanding,
     /// Everything sent so far is answered, and no transaction is open.
     idle: bool,
@@ -61,6 +65,7 @@ pub(crate) struct SessionJudge {
     names: Names,
     catalog: Link,
     named: NamedQueries,
+    standing: Standing,
     /// The client's texts are UTF-8, and so may ours be.
     utf8: bool,
     /// Hidden columns that were found in results, each reported once.
@@ -100,6 +105,7 @@ impl SessionJudge {
             names,
             catalog: parts.catalog,
             named: NamedQueries::default(),
+            standing: Standing::default(),
             utf8: false,
             incidents: Vec::new(),
             guard: parts.guard,
@@ -108,7 +114,7 @@ impl SessionJudge {
             bound: parts.bound,
             session: Arc::clone(&parts.live.session),
             sending: parts.sending,
-            standing: Standing::default(),
+            login: LoginStanding::default(),
             known_standing: KnownStanding::default(),
             idle: true,
             live: parts.live,
@@ -189,7 +195,7 @@ impl SessionJudge {
             naming: self.names.known(),
             catalog: self.catalog.snapshot(),
             defining: self.catalog.is_defining(),
-            standing: self.standing,
+            standing: self.login,
         }
     }
 
@@ -228,13 +234,12 @@ impl SessionJudge {
 
     fn opaque(&self, kind: Kind, description: &str) -> Arc<Verdict> {
         self.guard
-            .decide_opaque(&self.scope, self.standing, kind, description)
+            .decide_opaque(&self.scope, self.login, kind, description)
     }
 
     fn is_current(&self, verdict: &Verdict) -> bool {
-        let catalog = self.catalog.snapshot();
-        self.guard
-            .is_current(&self.scope, verdict, self.standing, catalog)
+        let view = self.view(self.modes);
+        self.guard.is_current(&self.scope, verdict, &view)
     }
 
     fn rule(&mut self, (verdict, refusal): Decided) -> Ruling<Arc<Verdict>> {
@@ -299,7 +304,7 @@ impl Judge for SessionJudge {
         {
             return Arc::clone(verdict);
         }
-        let verdict = self.guard.made_by_sql(&self.scope, self.standing);
+        let verdict = self.guard.made_by_sql(&self.scope, self.login);
         self.made_by_sql = Some(Arc::clone(&verdict));
         verdict
     }
@@ -375,8 +380,9 @@ impl Judge for SessionJudge {
         }
         let (rows, bytes) = (finished.rows, finished.bytes);
         self.named.given(followed.runs, rows, bytes);
-        let completed = matches!(finished.ending, Ending::Completed | Ending::Suspended);
-        if !completed && !followed.verdict.steps.is_empty() {
+        if matches!(finished.ending, Ending::Completed | Ending::Suspended) {
+            self.standing.done(&followed.verdict);
+        } else {
             self.names.failed(&self.guard);
         }
     }
@@ -404,6 +410,7 @@ impl Judge for SessionJudge {
         if transaction == b'I' {
             self.catalog.settled();
             self.named.transaction_over();
+            self.standing.transaction_over();
         }
     }
 
