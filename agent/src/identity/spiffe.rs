@@ -192,6 +192,7 @@ impl Spiffe {
             groups_complete: true,
             auth_time: None,
             acr: None,
+            amr: Vec::new(),
             claims: std::collections::BTreeMap::new(),
         }
     }
