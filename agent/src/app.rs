@@ -18,7 +18,12 @@ use tokio::{
 };
 
 use crate::{
-    audit::{self, Journal, JournalError, index::Indexer, record::Event},
+    audit::{
+        self, Journal, JournalError,
+        index::Indexer,
+        keeper::{KeepError, Keeper},
+        record::Event,
+    },
     capture::{self, Capture, CaptureError, ListenerPorts, Takeover},
     catalog::Catalogs,
     clock,
@@ -60,6 +65,9 @@ pub enum AppError {
     /// The index.
     #[error("cannot open the audit index")]
     Index(#[source] audit::store::StoreError),
+    /// What becomes of full segments.
+    #[error("cannot keep the audit journal")]
+    Keep(#[from] KeepError),
     /// The policy: a pack with an error is refused whole.
     #[error("cannot load the policy")]
     Policy(#[from] weir_policy::PackError),
@@ -116,6 +124,12 @@ pub fn run(config: &Config) -> Result<(), AppError> {
         );
     }
     let indexer = Indexer::start(&state_dir, Arc::clone(&journal)).map_err(AppError::Index)?;
+    let keeper = Keeper::start(
+        &state_dir,
+        Arc::clone(&journal),
+        config.audit.retention.clone(),
+        Arc::new(|| u64::MAX),
+    )?;
     let cgroup = config
         .capture
         .cgroup
@@ -176,7 +190,7 @@ pub fn run(config: &Config) -> Result<(), AppError> {
     )?;
     let listeners = [Some(v4), v6].into_iter().flatten().collect();
     let outcome = serve(config, &running, &auto, listeners);
-    drop(indexer);
+    drop((indexer, keeper));
     outcome
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::{
     audit::record::Event,
-    capture::{Capture, Origin},
+    capture::{Capture, Counters, Origin},
     control::{self, Asking},
     discover::{Discoveries, Plan},
     identity::Bound,
@@ -34,6 +34,8 @@ pub(super) struct Running {
     pub(super) port: u16,
     since: OffsetDateTime,
     pub(super) stop_asked: Notify,
+    /// What of the kernel's counts is in the journal.
+    noted: Mutex<Option<Counters>>,
 }
 
 impl Running {
@@ -55,6 +57,7 @@ impl Running {
             port,
             since: OffsetDateTime::now_utc(),
             stop_asked: Notify::new(),
+            noted: Mutex::default(),
         }
     }
 
@@ -79,8 +82,24 @@ impl Running {
             .clone()
     }
 
+    /// Records what the kernel has counted, when that has changed since it was recorded last.
+    pub(super) fn note_counts(&self) {
+        let Some(Ok(counters)) = self.with_capture(Capture::counters) else {
+            return;
+        };
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        if *noted == Some(counters) {
+            return;
+        }
+        match self.proxy.journal.event(&Event::KernelCounted { counters }) {
+            Ok(_) => *noted = Some(counters),
+            Err(error) => tracing::error!(%error, "cannot record the kernel's counts"),
+        }
+    }
+
     /// Ends capturing as the settings say: no connection comes from then on.
     pub(super) fn stop_capturing(&self) {
+        self.note_counts();
         let capture = self
             .capture
             .lock()
