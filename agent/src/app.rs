@@ -20,6 +20,7 @@ use tokio::{
 use crate::{
     audit::{
         self, Journal, JournalError,
+        export::{ExportError, Exports},
         index::Indexer,
         keeper::{KeepError, Keeper},
         record::Event,
@@ -68,6 +69,9 @@ pub enum AppError {
     /// What becomes of full segments.
     #[error("cannot keep the audit journal")]
     Keep(#[from] KeepError),
+    /// Records cannot be sent elsewhere as configured.
+    #[error("cannot set up the exports")]
+    Export(#[from] ExportError),
     /// The policy: a pack with an error is refused whole.
     #[error("cannot load the policy")]
     Policy(#[from] weir_policy::PackError),
@@ -124,11 +128,15 @@ pub fn run(config: &Config) -> Result<(), AppError> {
         );
     }
     let indexer = Indexer::start(&state_dir, Arc::clone(&journal)).map_err(AppError::Index)?;
+    let exports = Arc::new(Exports::start(&config.export, &state_dir, &journal)?);
     let keeper = Keeper::start(
         &state_dir,
         Arc::clone(&journal),
         config.audit.retention.clone(),
-        Arc::new(|| u64::MAX),
+        {
+            let exports = Arc::clone(&exports);
+            Arc::new(move || exports.confirmed())
+        },
     )?;
     let cgroup = config
         .capture
@@ -173,7 +181,9 @@ pub fn run(config: &Config) -> Result<(), AppError> {
         port,
     });
     record_start(&journal, &policy, &identities, &takeover)?;
-    let running = Arc::new(Running::new(&proxy, policy, capture, state_dir, port));
+    let running = Arc::new(Running::new(
+        &proxy, policy, capture, exports, state_dir, port,
+    ));
     let setting = config.policy.as_ref().map(|it| it.auto_classify);
     let auto = Auto::open(
         Arc::clone(&running.discoveries),

@@ -5,6 +5,7 @@
 //! what is full and removes what was kept long enough.
 
 pub mod chain;
+pub mod export;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub mod index;

@@ -11,7 +11,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::sync::Notify;
 
 use crate::{
-    audit::record::Event,
+    audit::{export::Exports, record::Event},
     capture::{Capture, Counters, Origin},
     control::{self, Asking},
     discover::{Discoveries, Plan},
@@ -30,6 +30,7 @@ pub(super) struct Running {
     policy_problem: Mutex<Option<String>>,
     /// Gone once the agent stops capturing.
     capture: Mutex<Option<Capture>>,
+    exports: Arc<Exports>,
     state_dir: PathBuf,
     pub(super) port: u16,
     since: OffsetDateTime,
@@ -43,6 +44,7 @@ impl Running {
         proxy: &Arc<Proxy>,
         policy: Arc<Policy>,
         capture: Capture,
+        exports: Arc<Exports>,
         state_dir: PathBuf,
         port: u16,
     ) -> Self {
@@ -53,6 +55,7 @@ impl Running {
             policy,
             policy_problem: Mutex::default(),
             capture: Mutex::new(Some(capture)),
+            exports,
             state_dir,
             port,
             since: OffsetDateTime::now_utc(),
@@ -162,6 +165,7 @@ impl control::Parts for Running {
             "kernel": kernel.as_ref().map(|(counters, _)| counters),
             "flows_in_transit": kernel.as_ref().and_then(|(_, leftovers)| *leftovers),
             "journal": self.proxy.journal.health(),
+            "exports": self.exports.status(),
             "masking": self.proxy.guard.status(),
             "catalogs": self.proxy.catalogs.summaries(),
             "totals": self.proxy.sessions.totals(),

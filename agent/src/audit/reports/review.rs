@@ -21,7 +21,6 @@ const COLUMNS: &[Column] = &[
     column("statements", Shape::Count),
     column("denied", Shape::Count),
     column("rows", Shape::Count),
-    column("first", Shape::Time),
     column("last", Shape::Time),
     column("proof", Shape::Text),
     column("attention", Shape::Text),
@@ -29,8 +28,10 @@ const COLUMNS: &[Column] = &[
 const GROUPS: usize = 3;
 const STATEMENTS: usize = 11;
 const DENIED: usize = 12;
-const LAST: usize = 15;
-const PROOF: usize = 16;
+const LAST: usize = 14;
+const PROOF: usize = 15;
+/// Columns that are lists of words.
+const LISTS: [usize; 2] = [7, 10];
 
 /// Access that was not used for so long is worth a question.
 const IDLE_NS: u64 = 30 * 24 * 3600 * 1_000_000_000;
@@ -44,8 +45,8 @@ pub(super) fn rows(store: &Connection, period: Period) -> rusqlite::Result<Answe
             "SELECT {PRINCIPAL}, c.kind, c.issuer,
                     (SELECT json_group_array(DISTINCT p.groups) FROM context_proofs p JOIN contexts o ON o.id = p.context
                      WHERE (o.issuer, o.subject, o.kind, o.actor) = (c.issuer, c.subject, c.kind, c.actor)),
-                    c.actor, c.endpoint, c.database, group_concat(DISTINCT c.database_user), u.relation, u.action,
-                    group_concat(DISTINCT c.exe), sum(u.statements), sum(u.denied), sum(u.rows), min(u.first_ns), max(u.last_ns),
+                    c.actor, c.endpoint, c.database, json_group_array(DISTINCT c.database_user), u.relation, u.action,
+                    json_group_array(DISTINCT c.exe), sum(u.statements), sum(u.denied), sum(u.rows), max(u.last_ns),
                     (SELECT json_group_array(DISTINCT p.method || ', ' || p.strength)
                      FROM context_proofs p JOIN contexts o ON o.id = p.context
                      WHERE (o.issuer, o.subject, o.kind, o.actor) = (c.issuer, c.subject, c.kind, c.actor) AND p.method <> ''), ''
@@ -98,6 +99,9 @@ fn finish(row: &mut [Value], until_ns: u64) {
     }
     row[GROUPS] = Value::Text(groups.into_iter().collect::<Vec<_>>().join(", "));
     row[PROOF] = Value::Text(proof);
+    for at in LISTS {
+        row[at] = Value::Text(words::list(&text(row, at)));
+    }
     if let Some(last) = row.last_mut() {
         *last = Value::Text(attention.join(", "));
     }

@@ -159,7 +159,7 @@ fn tile(name: &str, count: u64) -> String {
 
 /// A table; columns without any value are left out. On a narrow screen each row is a card, by the style alone.
 fn sheet(title: &str, columns: &[Column], rows: &[Vec<Value>]) -> Markup {
-    let kept: Vec<(usize, &Column)> = columns
+    let all: Vec<(usize, &Column)> = columns
         .iter()
         .enumerate()
         .filter(|(at, _)| {
@@ -167,22 +167,39 @@ fn sheet(title: &str, columns: &[Column], rows: &[Vec<Value>]) -> Markup {
                 .any(|row| row.get(*at).is_some_and(|value| !is_empty(value)))
         })
         .collect();
+    // What is the same in every row is said once: a wide table does not fit a screen.
+    let (same, kept): (Vec<_>, Vec<_>) = all
+        .iter()
+        .copied()
+        .partition(|(at, column)| all.len() > WIDE_COLUMNS && is_same(rows, *at, column));
     html! {
         section.card.sheet {
             h2 { (title) }
             @if rows.is_empty() {
                 p.none { "Nothing in this period." }
             } @else {
+                @if !same.is_empty() {
+                    p.none {
+                        "In every row: "
+                        @for (index, (at, column)) in same.iter().enumerate() {
+                            @if index > 0 { ", " }
+                            (spaced(column.name)) " " b { (rows.first().and_then(|row| row.get(*at)).map(text).unwrap_or_default()) }
+                        }
+                    }
+                }
                 div.scroll tabindex="0" role="region" aria-label=(title) {
                     table {
-                        thead { tr { @for (_, column) in &kept { th scope="col" class=[Some(class(column.shape, false)).filter(|class| !class.is_empty())] { (spaced(column.name)) } } } }
+                        thead {
+                            tr {
+                                @for (_, column) in &kept {
+                                    th scope="col" class=[some(class(column.shape, false))] { (spaced(column.name)) }
+                                }
+                            }
+                        }
                         tbody {
                             @for row in rows {
                                 tr {
-                                    @for (at, column) in &kept {
-                                        @let value = row.get(*at).unwrap_or(&Value::Empty);
-                                        (cell(column, value))
-                                    }
+                                    @for (at, column) in &kept { (cell(column, row.get(*at).unwrap_or(&Value::Empty))) }
                                 }
                             }
                         }
@@ -191,6 +208,18 @@ fn sheet(title: &str, columns: &[Column], rows: &[Vec<Value>]) -> Markup {
             }
         }
     }
+}
+
+/// Tables with more columns than this do not fit a screen.
+const WIDE_COLUMNS: usize = 10;
+
+fn is_same(rows: &[Vec<Value>], at: usize, column: &Column) -> bool {
+    let first = rows.first().and_then(|row| row.get(at));
+    column.shape == Shape::Text && rows.len() > 1 && rows.iter().all(|row| row.get(at) == first)
+}
+
+fn some(class: &'static str) -> Option<&'static str> {
+    Some(class).filter(|class| !class.is_empty())
 }
 
 fn cell(column: &Column, value: &Value) -> Markup {
@@ -215,7 +244,13 @@ fn cell(column: &Column, value: &Value) -> Markup {
         .filter(|class| !class.is_empty())
         .collect();
     html! {
-        td class=[(!classes.is_empty()).then(|| classes.join(" "))] data-name=(spaced(column.name)) { span { (breakable(&content)) } }
+        td class=[(!classes.is_empty()).then(|| classes.join(" "))] data-name=(spaced(column.name)) {
+            @match column.shape {
+                Shape::Text => span { (breakable(&content)) },
+                // Day and time stay whole.
+                _ => span { @for part in content.split_inclusive(' ') { span.whole { (part.trim_end()) } " " } },
+            }
+        }
     }
 }
 
