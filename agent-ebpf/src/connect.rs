@@ -9,7 +9,10 @@ use agent_ebpf::{
 use aya_ebpf::{
     bindings::bpf_sock_addr,
     btf_maps::lpm_trie::Key,
-    helpers::{bpf_get_netns_cookie, bpf_ktime_get_boot_ns, generated::bpf_setsockopt},
+    helpers::{
+        bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_ktime_get_boot_ns,
+        generated::bpf_setsockopt,
+    },
 };
 
 use crate::{
@@ -82,6 +85,7 @@ pub(crate) unsafe fn decide(
         origin.family = destination.family;
         origin.endpoint = rule.endpoint;
         origin.netns_cookie = bpf_get_netns_cookie(ctx.cast());
+        origin.socket_cookie = bpf_get_socket_cookie(ctx.cast());
 
         if is_stale() {
             if on_agent_down() != LET_PASS {

@@ -6,7 +6,7 @@
 
 /// The version of all layouts in this file and of the maps' sizes: part of the pin folder's name.
 /// Raise it whenever one of them changes.
-pub const ABI: u32 = 1;
+pub const ABI: u32 = 2;
 
 /// The heartbeat is stale after this many nanoseconds without a beat; agents beat every 250 ms.
 pub const STALE_NS: u64 = 1_000_000_000;
@@ -22,6 +22,10 @@ pub const OLDER_ENTRIES: usize = 65_536;
 pub const RULES_ENTRIES: usize = 16_384;
 /// Entries that fit into `LISTENERS`.
 pub const LISTENERS_ENTRIES: usize = 1_024;
+/// Entries that fit into `WRITERS`: processes that wrote on another one's governed connection.
+pub const WRITERS_ENTRIES: usize = 8_192;
+/// Foreign writers of one connection that are told apart; one more only says that there were more.
+pub const WRITER_SLOTS: u32 = 4;
 /// Bytes of the event ring.
 pub const EVENTS_BYTES: usize = 256 * 1024;
 
@@ -37,6 +41,8 @@ pub struct Origin {
     pub netns_cookie: u64,
     /// When `connect(2)` was called, nanoseconds of the boot clock.
     pub connected_at_ns: u64,
+    /// The client's socket, as no other socket of this boot.
+    pub socket_cookie: u64,
     /// The destination, v4-mapped for IPv4.
     pub address: [u8; 16],
     /// The destination's port.
@@ -74,6 +80,19 @@ pub struct FlowKey {
     pub client_port: u32,
     /// The listener's port, host order.
     pub listener_port: u32,
+}
+
+/// One of the processes that wrote on a governed connection and had not made it. What is stored is an [`Origin`] with the
+/// writer's facts, the connection's destination and cookie, and the time of the first such write.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WriterKey {
+    /// [`Origin::socket_cookie`].
+    pub socket_cookie: u64,
+    /// From zero; [`WRITER_SLOTS`] itself means that there were more than can be told.
+    pub slot: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// What the longest-prefix lookup of rules is keyed by.
@@ -211,33 +230,35 @@ pub enum Counter {
     Unattributed = 10,
     /// Events that did not fit into the ring.
     EventsLost = 11,
+    /// Foreign writers that did not fit into `WRITERS`.
+    WritersLost = 12,
 }
 
 /// How many counters there are.
-pub const COUNTERS: usize = 12;
+pub const COUNTERS: usize = 13;
 
 const _: () = {
-    assert!(size_of::<Origin>() == 72 && align_of::<Origin>() == 8);
-    assert!(core::mem::offset_of!(Origin, address) == 32);
-    assert!(core::mem::offset_of!(Origin, port) == 48);
-    assert!(core::mem::offset_of!(Origin, endpoint) == 68);
-    assert!(size_of::<FlowKey>() == 48);
+    assert!(size_of::<Origin>() == 80 && align_of::<Origin>() == 8);
+    assert!(core::mem::offset_of!(Origin, address) == 40);
+    assert!(core::mem::offset_of!(Origin, port) == 56);
+    assert!(core::mem::offset_of!(Origin, endpoint) == 76);
+    assert!(size_of::<FlowKey>() == 48 && size_of::<WriterKey>() == 16);
     assert!(size_of::<RuleKey>() == 20 && align_of::<RuleKey>() == 1);
     assert!(core::mem::offset_of!(RuleKey, address) * 8 == PORT_BITS as usize);
     assert!(size_of::<RuleValue>() == 8 && size_of::<Listener>() == 4);
     assert!(
         size_of::<Conduct>() == 8 && size_of::<Heartbeat>() == 16 && size_of::<Reported>() == 16
     );
-    assert!(size_of::<Event>() == 80 && core::mem::offset_of!(Event, origin) == 8);
+    assert!(size_of::<Event>() == 88 && core::mem::offset_of!(Event, origin) == 8);
     assert!(size_of::<TaskOffsets>() == 24);
-    assert!(Counter::EventsLost as usize + 1 == COUNTERS);
+    assert!(Counter::WritersLost as usize + 1 == COUNTERS);
 };
 
 #[cfg(feature = "user")]
 mod user {
     use super::{
         Conduct, Event, FlowKey, Heartbeat, Listener, Origin, Reported, RuleKey, RuleValue,
-        TaskOffsets,
+        TaskOffsets, WriterKey,
     };
 
     macro_rules! plain {
@@ -256,6 +277,7 @@ mod user {
         Reported,
         RuleKey,
         RuleValue,
-        TaskOffsets
+        TaskOffsets,
+        WriterKey
     );
 }

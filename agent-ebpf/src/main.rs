@@ -16,6 +16,7 @@ mod maps;
 mod process;
 mod sock_ops;
 mod sockets;
+mod writers;
 
 /// Unreachable: the verifier refuses a program that could loop, and nothing here can panic.
 #[panic_handler]

@@ -5,7 +5,7 @@
 use agent_ebpf::{
     COUNTERS, Conduct, Counter, EVENTS_BYTES, Event, FLOWS_ENTRIES, FlowKey, Heartbeat,
     LISTENERS_ENTRIES, Listener, OLDER_ENTRIES, Origin, RULES_ENTRIES, Reported, RuleKey,
-    RuleValue, TaskOffsets,
+    RuleValue, TaskOffsets, WRITERS_ENTRIES, WriterKey,
 };
 use aya_ebpf::{
     Global,
@@ -65,6 +65,17 @@ pub(crate) static STATS: PerCpuArray<u64, COUNTERS> = PerCpuArray::new();
 /// Connections that went to governed destinations without the agent.
 #[btf_map]
 pub(crate) static EVENTS: RingBuf<Event, EVENTS_BYTES> = RingBuf::new();
+
+/// Processes that wrote on a governed connection and had not made it.
+#[btf_map]
+pub(crate) static WRITERS: HashMap<WriterKey, Origin, WRITERS_ENTRIES> = HashMap::new();
+
+/// Changes whenever something was added to `WRITERS`. User space maps it: looking costs no system call.
+#[btf_map]
+pub(crate) static WRITES: Array<u64, 1, MMAPABLE> = Array::new();
+
+/// `BPF_F_MMAPABLE`.
+const MMAPABLE: usize = 1 << 10;
 
 /// Written into the object by the loader.
 #[unsafe(no_mangle)]

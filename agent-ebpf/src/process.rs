@@ -29,6 +29,7 @@ pub(crate) fn current() -> Origin {
         netns_cookie: 0,
         // SAFETY: no arguments.
         connected_at_ns: unsafe { bpf_ktime_get_boot_ns() },
+        socket_cookie: 0,
         address: [0; 16],
         port: [0; 2],
         family: 0,
@@ -38,6 +39,19 @@ pub(crate) fn current() -> Origin {
         loginuid: field(task, offsets.loginuid, UNSET),
         endpoint: 0,
     }
+}
+
+/// The key of the process that is calling: its thread group and that one's start.
+#[inline(always)]
+pub(crate) fn key() -> (u32, u64) {
+    let offsets = TASK_OFFSETS.load();
+    // SAFETY: no arguments; the helper answers the current task's address.
+    let task = unsafe { bpf_get_current_task() };
+    let leader: u64 = field(task, offsets.group_leader, 0);
+    (
+        (bpf_get_current_pid_tgid() >> 32) as u32,
+        field(leader, offsets.start_boottime, 0),
+    )
 }
 
 /// Reads a field of a kernel structure; `otherwise` when the structure or the field is missing.

@@ -165,6 +165,7 @@ pub fn run(config: &Config) -> Result<(), AppError> {
     let proxy = Arc::new(Proxy {
         origins: capture.origins(),
         marker: capture.marker(),
+        writers: capture.writers(),
         identities: Arc::clone(&identities),
         guard: Arc::new(Guard::new(
             Arc::clone(&policy),

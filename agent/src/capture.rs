@@ -11,6 +11,7 @@
 //!   origins().of(accepted)        for each accepted socket; none: refuse
 //!   marker().mark(upstream)       before a connection of the agent's own
 //!   events()                      what went around the agent, and why
+//!   writers()                     who else writes on a connection, where the kernel tells
 //! stop()
 //! ```
 
@@ -33,6 +34,7 @@ mod rules;
 mod settings;
 mod sock_diag;
 mod sys;
+mod writers;
 
 pub use agent_ebpf::ABI;
 pub use attach::{Capture, Takeover};
@@ -49,4 +51,5 @@ pub use origins::{Marker, Origin, Origins};
 pub use pins::unload;
 pub use probe::{Finding, probe};
 pub use rules::EndpointRule;
-pub use settings::{Existing, OnAgentDown, OnStop, OtherNamespaces, Settings};
+pub use settings::{Existing, OnAgentDown, OnStop, OtherNamespaces, Settings, WatchWriters};
+pub use writers::{Writer, Writers};

@@ -326,6 +326,9 @@ impl Config {
             .iter_mut()
             .filter_map(|endpoint| endpoint.catalog.as_mut())
             .for_each(|catalog| catalog.anchor(folder));
+        self.issuer
+            .iter_mut()
+            .for_each(|issuer| issuer.anchor(folder));
         self.workload
             .iter_mut()
             .for_each(|workload| anchor(&mut workload.token_file));

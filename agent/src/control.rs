@@ -13,6 +13,8 @@ pub mod client;
 pub mod protocol;
 pub mod server;
 
+mod events;
+mod logins;
 mod peer;
 mod requests;
 

@@ -328,11 +328,19 @@ impl Guard {
                 .permits_everything(identity, &who.process, &who.target, clock::now())
     }
 
-    /// Whether a verdict was taken under the policy in force, and by the catalog that the session goes by.
+    /// Whether a verdict was taken for whom the session is of, under the policy in force, and by the catalog that the
+    /// session goes by.
     #[must_use]
-    pub fn is_current(&self, verdict: &Verdict, catalog: Option<&Arc<CatalogSnapshot>>) -> bool {
+    pub fn is_current(
+        &self,
+        scope: &Scope,
+        verdict: &Verdict,
+        catalog: Option<&Arc<CatalogSnapshot>>,
+    ) -> bool {
         let known = catalog.map_or(0, |snapshot| snapshot.epoch);
-        verdict.epoch == self.policy.epoch() && verdict.catalog.is_none_or(|epoch| epoch == known)
+        verdict.scope == scope.id
+            && verdict.epoch == self.policy.epoch()
+            && verdict.catalog.is_none_or(|epoch| epoch == known)
     }
 
     /// Whether a result column that comes straight from this column of a relation must not be seen as it is: then the
@@ -433,6 +441,7 @@ impl Guard {
             unknown: unknown.is_some(),
             steps,
             cleared: cleared.into(),
+            scope: scope.id,
             epoch: snapshot.epoch,
             catalog: basis.catalog,
             text: text.into(),

@@ -5,16 +5,23 @@
 //! per statement. Tokens are verified here and nowhere else; they are never kept, logged or recorded, only their
 //! SHA-256 is. Who may ask for a binding is [`crate::control`]'s business.
 
+pub mod account;
 pub mod bound;
 pub mod cgroups;
 pub mod development;
 pub mod directory;
+pub mod events;
 pub mod evidence;
 pub mod fetch;
+pub(crate) mod http;
 pub mod issuers;
 pub mod jwks;
 mod kept;
+pub mod login;
+pub mod oidc;
 pub mod process;
+mod renewal;
+pub mod secret;
 pub mod settings;
 pub mod token;
 pub mod workload;

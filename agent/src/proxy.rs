@@ -6,6 +6,7 @@ pub mod endpoint;
 pub mod listener;
 mod opaque;
 mod postgres;
+mod senders;
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -14,7 +15,7 @@ use weir_policy::{Identity, Process, Target};
 
 use crate::{
     audit::{Journal, JournalError, NewSession, record::Event},
-    capture::{Marker, Origin, Origins},
+    capture::{Marker, Origin, Origins, Writers},
     catalog::Catalogs,
     guard::{Guard, Scope, Who},
     identity::{Evidence, Identities, Resolved},
@@ -34,6 +35,8 @@ pub struct Proxy {
     pub origins: Origins,
     /// Makes our own sockets known to the kernel.
     pub marker: Marker,
+    /// Who else writes on connections; `None` where the kernel does not tell.
+    pub writers: Option<Writers>,
     /// Who is behind a process.
     pub identities: Arc<Identities>,
     /// Decides.

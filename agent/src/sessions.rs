@@ -34,8 +34,10 @@ struct Counts {
 /// One live session.
 #[derive(Debug)]
 pub struct Live {
-    /// What was recorded of it.
+    /// What was recorded of it when it began.
     pub session: Arc<audit::Session>,
+    /// What is recorded since another process goes on with it.
+    continued: Mutex<Option<Arc<audit::Session>>>,
     /// The binding it rests on.
     pub bound: Option<Arc<Bound>>,
     /// The client's end of its connection.
@@ -99,6 +101,7 @@ impl Sessions {
     ) -> Registration {
         let live = Arc::new(Live {
             session,
+            continued: Mutex::default(),
             bound,
             client,
             requests: AtomicU64::new(0),
@@ -146,6 +149,14 @@ impl Sessions {
             .values()
             .find(|live| live.client == client)
             .cloned()
+    }
+
+    /// Whether the client's socket of some session has this cookie.
+    #[must_use]
+    pub fn has_socket(&self, cookie: u64) -> bool {
+        self.lock()
+            .values()
+            .any(|live| live.session.opened.origin.socket_cookie == cookie)
     }
 
     /// What is open now, by id.
@@ -207,6 +218,14 @@ impl Live {
         *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker.clone());
     }
 
+    /// Another process goes on with the session, as recorded there.
+    pub fn continue_as(&self, session: Arc<audit::Session>) {
+        *self
+            .continued
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(session);
+    }
+
     /// Counts a request.
     pub fn count_request(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
@@ -229,7 +248,12 @@ impl Live {
     }
 
     fn summary(&self) -> Summary {
-        let opened = &self.session.opened;
+        let continued = self
+            .continued
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let opened = &continued.as_ref().unwrap_or(&self.session).opened;
         Summary {
             session: self.session.id,
             identity: opened.identity.as_ref().map_or_else(

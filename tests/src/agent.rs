@@ -78,7 +78,7 @@ impl Agent {
             command.env("RUST_LOG", "weir=info");
         }
         let service = Service::start("weir run", command, &self.log_file(), Ending::default())?;
-        service.wait_until(Duration::from_secs(30), || self.is_ready())?;
+        service.wait_until(READY_LIMIT, || self.is_ready())?;
         self.service = Some(service);
         Ok(())
     }
@@ -236,6 +236,9 @@ pub fn set(config: &mut Table, path: &str, value: Value) -> Result<()> {
         _ => bail!("{path}: {section} is a value, not a section"),
     }
 }
+
+/// Long enough for a machine that is emulated on a busy one.
+const READY_LIMIT: Duration = Duration::from_mins(2);
 
 /// Where the kernel keeps pinned programs and maps.
 pub const BPF_FILE_SYSTEM: &str = "/sys/fs/bpf";

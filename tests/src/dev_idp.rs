@@ -45,7 +45,7 @@ impl DevIdp {
             &folder.join("issuer.log"),
             Ending::default(),
         )?;
-        service.wait_until(Duration::from_secs(20), || ready.exists())?;
+        service.wait_until(Duration::from_mins(1), || ready.exists())?;
         let url = fs::read_to_string(&ready).context("cannot read the issuer's URL")?;
         Ok(Self {
             service,
@@ -109,7 +109,7 @@ impl DevIdp {
             .context("the issuer's URL is not http")?;
         let mut stream = TcpStream::connect(host).context("cannot reach the issuer")?;
         stream
-            .set_read_timeout(Some(Duration::from_secs(5)))
+            .set_read_timeout(Some(Duration::from_secs(30)))
             .context("cannot bound the wait")?;
         write!(
             stream,

@@ -19,6 +19,7 @@ pub mod postgres;
 pub mod service;
 pub mod undo;
 pub mod verdicts;
+pub mod vm;
 
 pub use agent::{Agent, AgentOptions};
 pub use authority::Authority;

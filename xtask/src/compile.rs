@@ -48,6 +48,32 @@ pub(crate) fn weir(talk: Talk) -> Result<PathBuf> {
     harness::place::weir()
 }
 
+/// Builds what runs inside the machine of `cargo xtask vm`.
+///
+/// # Errors
+///
+/// When the build fails.
+pub(crate) fn guest() -> Result<()> {
+    let status = cargo()
+        .args([
+            "build",
+            "--release",
+            "--locked",
+            "--workspace",
+            "--bin",
+            "guest",
+        ])
+        .stdin(Stdio::null())
+        .stdout(io::stderr())
+        .status()
+        .context("cannot run cargo")?;
+    ensure!(
+        status.success(),
+        "the guest does not build: its own message is above"
+    );
+    Ok(())
+}
+
 /// Cargo, in the project's folder.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -1,4 +1,4 @@
-//! Every chore of the project: `cargo xtask setup | demo | test | lab | bench`.
+//! Every chore of the project: `cargo xtask setup | demo | test | lab | vm | bench`.
 //!
 //! It has no native dependencies, so that it runs before anything is installed, and its own words go to standard error.
 
@@ -17,6 +17,7 @@ mod lab;
 mod progress;
 mod setup;
 mod test;
+mod vm;
 
 /// Every chore of the project.
 #[derive(Debug, Parser)]
@@ -37,6 +38,8 @@ enum Command {
     Test(test::Args),
     /// Runs a command as one of five people between a private database and the agent
     Lab(lab::Args),
+    /// Runs the agent under other kernels, in an emulated machine
+    Vm(vm::Args),
     /// Measures what weir costs beside a direct connection, a bare relay, haproxy and pgbouncer
     Bench(bench::Args),
 }
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Lab(args) => lab::run(&args),
+        Command::Vm(args) => vm::run(&args),
         Command::Bench(args) => bench::run(&args),
     };
     result.unwrap_or_else(|error| {

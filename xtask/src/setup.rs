@@ -10,6 +10,7 @@ use clap::ValueEnum;
 mod apt;
 mod drivers;
 mod kernel;
+mod kernels;
 mod packages;
 
 /// Installs what is missing for building, the demonstration, the tests and the measurements.
@@ -84,6 +85,7 @@ pub(crate) fn prepare(purpose: Purpose) -> Result<()> {
     kernel::install_linker()?;
     if purpose == Purpose::Test {
         drivers::install()?;
+        kernels::unpack()?;
     }
     Ok(())
 }

@@ -58,7 +58,7 @@ async fn check_hooks(running: Arc<Running>) {
         let findings = running
             .with_capture(Capture::self_check)
             .unwrap_or_default();
-        let broken: Vec<_> = findings.iter().filter(|finding| !finding.ok).collect();
+        let broken: Vec<_> = findings.iter().filter(|finding| finding.is_bad()).collect();
         if !broken.is_empty() && !broken_before {
             let what = broken
                 .iter()
@@ -122,6 +122,7 @@ async fn look_around(config: Config, running: Arc<Running>) {
                     tracing::error!(%error, "the endpoints' addresses cannot be renewed");
                 }
             }
+            forget_writers(&running);
             match running.with_capture(Capture::older) {
                 Some(Ok(found)) => found
                     .iter()
@@ -135,6 +136,17 @@ async fn look_around(config: Config, running: Arc<Running>) {
         if let Err(error) = looked.await {
             tracing::error!(%error, "looking around failed");
         }
+    }
+}
+
+/// Of connections that became no session. What is live is listed after the notes that may go.
+fn forget_writers(running: &Running) {
+    if let Some(writers) = &running.proxy.writers {
+        let before = clock::boot().saturating_sub(BEGUN_BY_THEN).as_nanos();
+        let sessions = &running.proxy.sessions;
+        writers.sweep(u64::try_from(before).unwrap_or(0), |cookie| {
+            sessions.has_socket(cookie)
+        });
     }
 }
 
@@ -186,5 +198,7 @@ const HEARTBEAT: Duration = Duration::from_millis(250);
 const SELF_CHECK: Duration = Duration::from_secs(1);
 /// What the agent's sudden death can take of the kernel's counts, where their maps go with it.
 const NOTE_COUNTS: Duration = Duration::from_mins(1);
+/// A connection that will become a session is one after this time: its startup may take a minute.
+const BEGUN_BY_THEN: Duration = Duration::from_mins(5);
 /// Shorter than most names' time to live.
 const LOOK_AROUND: Duration = Duration::from_secs(15);

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::{
     audit::{export::Exports, record::Event},
-    capture::{Capture, Counters, Origin},
+    capture::{Capture, Counters, Finding, Origin},
     control::{self, Asking},
     discover::{Discoveries, Plan},
     identity::Bound,
@@ -147,7 +147,7 @@ impl control::Parts for Running {
         // The whole answer has to fit into one line of the control socket.
         sessions.truncate(LISTED_SESSIONS);
         json!({
-            "ready": !hooks.is_empty() && hooks.iter().all(|hook| hook.ok),
+            "ready": !hooks.is_empty() && !hooks.iter().any(Finding::is_bad),
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
             "since": self.since.format(&Rfc3339).unwrap_or_default(),

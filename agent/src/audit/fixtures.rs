@@ -41,6 +41,7 @@ pub(crate) fn new_session(who: &str, exe: &str) -> NewSession {
             netns_cookie: 1,
             endpoint: 0,
             connected_at_ns: 5,
+            socket_cookie: 0,
         },
         evidence: Evidence {
             tgid: 4242,

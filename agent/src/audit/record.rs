@@ -202,6 +202,22 @@ pub enum Event {
         /// SHA-256 of the token, hex.
         token_fingerprint: String,
     },
+    /// Another process than the one that connected wrote on a session's connection.
+    SenderChanged {
+        /// The [`SessionOpened`] of the connection.
+        session: u64,
+        /// The process as the kernel saw it; `None` when there were more than it tells apart.
+        sender: Option<Origin>,
+        /// What was observed of it.
+        evidence: Option<Evidence>,
+        /// Who the provider says it is.
+        identity: Option<Identity>,
+        /// `kept`: the same identity, or a stronger one; `kept, another program`; `weakened`: the sender's, which rests on
+        /// the session's; `unidentified`: the sender has another identity or none; `too many`: nothing more may run.
+        outcome: String,
+        /// The [`SessionOpened`] that what follows is recorded under, where it is another.
+        continued_as: Option<u64>,
+    },
     /// A statement waits for an approval.
     ApprovalRequested {
         /// Unique for this journal.

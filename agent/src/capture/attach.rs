@@ -20,6 +20,7 @@ use super::{
     pins::PinFolder,
     programs::{self, BACKSTOP, Link, PROGRAMS},
     rules::{self, Table},
+    writers::{Watch, Writers},
 };
 use crate::clock;
 
@@ -44,6 +45,8 @@ pub struct Capture {
     pub(super) stats: PerCpuArray<MapData, u64>,
     origins: Origins,
     marker: Marker,
+    writers: Writers,
+    pub(super) watch: Watch,
     /// Maps whose values say that a socket may speak to governed endpoints itself.
     pub(super) marks: Vec<MapData>,
 }
@@ -122,6 +125,8 @@ impl Capture {
         capture.replace_rules(rules)?;
         capture.sweep(STRANDED)?;
         capture.beat()?;
+        // Before the first connection: nobody writes on one unnoticed.
+        capture.watch = Watch::start(&mut loaded, settings.watch_writers);
         for program in PROGRAMS.into_iter().filter(|program| *program != BACKSTOP) {
             capture.place(&loaded, program)?;
         }
@@ -152,6 +157,8 @@ impl Capture {
             MapData::from_pin(folder.map("PASS")).map_err(CaptureError::map("open a map"))?;
         let agent =
             MapData::from_pin(folder.map("AGENT")).map_err(CaptureError::map("open a map"))?;
+        let writes =
+            MapData::from_pin(folder.map("WRITES")).map_err(CaptureError::map("open a map"))?;
         Ok(Self {
             folder,
             links: Vec::with_capacity(PROGRAMS.len()),
@@ -173,6 +180,8 @@ impl Capture {
             marker: Marker {
                 map: Arc::new(Mutex::new(take(loaded, "AGENT")?)),
             },
+            writers: Writers::open(take(loaded, "WRITERS")?, &writes)?,
+            watch: Watch::Off,
             marks: vec![agent, pass],
         })
     }
@@ -248,6 +257,12 @@ impl Capture {
     #[must_use]
     pub fn marker(&self) -> Marker {
         self.marker.clone()
+    }
+
+    /// Who else writes on connections; `None` where the kernel does not tell, or nobody wants to know.
+    #[must_use]
+    pub fn writers(&self) -> Option<Writers> {
+        self.watch.is_on().then(|| self.writers.clone())
     }
 
     /// Governs other destinations from now on. Connections that exist are not touched: see

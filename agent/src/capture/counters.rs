@@ -34,6 +34,8 @@ pub struct Counters {
     pub unattributed: u64,
     /// Events that did not fit into the ring.
     pub events_lost: u64,
+    /// Processes that wrote on a connection they did not make, and could not be noted.
+    pub writers_lost: u64,
 }
 
 impl Counters {
@@ -57,6 +59,7 @@ impl Counters {
             dropped: total(Counter::Dropped)?,
             unattributed: total(Counter::Unattributed)?,
             events_lost: total(Counter::EventsLost)?,
+            writers_lost: total(Counter::WritersLost)?,
         })
     }
 }

@@ -54,6 +54,13 @@ pub enum CaptureError {
         /// Type, key bytes, value bytes and entries that are needed.
         wanted: String,
     },
+    /// The word that tells of foreign writers cannot be mapped.
+    #[error("cannot map the kernel's word on foreign writers")]
+    Stamp {
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The kernel's type information is missing or unreadable.
     #[error("cannot read the kernel's type information")]
     Btf(#[from] BtfError),

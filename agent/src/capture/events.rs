@@ -145,13 +145,13 @@ mod tests {
 
     #[test]
     fn bytes_of_another_size_are_no_event() {
-        assert_eq!(parse(&[0; 79]), None);
-        assert_eq!(parse(&[0; 80]), None);
+        assert_eq!(parse(&[0; 87]), None);
+        assert_eq!(parse(&[0; 88]), None);
     }
 
     #[test]
     fn the_reason_is_read() {
-        let mut bytes = [0; 80];
+        let mut bytes = [0; 88];
         bytes[0] = 2;
         assert_eq!(
             parse(&bytes).map(|event| event.why),

@@ -105,6 +105,7 @@ impl Capture {
     /// Looks whether every program is still where this agent put it.
     #[must_use]
     pub fn self_check(&self) -> Vec<Finding> {
+        let watch = self.watch.finding();
         PROGRAMS
             .iter()
             .zip(&self.links)
@@ -120,6 +121,7 @@ impl Capture {
                     remedy,
                 )
             })
+            .chain([watch])
             .collect()
     }
 }

@@ -164,6 +164,7 @@ fn describe(socket: &TcpSocket, endpoint: u32, tgid: u32, netns_cookie: u64) -> 
         netns_cookie,
         endpoint,
         connected_at_ns: 0,
+        socket_cookie: 0,
     }
 }
 

@@ -35,6 +35,9 @@ pub struct Origin {
     pub endpoint: u32,
     /// When `connect(2)` was called, nanoseconds of the boot clock.
     pub connected_at_ns: u64,
+    /// The client's socket, as no other socket of this boot; zero where it is not known.
+    #[serde(default)]
+    pub socket_cookie: u64,
 }
 
 impl From<agent_ebpf::Origin> for Origin {
@@ -51,6 +54,7 @@ impl From<agent_ebpf::Origin> for Origin {
             netns_cookie: record.netns_cookie,
             endpoint: record.endpoint,
             connected_at_ns: record.connected_at_ns,
+            socket_cookie: record.socket_cookie,
         }
     }
 }
@@ -115,6 +119,7 @@ mod tests {
             cgroup_id: 1,
             netns_cookie: 1,
             connected_at_ns: 6,
+            socket_cookie: 9,
             address: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 203, 0, 113, 9],
             port: [0x15, 0x38],
             family: agent_ebpf::FAMILY_V4,

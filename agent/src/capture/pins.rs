@@ -12,7 +12,8 @@ use std::{
 
 use agent_ebpf::{
     ABI, COUNTERS, Conduct, EVENTS_BYTES, FLOWS_ENTRIES, FlowKey, Heartbeat, LISTENERS_ENTRIES,
-    Listener, OLDER_ENTRIES, Origin, RULES_ENTRIES, Reported, RuleKey, RuleValue,
+    Listener, OLDER_ENTRIES, Origin, RULES_ENTRIES, Reported, RuleKey, RuleValue, WRITERS_ENTRIES,
+    WriterKey,
 };
 use nix::{
     errno::Errno,
@@ -307,7 +308,7 @@ const SK_STORAGE: u32 = 24;
 const RINGBUF: u32 = 27;
 
 /// Every map of the programs, as it must be for this agent.
-const MAPS: [Shape; 13] = [
+const MAPS: [Shape; 15] = [
     storage("ORIG_CLIENT", size_of::<Origin>()),
     storage("ORIG_SERVER", size_of::<Origin>()),
     storage("AGENT", size_of::<u32>()),
@@ -345,6 +346,14 @@ const MAPS: [Shape; 13] = [
     shape("REPORTED", ARRAY, 4, size_of::<Reported>(), 1),
     shape("STATS", PERCPU_ARRAY, 4, size_of::<u64>(), COUNTERS),
     shape("EVENTS", RINGBUF, 0, 0, EVENTS_BYTES),
+    shape(
+        "WRITERS",
+        HASH,
+        size_of::<WriterKey>(),
+        size_of::<Origin>(),
+        WRITERS_ENTRIES,
+    ),
+    shape("WRITES", ARRAY, 4, size_of::<u64>(), 1),
 ];
 
 /// The names of all maps.

@@ -9,7 +9,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{btf, cgroups::cgroup2_mount, pins, programs::PROGRAMS, sys};
+use super::{btf, cgroups::cgroup2_mount, pins, programs::PROGRAMS, sys, writers};
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -18,6 +18,8 @@ pub struct Finding {
     pub name: &'static str,
     /// Whether it is as weir needs it.
     pub ok: bool,
+    /// Whether weir governs without it, too.
+    pub optional: bool,
     /// What was found.
     pub detail: String,
     /// What to do about it; empty when it is as it should be.
@@ -30,16 +32,36 @@ impl Finding {
             Ok(detail) => Self {
                 name,
                 ok: true,
+                optional: false,
                 detail,
                 remedy: String::new(),
             },
             Err(detail) => Self {
                 name,
                 ok: false,
+                optional: false,
                 detail,
                 remedy: remedy.to_owned(),
             },
         }
+    }
+
+    /// A thing that weir governs without, too.
+    pub(super) fn optional(
+        name: &'static str,
+        found: Result<String, String>,
+        remedy: &str,
+    ) -> Self {
+        Self {
+            optional: true,
+            ..Self::new(name, found, remedy)
+        }
+    }
+
+    /// Whether enforcement does not hold for it.
+    #[must_use]
+    pub fn is_bad(&self) -> bool {
+        !self.ok && !self.optional
     }
 }
 
@@ -66,6 +88,7 @@ pub fn probe() -> Vec<Finding> {
         Finding::new("bpffs", bpffs(), "mount it: mount -t bpf bpf /sys/fs/bpf"),
     ];
     findings.extend(hooks());
+    findings.push(writers::probe());
     findings
 }
 

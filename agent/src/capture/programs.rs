@@ -32,7 +32,8 @@ pub(super) const PROGRAMS: [(&str, Hook); 6] = [
 pub(super) const BACKSTOP: (&str, Hook) = ("egress", Hook::Egress);
 
 /// The object file that the build script makes.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/weir-ebpf"));
+pub(super) static OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/weir-ebpf"));
 
 /// A program in its place.
 #[derive(Debug)]

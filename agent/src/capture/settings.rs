@@ -18,6 +18,8 @@ pub struct Settings {
     pub existing_grace_seconds: u64,
     /// Connections from other network namespaces, where no listener is.
     pub other_namespaces: OtherNamespaces,
+    /// Whether processes are noticed that write on a connection they did not make.
+    pub watch_writers: WatchWriters,
     /// The cgroup whose processes are captured; `None` is the cgroup2 mount itself.
     pub cgroup: Option<PathBuf>,
     /// Where programs and maps are pinned; below a bpf file system.
@@ -32,6 +34,7 @@ impl Default for Settings {
             existing: Existing::default(),
             existing_grace_seconds: 60,
             other_namespaces: OtherNamespaces::default(),
+            watch_writers: WatchWriters::default(),
             cgroup: None,
             pin_dir: PathBuf::from(PIN_DIR),
         }
@@ -85,4 +88,15 @@ pub enum OtherNamespaces {
     Report,
     /// They fail with `EPERM`.
     Deny,
+}
+
+/// Whether processes are noticed that write on a connection they did not make.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WatchWriters {
+    /// Where the kernel can.
+    #[default]
+    Auto,
+    /// Never: the connection is its maker's, whoever writes on it.
+    Off,
 }

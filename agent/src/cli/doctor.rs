@@ -59,7 +59,11 @@ pub(super) fn run(args: &Args) -> ExitCode {
         .into_iter()
         .map(|found| Finding {
             name: found.name.to_owned(),
-            grade: if found.ok { Grade::Ok } else { Grade::Bad },
+            grade: match (found.ok, found.optional) {
+                (true, _) => Grade::Ok,
+                (false, true) => Grade::Note,
+                (false, false) => Grade::Bad,
+            },
             detail: found.detail,
             remedy: found.remedy,
         })
@@ -228,7 +232,7 @@ fn agent(findings: &mut Vec<Finding>) {
         .as_array()
         .into_iter()
         .flatten()
-        .filter(|hook| hook["ok"] != true)
+        .filter(|hook| hook["ok"] != true && hook["optional"] != true)
         .map(|hook| format!("{}: {}", hook["name"], hook["detail"]))
         .collect();
     findings.push(if broken.is_empty() {

@@ -9,31 +9,60 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use serde_json::{Value, json};
 
 use super::whoami;
-use crate::control::{
-    Client,
-    protocol::{Binding, Request, Scope},
-    socket_path,
+use crate::{
+    control::{
+        Client,
+        protocol::{Begun, Binding, Progress, Request, Scope},
+        socket_path,
+    },
+    identity::login::{Flow, Prompt},
 };
 
 /// Log this session in, or one command and its children.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+The agent talks to the provider and keeps the tokens; this command shows where to go, and waits. Ctrl-C ends the login.
+
 Examples:
   weir login                          everything that descends from this login to the host
-  weir login --as bob -- psql shop    one command and its children
-  weir login --token-file - <jwt      with a token of a configured issuer")]
+  weir login --browser                by a browser on this host, instead of a code for any device
+  weir login --scope tree -- psql     one command and its children
+  weir login --max-age 300            once more, for rules that ask for a fresh login
+  weir login --as bob -- psql shop    at the development issuer
+  weir login --token-file - <jwt      with a token of a configured issuer
+
+Exit codes: 0 logged in (or the command's own), 1 refused, 2 wrong usage.")]
 pub(super) struct Args {
     /// The user at the development issuer; your account's name when not given
     #[arg(long = "as", value_name = "USER", conflicts_with = "token_file")]
     user: Option<String>,
+    /// The provider, where several are configured
+    #[arg(long, value_name = "URL", conflicts_with_all = ["user", "token_file"])]
+    issuer: Option<String>,
+    /// By a browser on this host
+    #[arg(long, conflicts_with_all = ["device", "user", "token_file"])]
+    browser: bool,
+    /// By a code that is typed into a page on any device
+    #[arg(long, conflicts_with_all = ["user", "token_file"])]
+    device: bool,
+    /// Have the provider ask anew unless you proved yourself within so many seconds
+    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["user", "token_file"])]
+    max_age: Option<u64>,
+    /// How you are to prove yourself, in the provider's words (acr)
+    #[arg(long, value_name = "ACR", conflicts_with_all = ["user", "token_file"])]
+    acr: Option<String>,
     /// What to bind: this login session, or the command and its children; the latter when a command is given
     #[arg(long, value_enum)]
     scope: Option<Scope>,
     /// A file with a JWT of a configured issuer; - reads standard input
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// Print where to go, and what came of it, as one line of JSON each
+    #[arg(long)]
+    json: bool,
     /// The command to run under the identity
     #[arg(last = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -45,31 +74,93 @@ pub(super) struct Args {
 ///
 /// When the agent refuses, or the command cannot be started.
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let scope = args.scope.unwrap_or(if args.command.is_empty() {
-        Scope::Session
-    } else {
-        Scope::Tree
-    });
-    if scope == Scope::Tree && args.command.is_empty() {
+    let scope = args
+        .scope
+        .or((!args.command.is_empty()).then_some(Scope::Tree));
+    if scope == Some(Scope::Tree) && args.command.is_empty() {
         bail!(
             "--scope tree binds a command and its children: give one, as in `weir login --scope tree -- bash`"
         );
     }
-    let token = args.token_file.as_deref().map(read_token).transpose()?;
-    let user = if token.is_some() {
-        None
-    } else {
-        Some(args.user.map_or_else(account, Ok)?)
-    };
-    let answer = Client::connect(&socket_path())?.ask(&Request::Login { user, token, scope })?;
-    let binding: Binding =
-        serde_json::from_value(answer).context("cannot read the agent's answer")?;
+    let mut client = Client::connect(&socket_path())?;
+    let binding = log_in(&args, scope, &mut client)?;
     if args.command.is_empty() {
-        println!("weir: {}", whoami::sentence(&binding));
+        if args.json {
+            println!("{}", json!({ "binding": binding }));
+        } else {
+            println!("weir: {}", whoami::sentence(&binding));
+        }
         return Ok(ExitCode::SUCCESS);
     }
+    // The command is not to hold a connection to the agent.
+    drop(client);
     whoami::announce(&binding);
     become_command(&args.command)
+}
+
+fn log_in(args: &Args, scope: Option<Scope>, client: &mut Client) -> anyhow::Result<Binding> {
+    let token = args.token_file.as_deref().map(read_token).transpose()?;
+    if token.is_none() && args.user.is_none() {
+        let begin = Request::LoginBegin {
+            issuer: args.issuer.clone(),
+            flow: match (args.browser, args.device) {
+                (true, _) => Some(Flow::Browser),
+                (_, true) => Some(Flow::Device),
+                _ => None,
+            },
+            scope,
+            max_age_s: args.max_age,
+            acr: args.acr.clone(),
+        };
+        match read(client.ask(&begin)?)? {
+            Begun::Prompt(prompt) => return wait(args, &prompt, client),
+            Begun::Development => {}
+        }
+    }
+    let user = match token {
+        Some(_) => None,
+        None => Some(args.user.clone().map_or_else(account, Ok)?),
+    };
+    let scope = scope.unwrap_or(Scope::Session);
+    read(client.ask(&Request::Login { user, token, scope })?)
+}
+
+/// Shows where to go, and waits for what comes of it.
+fn wait(args: &Args, prompt: &Prompt, client: &mut Client) -> anyhow::Result<Binding> {
+    if args.json {
+        println!("{}", json!({ "prompt": prompt }));
+    } else {
+        // To standard error: standard output may be the command's.
+        eprintln!("{}", instructions(prompt));
+    }
+    loop {
+        match read(client.ask(&Request::LoginWait)?)? {
+            Progress::Waiting => {}
+            Progress::Bound(binding) => return Ok(*binding),
+        }
+    }
+}
+
+fn instructions(prompt: &Prompt) -> String {
+    let minutes = prompt.expires_s.div_ceil(60);
+    match &prompt.code {
+        Some(code) => {
+            let direct = prompt.url_complete.as_ref();
+            let direct = direct.map_or_else(String::new, |url| format!("\n      or {url}"));
+            format!(
+                "weir: log in at {}\n      go to {}{direct}\n      and enter  {code}\n      Enter it only if you ran this command yourself. Waiting up to {minutes} minutes; Ctrl-C ends it.",
+                prompt.issuer, prompt.url
+            )
+        }
+        None => format!(
+            "weir: log in at {}\n      open this in a browser on this host:\n      {}\n      Waiting up to {minutes} minutes; Ctrl-C ends it.",
+            prompt.issuer, prompt.url
+        ),
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(answer: Value) -> anyhow::Result<T> {
+    serde_json::from_value(answer).context("cannot read the agent's answer")
 }
 
 /// Replaces this process by the command: what is bound to this process is bound to the command, and its exit status

@@ -54,7 +54,11 @@ fn print(status: &Value) {
     }
     println!("\nhooks");
     for hook in status["hooks"].as_array().into_iter().flatten() {
-        let state = if hook["ok"] == true { "ok" } else { "BROKEN" };
+        let state = match (hook["ok"] == true, hook["optional"] == true) {
+            (true, _) => "ok",
+            (false, true) => "absent",
+            (false, false) => "BROKEN",
+        };
         println!(
             "  {:<24}{state:<8}{}",
             text(&hook["name"]),

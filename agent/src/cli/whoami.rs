@@ -74,8 +74,13 @@ pub(super) fn sentence(binding: &Binding) -> String {
     } else {
         ""
     };
+    let stale = if binding.stale {
+        ", stale: the provider does not answer"
+    } else {
+        ""
+    };
     format!(
-        "{text} by {}{weak}, until {}{issuer}",
+        "{text} by {}{weak}, until {}{stale}{issuer}",
         identity.method,
         instant(binding.not_after_s)
     )
@@ -96,6 +101,13 @@ fn describe(who: &Who) -> String {
             };
             lines.push(format!("  groups   {}{cut}", principal.groups.join(", ")));
             lines.push(format!("  bound to {}", binding.key));
+            lines.push(format!("  vouched  {}", instant(binding.verified_s)));
+            if !binding.renewable && matches!(binding.identity.method.as_str(), "device" | "code") {
+                lines.push(
+                    "  renewal  none: the agent was restarted, or the provider gave no refresh token; run `weir login` again before it ends"
+                        .to_owned(),
+                );
+            }
             lines.extend(
                 binding
                     .identity

@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use weir_policy::Identity;
 
-use crate::identity::{Bound, Evidence, Resolved};
+use crate::identity::{
+    Bound, Evidence, Resolved,
+    login::{Flow, Prompt},
+};
 
 /// The longest line, in either direction.
 pub const LINE_BYTES: usize = 256 * 1024;
@@ -36,6 +39,26 @@ pub enum Request {
         /// What to bind.
         scope: Scope,
     },
+    /// Begins a login of a person at a provider; the answer is a [`Begun`].
+    LoginBegin {
+        /// The provider, where several are configured.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        issuer: Option<String>,
+        /// The way.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        flow: Option<Flow>,
+        /// What to bind; what is bound now, or else the session, when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scope: Option<Scope>,
+        /// The login must be as young as that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_age_s: Option<u64>,
+        /// How the person must prove itself, in the provider's words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        acr: Option<String>,
+    },
+    /// Waits a moment for the login that this connection began; the answer is a [`Progress`].
+    LoginWait,
     /// Ends the binding of the process that asks.
     Logout,
     /// Who the process that asks is.
@@ -68,9 +91,38 @@ pub enum Request {
 }
 
 /// The operations of [`Request`]; others are delegated.
-pub(crate) const OPERATIONS: [&str; 8] = [
-    "login", "logout", "whoami", "whois", "exec", "status", "state", "stop",
+pub(crate) const OPERATIONS: [&str; 10] = [
+    "login",
+    "login_begin",
+    "login_wait",
+    "logout",
+    "whoami",
+    "whois",
+    "exec",
+    "status",
+    "state",
+    "stop",
 ];
+
+/// The answer to [`Request::LoginBegin`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Begun {
+    /// Where the person goes.
+    Prompt(Prompt),
+    /// Nobody logs in at a provider here: there is only the development issuer.
+    Development,
+}
+
+/// The answer to [`Request::LoginWait`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Progress {
+    /// Not yet.
+    Waiting,
+    /// Done.
+    Bound(Box<Binding>),
+}
 
 /// The answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -121,6 +173,15 @@ pub struct Binding {
     pub token_fingerprint: String,
     /// Whether a development issuer vouches for it.
     pub development: bool,
+    /// Whether the provider could not be asked lately: this is the last that it said.
+    #[serde(default)]
+    pub stale: bool,
+    /// Whether the agent renews it.
+    #[serde(default)]
+    pub renewable: bool,
+    /// When it was last vouched for, seconds since the epoch.
+    #[serde(default)]
+    pub verified_s: i64,
 }
 
 /// The answer to `whoami` and `whois`.
@@ -144,6 +205,9 @@ impl From<&Bound> for Binding {
             not_after_s: bound.not_after_s(),
             token_fingerprint: bound.token_fingerprint.clone(),
             development: bound.development,
+            stale: bound.is_stale(),
+            renewable: bound.is_renewable(),
+            verified_s: bound.verified_s(),
         }
     }
 }

@@ -8,13 +8,16 @@ use weir_policy::{Actor, Identity, PrincipalKind, Strength};
 
 use super::{
     Asking, Parts,
+    logins::Talk,
     peer::Peer,
     protocol::{Binding, OPERATIONS, Refusal, Request, Scope, Who},
 };
 use crate::{
     audit::record::Event,
     clock,
-    identity::{BindError, Bound, Change, Identities, Key, NewBinding, Resolved, Verified},
+    identity::{
+        BindError, Bound, Change, Identities, Key, NewBinding, Resolved, Verified, login::Wanted,
+    },
     telemetry,
 };
 
@@ -35,7 +38,12 @@ pub(super) struct Desk {
 
 impl Desk {
     /// Answers one line.
-    pub(super) async fn answer(&self, peer: &Peer, line: &[u8]) -> Result<Value, Refusal> {
+    pub(super) async fn answer(
+        &self,
+        peer: &Peer,
+        talk: &mut Talk,
+        line: &[u8],
+    ) -> Result<Value, Refusal> {
         let request: Value = serde_json::from_slice(line)
             .map_err(|error| Refusal::new(format!("the request is not JSON: {error}")))?;
         let operation = request
@@ -49,6 +57,22 @@ impl Desk {
             .map_err(|error| Refusal::new(format!("the request cannot be read: {error}")))?;
         match request {
             Request::Login { user, token, scope } => self.log_in(peer, user, token, scope).await,
+            Request::LoginBegin {
+                issuer,
+                flow,
+                scope,
+                max_age_s,
+                acr,
+            } => {
+                let wanted = Wanted {
+                    flow,
+                    max_age_s,
+                    acr,
+                };
+                self.begin_login(peer, talk, issuer.as_deref(), wanted, scope)
+                    .await
+            }
+            Request::LoginWait => self.wait_for_login(peer, talk).await,
             Request::Logout => self.log_out(peer),
             Request::Whoami => self.who(&self.resolve(peer)?),
             Request::Whois { pid, address } => self.whois(peer, pid, address),
@@ -114,6 +138,10 @@ impl Desk {
                 format!("{subject} is an agent: it acts for somebody"),
                 hint,
             ));
+        }
+        if verified.principal.kind == PrincipalKind::Human {
+            self.check_account(peer, scope, &resolved, &verified)
+                .await?;
         }
         let new = NewBinding {
             identity: Identity {
@@ -253,7 +281,7 @@ impl Desk {
         }
     }
 
-    fn bound(&self, changes: &[Change]) -> Result<Value, Refusal> {
+    pub(super) fn bound(&self, changes: &[Change]) -> Result<Value, Refusal> {
         self.settle(changes);
         let last = changes
             .last()
@@ -275,7 +303,7 @@ impl Desk {
         })
     }
 
-    fn resolve(&self, peer: &Peer) -> Result<Resolved, Refusal> {
+    pub(super) fn resolve(&self, peer: &Peer) -> Result<Resolved, Refusal> {
         let resolved = self.identities.resolve_process(peer.pid);
         // After reading: then what was read was of the process that connected.
         check_alive(peer)?;
@@ -353,7 +381,7 @@ fn delegated(
     }
 }
 
-fn check_alive(peer: &Peer) -> Result<(), Refusal> {
+pub(super) fn check_alive(peer: &Peer) -> Result<(), Refusal> {
     if peer.is_alive() {
         Ok(())
     } else {
@@ -361,7 +389,7 @@ fn check_alive(peer: &Peer) -> Result<(), Refusal> {
     }
 }
 
-fn bind_refusal(error: &BindError) -> Refusal {
+pub(super) fn bind_refusal(error: &BindError) -> Refusal {
     let message = telemetry::chain(error);
     match error {
         BindError::Marked => Refusal::with_hint(message, "log in outside of the run"),
@@ -369,11 +397,15 @@ fn bind_refusal(error: &BindError) -> Refusal {
             message,
             "bind one command and its children instead: `weir login --scope tree -- COMMAND`",
         ),
+        BindError::Occupied => Refusal::with_hint(
+            message,
+            "start the command anew: `weir login --scope tree -- COMMAND`",
+        ),
         BindError::Gone(_) | BindError::Make(_) | BindError::Enter(_) => Refusal::new(message),
     }
 }
 
-fn value(answer: &impl Serialize) -> Result<Value, Refusal> {
+pub(super) fn value(answer: &impl Serialize) -> Result<Value, Refusal> {
     serde_json::to_value(answer)
         .map_err(|error| Refusal::new(format!("cannot write the answer: {error}")))
 }

@@ -19,7 +19,8 @@ use tokio::{
 };
 
 use super::{
-    Parts,
+    Parts, events,
+    logins::Talk,
     peer::Peer,
     protocol::{LINE_BYTES, Refusal, Reply},
     requests::Desk,
@@ -39,6 +40,9 @@ const CONNECTIONS: usize = 256;
 /// Between two looks at runs, and at sessions and workloads' tokens.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 const RENEW_EVERY: Duration = Duration::from_secs(30);
+
+/// Between two looks at logins that are due to be renewed, or whose end is to be told to their provider.
+const PROBE_EVERY: Duration = Duration::from_millis(500);
 
 /// Why the socket cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -131,7 +135,12 @@ pub async fn serve(
     let desk = Arc::new(Desk { identities, parts });
     let seats = Arc::new(Seats::default());
     let chores = async {
-        tokio::join!(sweep(&desk), renew(&desk));
+        tokio::join!(
+            sweep(&desk),
+            renew(&desk),
+            probe(&desk),
+            events::receive(&desk)
+        );
     };
     tokio::select! {
         () = accept(&listener, &desk, &seats) => {}
@@ -166,6 +175,8 @@ async fn accept(listener: &Listener, desk: &Arc<Desk>, seats: &Arc<Seats>) {
 async fn converse(desk: &Desk, peer: &Peer, stream: UnixStream) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
+    // A login that nobody waits for any more ends with the connection.
+    let mut talk = Talk::default();
     loop {
         let mut line = Vec::new();
         let limit = LINE_BYTES as u64 + 1;
@@ -180,7 +191,7 @@ async fn converse(desk: &Desk, peer: &Peer, stream: UnixStream) -> io::Result<()
         let whole = line.last() == Some(&b'\n');
         let answer = if whole {
             let late = || Err(Refusal::new("the answer took too long"));
-            time::timeout(ANSWER_TIMEOUT, desk.answer(peer, &line))
+            time::timeout(ANSWER_TIMEOUT, desk.answer(peer, &mut talk, &line))
                 .await
                 .unwrap_or_else(|_| late())
         } else {
@@ -202,6 +213,13 @@ async fn sweep(desk: &Desk) {
     loop {
         time::sleep(SWEEP_EVERY).await;
         desk.settle(&desk.identities.sweep());
+    }
+}
+
+async fn probe(desk: &Desk) {
+    loop {
+        desk.settle(&desk.identities.renew_logins().await);
+        time::sleep(PROBE_EVERY).await;
     }
 }
 

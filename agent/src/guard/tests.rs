@@ -57,8 +57,8 @@ fn a_verdict_without_a_catalog_is_void_once_there_is_one() {
     let mut stage = Stage::new(RULES);
     let known = stage.known.take();
     let verdict = stage.decide("bob", "SELECT id FROM app.orders");
-    assert!(stage.guard.is_current(&verdict, None));
-    assert!(!stage.guard.is_current(&verdict, known.as_ref()));
+    assert!(stage.is_current("bob", &verdict, None));
+    assert!(!stage.is_current("bob", &verdict, known.as_ref()));
     stage.known = known;
     assert!(
         stage
@@ -74,7 +74,7 @@ fn a_catalog_read_anew_voids_what_was_remembered() {
     let before = stage.decide("bob", "SELECT ssn FROM app.customers");
     stage.know(&[("app.customers", vec![("id", "int"), ("ssn", "int")])]);
     let after = stage.decide("bob", "SELECT ssn FROM app.customers");
-    assert!(!stage.guard.is_current(&before, stage.known.as_ref()));
+    assert!(!stage.is_current("bob", &before, stage.known.as_ref()));
     assert!(!after.sends_the_same_as(&before), "it is a number now");
 }
 
@@ -253,6 +253,15 @@ impl Stage {
             catalog: self.known.as_ref(),
             defining: self.defining,
         }
+    }
+
+    fn is_current(
+        &self,
+        who: &str,
+        verdict: &Verdict,
+        known: Option<&Arc<CatalogSnapshot>>,
+    ) -> bool {
+        self.guard.is_current(&self.scope(who), verdict, known)
     }
 
     fn decide(&self, who: &str, text: &str) -> Arc<Verdict> {

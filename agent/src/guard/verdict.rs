@@ -41,6 +41,8 @@ pub struct Verdict {
     pub steps: Vec<Step>,
     /// Columns within reach that this decision leaves as they are, by relation and number, sorted.
     pub(super) cleared: Box<[(u32, i16)]>,
+    /// For whom: [`Scope`](super::Scope)'s number.
+    pub(super) scope: u64,
     pub(super) epoch: u64,
     /// The catalog's epoch, zero when there was none; `None` where it played no part.
     pub(super) catalog: Option<u64>,

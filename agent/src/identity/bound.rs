@@ -12,6 +12,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use weir_policy::Identity;
 
+use crate::clock;
+
 /// What a binding is attached to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -75,8 +77,32 @@ pub struct Bound {
     pub owner_uid: u32,
     /// The binding that this one was derived from: an agent's run ends with the login it acts for.
     pub parent: Option<Arc<Bound>>,
+    lease: Arc<Lease>,
+}
+
+/// For how long a binding holds: one for a binding and for what takes its place when the provider renews it.
+#[derive(Debug)]
+struct Lease {
     not_after_s: AtomicI64,
+    /// The same on the clock that nobody can set, seconds since boot.
+    boot_limit_s: AtomicI64,
+    verified_s: AtomicI64,
     revoked: AtomicBool,
+    stale: AtomicBool,
+    renewable: AtomicBool,
+}
+
+impl Lease {
+    fn until(not_after_s: i64) -> Self {
+        Self {
+            not_after_s: AtomicI64::new(not_after_s),
+            boot_limit_s: AtomicI64::new(boot_limit_s(not_after_s)),
+            verified_s: AtomicI64::new(seconds(clock::now())),
+            revoked: AtomicBool::new(false),
+            stale: AtomicBool::new(false),
+            renewable: AtomicBool::new(false),
+        }
+    }
 }
 
 impl Bound {
@@ -90,8 +116,21 @@ impl Bound {
             development: false,
             owner_uid: 0,
             parent: None,
-            not_after_s: AtomicI64::new(not_after_s),
-            revoked: AtomicBool::new(false),
+            lease: Arc::new(Lease::until(not_after_s)),
+        }
+    }
+
+    /// The same binding with what the provider says now: it ends when this one ends.
+    #[must_use]
+    pub(crate) fn renewed(&self, identity: Identity, token_fingerprint: String) -> Self {
+        Self {
+            identity,
+            key: self.key.clone(),
+            token_fingerprint,
+            development: self.development,
+            owner_uid: self.owner_uid,
+            parent: self.parent.clone(),
+            lease: Arc::clone(&self.lease),
         }
     }
 
@@ -108,7 +147,7 @@ impl Bound {
     /// When it ends, seconds since the epoch, if nothing ends it earlier.
     #[must_use]
     pub fn not_after_s(&self) -> i64 {
-        self.not_after_s.load(Ordering::Relaxed)
+        self.lease.not_after_s.load(Ordering::Relaxed)
     }
 
     /// Whether this is an agent acting for somebody.
@@ -120,39 +159,114 @@ impl Bound {
     /// Whether it is `other` or was derived from it.
     #[must_use]
     pub fn rests_on(&self, other: &Self) -> bool {
-        std::ptr::eq(self, other)
+        self.is(other)
             || self
                 .parent
                 .as_ref()
                 .is_some_and(|parent| parent.rests_on(other))
     }
 
+    /// Whether both are one binding, renewed or not.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.lease, &other.lease)
+    }
+
+    /// Whether the provider could not be asked lately: this is the last that it said.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.lease.stale.load(Ordering::Relaxed)
+            || self.parent.as_ref().is_some_and(|parent| parent.is_stale())
+    }
+
+    /// Whether the agent can renew it: not after a restart, and not without a refresh token.
+    #[must_use]
+    pub fn is_renewable(&self) -> bool {
+        self.lease.renewable.load(Ordering::Relaxed)
+    }
+
+    /// When the provider last vouched for it, seconds since the epoch.
+    #[must_use]
+    pub fn verified_s(&self) -> i64 {
+        self.lease.verified_s.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_renewable(&self, renewable: bool) {
+        self.lease.renewable.store(renewable, Ordering::Relaxed);
+    }
+
+    /// The provider cannot be asked: it holds until then at most. Returns whether this is new.
+    pub(crate) fn make_stale(&self, until_s: i64) -> bool {
+        self.end_by(until_s);
+        !self.lease.stale.swap(true, Ordering::Relaxed)
+    }
+
+    /// Seconds on the clock since boot until which it holds, whatever is done to the other clock.
+    pub(crate) fn boot_limit_s(&self) -> i64 {
+        self.lease.boot_limit_s.load(Ordering::Relaxed)
+    }
+
+    /// What an earlier agent knew of it.
+    pub(crate) fn restore(&self, verified_s: i64, boot_limit_s: i64) {
+        self.lease.verified_s.store(verified_s, Ordering::Relaxed);
+        let known = self.boot_limit_s();
+        self.lease
+            .boot_limit_s
+            .store(known.min(boot_limit_s), Ordering::Relaxed);
+    }
+
+    /// Ends it at `until_s` at the latest.
+    pub(crate) fn end_by(&self, until_s: i64) {
+        self.lease.not_after_s.fetch_min(until_s, Ordering::Relaxed);
+        self.lease
+            .boot_limit_s
+            .fetch_min(boot_limit_s(until_s), Ordering::Relaxed);
+    }
+
     /// Ends it. Returns whether it had not been ended before.
     pub(crate) fn revoke(&self) -> bool {
-        !self.revoked.swap(true, Ordering::AcqRel)
+        !self.lease.revoked.swap(true, Ordering::AcqRel)
     }
 
     /// Whether it was ended itself, whatever it rests on.
     pub(crate) fn is_revoked(&self) -> bool {
-        self.revoked.load(Ordering::Acquire)
+        self.lease.revoked.load(Ordering::Acquire)
     }
 
     /// A newer proof of the same identity.
     pub(crate) fn extend(&self, not_after_s: i64) {
-        self.not_after_s.store(not_after_s, Ordering::Relaxed);
+        let lease = &self.lease;
+        lease.not_after_s.store(not_after_s, Ordering::Relaxed);
+        lease
+            .boot_limit_s
+            .store(boot_limit_s(not_after_s), Ordering::Relaxed);
+        lease
+            .verified_s
+            .store(seconds(clock::now()), Ordering::Relaxed);
+        lease.stale.store(false, Ordering::Relaxed);
     }
 
     fn own_state(&self, now: Duration) -> State {
         if self.is_revoked() {
             return State::Revoked;
         }
-        let now_s = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        if now_s >= self.not_after_s() {
+        if seconds(now) >= self.not_after_s() {
             State::Expired
         } else {
             State::Live
         }
     }
+}
+
+/// An instant of the clock that can be set, on the one that cannot.
+fn boot_limit_s(not_after_s: i64) -> i64 {
+    not_after_s
+        .saturating_sub(seconds(clock::now()))
+        .saturating_add(seconds(clock::boot()))
+}
+
+fn seconds(time: Duration) -> i64 {
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -203,6 +317,31 @@ pub(crate) mod tests {
         assert_eq!(bound.state(Duration::from_secs(100)), State::Expired);
         bound.extend(200);
         assert_eq!(bound.state(Duration::from_secs(100)), State::Live);
+    }
+
+    #[test]
+    fn a_renewed_binding_is_the_same_one() {
+        let before = bound(100);
+        let after = before.renewed(identity("bob", None), "f".to_owned());
+        assert!(after.is(&before) && after.rests_on(&before));
+        assert!(after.make_stale(50) && !after.make_stale(90));
+        assert!(before.is_stale());
+        assert_eq!(before.state(Duration::from_secs(50)), State::Expired);
+        after.extend(200);
+        assert!(!before.is_stale());
+        assert_eq!(before.state(Duration::from_secs(150)), State::Live);
+        after.revoke();
+        assert_eq!(before.state(Duration::from_secs(150)), State::Revoked);
+    }
+
+    #[test]
+    fn an_end_holds_on_the_clock_that_nobody_can_set() {
+        let now_s = seconds(clock::now());
+        let boot_s = seconds(clock::boot());
+        let bound = bound(now_s + 100);
+        assert!((99..=101).contains(&(bound.boot_limit_s() - boot_s)));
+        bound.restore(now_s, boot_s + 10);
+        assert!((9..=11).contains(&(bound.boot_limit_s() - boot_s)));
     }
 
     #[test]

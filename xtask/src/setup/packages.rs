@@ -131,7 +131,7 @@ const PACKAGES: &[Package] = &[
         "nodejs",
         Purpose::Test,
         Presence::Program("node"),
-        "runs node-postgres",
+        "runs node-postgres and the OpenID provider of the tests",
     ),
     Package::new(
         "npm",
@@ -156,6 +156,18 @@ const PACKAGES: &[Package] = &[
         Purpose::Test,
         Presence::Program("sqlsmith"),
         "makes up statements that must not tell masked values",
+    ),
+    Package::new(
+        "qemu-system-x86",
+        Purpose::Test,
+        Presence::Program("qemu-system-x86_64"),
+        "a machine for other kernels: what this one's refuses is tested there",
+    ),
+    Package::new(
+        "xz-utils",
+        Purpose::Test,
+        Presence::Program("xz"),
+        "unpacks modules of those kernels",
     ),
     Package::new(
         "strace",

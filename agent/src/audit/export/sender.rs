@@ -128,7 +128,10 @@ impl Sender {
 
     async fn send_at_leisure(&mut self, messages: &Messages) -> Result<(), SendError> {
         let to = self.to.clone();
-        let socket = |source| SendError::Socket { to, source };
+        let socket = |source| SendError::Socket {
+            to: to.clone(),
+            source,
+        };
         match &mut self.way {
             Way::File(path) => append(path, messages).map_err(|source| SendError::File {
                 path: path.clone(),

@@ -63,6 +63,14 @@ pub(super) fn event(body: &str) -> Told {
             &body["identity"],
             format!("{}: bound to {}", text("what"), text("key")),
         ),
+        "sender_changed" => about(
+            &body["identity"],
+            format!(
+                "another process wrote on the connection of session {}: {}",
+                number("session"),
+                text("outcome")
+            ),
+        ),
         "approval_requested" => about(
             &body["requester"],
             format!("asks for approval {}: {}", number("approval"), text("text")),

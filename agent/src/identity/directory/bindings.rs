@@ -53,7 +53,7 @@ impl Identities {
         Ok(Change { what, bound })
     }
 
-    /// Binds the audit session of a process. A binding that it had is replaced, and ended unless it was for the same
+    /// Binds the audit session of a process. A binding that it had is ended, or renewed where it was for the same
     /// subject.
     ///
     /// # Errors
@@ -69,15 +69,25 @@ impl Identities {
             boot_id: self.boot_id().to_owned(),
             id,
         };
+        let before = self.session(id);
+        if let Some(before) = before
+            .as_ref()
+            .filter(|before| is_same_subject(&before.identity, &new.identity))
+            .filter(|before| before.state(clock::now()) == State::Live)
+        {
+            before.extend(new.not_after_s);
+            let bound = Arc::new(before.renewed(new.identity, new.fingerprint));
+            self.put_in_place(before, &bound);
+            return Ok(vec![Change {
+                what: "login",
+                bound,
+            }]);
+        }
         let bound = Arc::new(new.bound_to(key));
-        let before = self
-            .bindings
-            .write()
-            .ok()
-            .and_then(|mut bindings| bindings.sessions.insert(id, Arc::clone(&bound)))
-            .filter(|before| {
-                !is_same_subject(&before.identity, &bound.identity) && before.revoke()
-            });
+        if let Ok(mut bindings) = self.bindings.write() {
+            bindings.sessions.insert(id, Arc::clone(&bound));
+        }
+        let before = before.filter(|before| before.revoke());
         self.changed();
         let replaced = before.map(|bound| Change {
             what: "replaced",
@@ -92,13 +102,65 @@ impl Identities {
             .collect())
     }
 
+    /// Logs the same subject in once more where it is logged in already, as after a step-up: what rests on the binding,
+    /// agents' runs among it, goes on with the newer proof.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError::Occupied`] when somebody else is logged in there, or it has ended meanwhile.
+    pub fn bind_again(
+        &self,
+        before: &Arc<Bound>,
+        what: &'static str,
+        new: NewBinding,
+    ) -> Result<Change, BindError> {
+        let _making = lock(&self.making);
+        let may = is_same_subject(&before.identity, &new.identity)
+            && !before.is_agent_run()
+            && before.state(clock::now()) == State::Live
+            && self.is_held(before);
+        if !may {
+            return Err(BindError::Occupied);
+        }
+        before.extend(new.not_after_s);
+        let bound = Arc::new(before.renewed(new.identity, new.fingerprint));
+        self.put_in_place(before, &bound);
+        Ok(Change { what, bound })
+    }
+
+    fn session(&self, id: u32) -> Option<Arc<Bound>> {
+        let bindings = self.bindings.read().ok()?;
+        bindings.sessions.get(&id).cloned()
+    }
+
+    /// Puts a renewed binding where it was, and under all that rests on it.
+    pub(super) fn put_in_place(&self, before: &Arc<Bound>, now: &Arc<Bound>) {
+        if let Ok(mut bindings) = self.bindings.write() {
+            let Bindings { runs, sessions, .. } = &mut *bindings;
+            for place in runs.values_mut().chain(sessions.values_mut()) {
+                if place.rests_on(before) {
+                    *place = rebuilt(place, now);
+                }
+            }
+        }
+        self.changed();
+    }
+
+    /// Whether a binding still is one, or something rests on it.
+    pub(super) fn is_held(&self, bound: &Bound) -> bool {
+        self.bindings.read().is_ok_and(|bindings| {
+            let mut all = bindings.runs.values().chain(bindings.sessions.values());
+            all.any(|held| held.rests_on(bound))
+        }) && !bound.is_revoked()
+    }
+
     /// A process in an agent's run may only be bound to what rests on that run: a request that took its time must not
     /// lead out of a run that began meanwhile.
     fn check_mark(&self, pid: u32, new: &NewBinding) -> Result<Sighting, BindError> {
         let seen = self.processes.sighting(pid).map_err(BindError::Gone)?;
         let resolved = self.resolve_sighting(&seen);
         let rests_on_it = match (&resolved.identity, &new.parent) {
-            (Some(run), Some(parent)) => Arc::ptr_eq(run, parent),
+            (Some(run), Some(parent)) => run.is(parent),
             _ => false,
         };
         if resolved.in_agent_run && !rests_on_it {
@@ -130,9 +192,7 @@ impl Identities {
                     });
                 }
             }
-            bindings
-                .sessions
-                .retain(|_, session| !Arc::ptr_eq(session, bound));
+            bindings.sessions.retain(|_, session| !session.is(bound));
         }
         self.changed();
         changes
@@ -226,6 +286,11 @@ impl Identities {
     /// Tells sessions to look again, and the next agent what there is.
     pub(super) fn changed(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
+        self.keep();
+    }
+
+    /// Tells the next agent what there is.
+    pub(super) fn keep(&self) {
         let all: Vec<_> = match self.bindings.read() {
             Ok(bindings) => bindings
                 .runs
@@ -249,10 +314,17 @@ impl Identities {
             expired,
         } = &mut *bindings;
         let held = || runs.values().chain(sessions.values());
-        expired.retain(|known| held().any(|bound| Arc::ptr_eq(bound, known)));
+        // A clock that was set back makes nothing hold for longer.
+        let boot_s = i64::try_from(clock::boot().as_secs()).unwrap_or(i64::MAX);
+        let now_s = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        held()
+            .filter(|bound| boot_s >= bound.boot_limit_s())
+            .for_each(|bound| bound.end_by(now_s));
+        let is_over = |bound: &Arc<Bound>| bound.state(now) == State::Expired;
+        expired.retain(|known| is_over(known) && held().any(|bound| bound.is(known)));
         let new: Vec<Arc<Bound>> = held()
-            .filter(|bound| bound.state(now) == State::Expired)
-            .filter(|bound| !expired.iter().any(|known| Arc::ptr_eq(known, bound)))
+            .filter(|bound| is_over(bound))
+            .filter(|bound| !expired.iter().any(|known| known.is(bound)))
             .cloned()
             .collect();
         expired.extend(new.iter().cloned());
@@ -268,6 +340,23 @@ impl Identities {
 fn is_same_subject(one: &Identity, other: &Identity) -> bool {
     one.principal.issuer == other.principal.issuer
         && one.principal.subject == other.principal.subject
+}
+
+/// `bound` over `now`, which takes the place of what it rests on.
+fn rebuilt(bound: &Arc<Bound>, now: &Arc<Bound>) -> Arc<Bound> {
+    if bound.is(now) {
+        return Arc::clone(now);
+    }
+    let Some(parent) = bound.parent.as_ref().filter(|parent| parent.rests_on(now)) else {
+        return Arc::clone(bound);
+    };
+    let identity = Identity {
+        principal: now.identity.principal.clone(),
+        ..bound.identity.clone()
+    };
+    let mut over = bound.renewed(identity, bound.token_fingerprint.clone());
+    over.parent = Some(rebuilt(parent, now));
+    Arc::new(over)
 }
 
 /// The lock guards no data, so a panic elsewhere cannot have left it half done.

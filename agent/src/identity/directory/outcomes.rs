@@ -18,6 +18,9 @@ pub enum BindError {
     /// Bindings to a session need one.
     #[error("this process has no audit session")]
     NoSession,
+    /// One command and its children are one person.
+    #[error("this command was started under another login, or one that has ended")]
+    Occupied,
     /// The process ended.
     #[error("the process is gone")]
     Gone(#[source] io::Error),
@@ -90,8 +93,9 @@ pub struct Resolved {
 /// A binding began or ended.
 #[derive(Debug, Clone)]
 pub struct Change {
-    /// As recorded: `login`, `exec` and `workload` begin; `logout`, `ended`, `replaced` and `expired` end; `renewed`:
-    /// a workload's groups changed; `left`: the last process of a login went on into an agent's run.
+    /// As recorded: `login`, `exec` and `workload` begin; `logout`, `ended`, `replaced`, `revoked` (by the provider) and
+    /// `expired` end; `renewed`: the provider says something else, such as other groups; `stale`: it cannot be asked;
+    /// `fresh`: it can again; `left`: the last process of a login went on into an agent's run.
     pub what: &'static str,
     /// Which.
     pub bound: Arc<Bound>,
@@ -101,7 +105,7 @@ impl Change {
     /// Whether the sessions that rest on it must end now. Expiry leaves them to the rules of each statement.
     #[must_use]
     pub fn ends_sessions(&self) -> bool {
-        matches!(self.what, "logout" | "ended" | "replaced")
+        matches!(self.what, "logout" | "ended" | "replaced" | "revoked")
     }
 }
 

@@ -51,6 +51,9 @@ fn expected() -> Expected<'static> {
         audience: "weir",
         trust_kind: true,
         claims: &[],
+        groups_claim: "groups",
+        account_claim: "preferred_username",
+        slot: Slot::Handed,
         now_s: NOW_S,
     }
 }

@@ -4,6 +4,7 @@ mod allowance;
 mod follow;
 mod names;
 mod records;
+mod sender;
 
 use std::{
     sync::Arc,
@@ -20,7 +21,7 @@ use weir_wire::postgres::{
 };
 
 use crate::{
-    audit::Journal,
+    audit::{self, Journal},
     catalog::Link,
     clock,
     guard::{Guard, Protection, Scope, SessionView, Verdict},
@@ -35,6 +36,7 @@ use names::Names;
 pub(crate) use follow::Ticket;
 
 pub(super) use names::Asked;
+pub(super) use sender::{Sending, process_of};
 
 /// Decides and records for one session.
 #[derive(Debug)]
@@ -44,6 +46,9 @@ pub(crate) struct SessionJudge {
     scope: Arc<Scope>,
     bound: Option<Arc<Bound>>,
     live: Registration,
+    /// What requests are recorded under; another than the one it began with once somebody else goes on with it.
+    session: Arc<audit::Session>,
+    sending: Sending,
     modes: SessionModes,
     /// What the policy in force means for this session; asked for as statements come.
     protection: Protection,
@@ -77,6 +82,8 @@ pub(crate) struct Parts {
     pub(crate) database_user: String,
     /// What the startup packet says about the search path.
     pub(crate) search_path: Asked,
+    /// Who writes on the connection.
+    pub(crate) sending: Sending,
 }
 
 impl SessionJudge {
@@ -93,6 +100,8 @@ impl SessionJudge {
             journal: parts.journal,
             scope: parts.scope,
             bound: parts.bound,
+            session: Arc::clone(&parts.live.session),
+            sending: parts.sending,
             live: parts.live,
             modes: SessionModes::default(),
             modes_uncertain: parts.modes_uncertain,
@@ -192,6 +201,9 @@ impl SessionJudge {
 
     /// Refuses when the identity no longer holds.
     fn check_binding(&self, now_ns: u64) -> Result<(), Box<Refusal>> {
+        if let Some(refusal) = &self.sending.barred {
+            return Err(refusal.clone());
+        }
         let state = self.bound.as_ref().map_or(State::Live, |bound| {
             bound.state(Duration::from_nanos(now_ns))
         });
@@ -246,11 +258,10 @@ impl Judge for SessionJudge {
     }
 
     fn made_by_sql(&mut self) -> Arc<Verdict> {
-        if let Some(verdict) = self
-            .made_by_sql
-            .as_ref()
-            .filter(|verdict| self.guard.is_current(verdict, self.catalog.snapshot()))
-        {
+        if let Some(verdict) = self.made_by_sql.as_ref().filter(|verdict| {
+            self.guard
+                .is_current(&self.scope, verdict, self.catalog.snapshot())
+        }) {
             return Arc::clone(verdict);
         }
         let verdict = self.guard.made_by_sql(&self.scope);
@@ -272,7 +283,10 @@ impl Judge for SessionJudge {
         }
         let decided_again;
         let refusal;
-        let verdict = if self.guard.is_current(verdict, self.catalog.snapshot()) {
+        let verdict = if self
+            .guard
+            .is_current(&self.scope, verdict, self.catalog.snapshot())
+        {
             refusal = self.refusal(verdict);
             verdict
         } else if verdict.text().is_empty() {

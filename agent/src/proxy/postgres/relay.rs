@@ -147,6 +147,7 @@ impl Relay {
                     return Poll::Ready(Ok(None));
                 };
                 self.up.bytes += input.len() as u64;
+                self.judge.meet_senders();
                 scratch.out.begin();
                 let judged = self
                     .conversation

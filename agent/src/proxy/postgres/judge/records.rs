@@ -14,14 +14,14 @@ impl SessionJudge {
     pub(crate) fn close(&self, reason: &str, client_bytes: u64, server_bytes: u64) {
         let requests = self.live.requests();
         let closed = self.journal.session_closed(
-            &self.live.session,
+            &self.session,
             reason,
             requests,
             client_bytes,
             server_bytes,
         );
         if let Err(error) = closed {
-            tracing::error!(%error, session = self.live.session.id, "cannot record a session's end");
+            tracing::error!(%error, session = self.session.id, "cannot record a session's end");
         }
     }
 
@@ -42,9 +42,9 @@ impl SessionJudge {
             Via::FunctionCall => record::Via::FunctionCall,
         };
         self.journal
-            .requested_at(now_ns, &self.live.session, &verdict.statement, via, parameters, bytes as u64)
+            .requested_at(now_ns, &self.session, &verdict.statement, via, parameters, bytes as u64)
             .map_err(|error| {
-                tracing::error!(%error, session = self.live.session.id, "cannot record a request: it is refused");
+                tracing::error!(%error, session = self.session.id, "cannot record a request: it is refused");
                 Box::new(Refusal {
                     sqlstate: "53100".into(),
                     message: format!("weir: the statement cannot be recorded, so it may not run: {error}"),
@@ -77,7 +77,7 @@ impl SessionJudge {
 
     fn outcome(&self, outcome: &record::Outcome, now_ns: u64) {
         if let Err(error) = self.journal.outcome_at(now_ns, outcome) {
-            tracing::error!(%error, session = self.live.session.id, "cannot record an outcome");
+            tracing::error!(%error, session = self.session.id, "cannot record an outcome");
         }
     }
 
@@ -104,7 +104,7 @@ impl SessionJudge {
 
     /// Records what ought not to be, and says it aloud.
     pub(super) fn record_incident(&self, verdict: &Verdict, what: &str) {
-        let session = self.live.session.id;
+        let session = self.session.id;
         let statement = verdict.statement.id;
         tracing::error!(session, statement, "{what}");
         let what = format!("session {session}, statement {statement}: {what}");

@@ -1,4 +1,5 @@
-//! As much of HTTP/1.1 as the development issuer needs: one request per connection, bounded in size and time.
+//! As much of HTTP/1.1 as is served here: the development issuer, the answer of a browser's login, pushed security events.
+//! One request per connection, bounded in size and time.
 
 use std::time::Duration;
 
@@ -17,29 +18,39 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Method {
+pub(crate) enum Method {
     Get,
     Post,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Request {
-    pub(super) method: Method,
-    pub(super) path: String,
-    pub(super) host: String,
-    pub(super) is_json: bool,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Request {
+    pub(crate) method: Method,
+    /// With its query.
+    pub(crate) path: String,
+    pub(crate) host: String,
+    /// Without parameters, in lower case.
+    pub(crate) content_type: String,
+    pub(crate) authorization: String,
+    pub(crate) body: Vec<u8>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Response {
-    pub(super) status: u16,
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    content_type: &'static str,
     body: Vec<u8>,
+}
+
+impl Request {
+    pub(crate) fn is_json(&self) -> bool {
+        self.content_type == "application/json"
+    }
 }
 
 /// Why there is no request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Problem {
+pub(crate) enum Problem {
     Malformed,
     TooLarge,
     Method,
@@ -47,7 +58,7 @@ pub(super) enum Problem {
 }
 
 impl Problem {
-    pub(super) fn status(self) -> u16 {
+    pub(crate) fn status(self) -> u16 {
         match self {
             Self::Malformed => 400,
             Self::Method => 405,
@@ -56,7 +67,7 @@ impl Problem {
         }
     }
 
-    pub(super) fn text(self) -> &'static str {
+    pub(crate) fn text(self) -> &'static str {
         match self {
             Self::Malformed => "not an HTTP/1.1 request",
             Self::Method => "GET and POST only",
@@ -67,37 +78,57 @@ impl Problem {
 }
 
 impl Response {
-    pub(super) fn ok(body: &Value) -> Self {
+    pub(crate) fn ok(body: &Value) -> Self {
+        Self::json(200, body)
+    }
+
+    pub(crate) fn json(status: u16, body: &Value) -> Self {
         Self {
-            status: 200,
+            status,
+            content_type: "application/json",
             body: body.to_string().into_bytes(),
         }
     }
 
-    pub(super) fn error(status: u16, text: &str) -> Self {
+    /// A page for a person.
+    pub(crate) fn page(status: u16, html: &str) -> Self {
         Self {
             status,
-            body: json!({ "error": text }).to_string().into_bytes(),
+            content_type: "text/html; charset=utf-8",
+            body: html.as_bytes().to_vec(),
         }
+    }
+
+    pub(crate) fn empty(status: u16) -> Self {
+        Self {
+            status,
+            content_type: "text/plain",
+            body: Vec::new(),
+        }
+    }
+
+    pub(crate) fn error(status: u16, text: &str) -> Self {
+        Self::json(status, &json!({ "error": text }))
     }
 }
 
-pub(super) async fn read(client: &mut TcpStream) -> Result<Request, Problem> {
+pub(crate) async fn read(client: &mut TcpStream) -> Result<Request, Problem> {
     time::timeout(TIMEOUT, read_whole(client))
         .await
         .map_err(|_| Problem::Late)?
 }
 
 /// A client that does not take its answer loses it.
-pub(super) async fn write(client: &mut TcpStream, response: Response) {
+pub(crate) async fn write(client: &mut TcpStream, response: Response) {
     let head = format!(
-        "HTTP/1.1 {} {}\r\nContent-Type: application/json\r\nCache-Control: no-store\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         response.status,
-        if response.status == 200 {
+        if response.status < 300 {
             "OK"
         } else {
             "Refused"
         },
+        response.content_type,
         response.body.len(),
     );
     let bytes = [head.into_bytes(), response.body].concat();
@@ -151,7 +182,8 @@ fn parse(bytes: &[u8]) -> Result<Option<Request>, Problem> {
         method,
         path: path.to_owned(),
         host: String::new(),
-        is_json: false,
+        content_type: String::new(),
+        authorization: String::new(),
         body: Vec::new(),
     };
     let mut body_bytes = 0;
@@ -160,7 +192,11 @@ fn parse(bytes: &[u8]) -> Result<Option<Request>, Problem> {
         let value = value.trim();
         match name.to_ascii_lowercase().as_str() {
             "host" => value.clone_into(&mut request.host),
-            "content-type" => request.is_json = value.split(';').next() == Some("application/json"),
+            "content-type" => {
+                let kind = value.split(';').next().unwrap_or_default();
+                request.content_type = kind.trim().to_ascii_lowercase();
+            }
+            "authorization" => value.clone_into(&mut request.authorization),
             "content-length" => {
                 body_bytes = value.parse::<usize>().map_err(|_| Problem::Malformed)?;
             }
@@ -198,7 +234,7 @@ mod tests {
             (request.method, request.path.as_str(), request.host.as_str()),
             (Method::Post, "/token", "127.0.0.1:1")
         );
-        assert!(request.is_json && request.body == b"{}");
+        assert!(request.is_json() && request.body == b"{}");
     }
 
     #[test]
