@@ -440,7 +440,7 @@ impl Journal {
                 writer.last_seq(),
                 writer.segment_number(),
                 writer.in_flight(),
-                writer.trouble.refusal().map(|error| error.to_string()),
+                writer.trouble.refusal().map(ToString::to_string),
                 writer.trouble.allowed_until_ns(),
             )
         };

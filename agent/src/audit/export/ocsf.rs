@@ -33,7 +33,7 @@ pub(super) fn event(host: &Host, item: &Item) -> Value {
                 "records {} to {until_seq} of the journal cannot be read",
                 item.seq
             ),
-            json!({}),
+            &json!({}),
         ),
     }
 }
@@ -71,7 +71,7 @@ fn answered(host: &Host, item: &Item, outcome: &Outcome, asked: Option<&Asked>) 
             INFORMATIONAL,
             "outcome",
             &format!("outcome of record {}", outcome.request),
-            counts(outcome),
+            &counts(outcome),
         );
     };
     let severity = if outcome.ending == Ending::Denied {
@@ -309,7 +309,7 @@ fn base(host: &Host, item: &Item, event: &Event) -> Value {
         Event::Gap { .. } | Event::Ungoverned { .. } | Event::ConnectionRefused { .. } => MEDIUM,
         _ => INFORMATIONAL,
     };
-    base_event(host, item, severity, &name, &name.replace('_', " "), body)
+    base_event(host, item, severity, &name, &name.replace('_', " "), &body)
 }
 
 fn base_event(
@@ -318,7 +318,7 @@ fn base_event(
     severity: (u64, &str),
     name: &str,
     message: &str,
-    body: Value,
+    body: &Value,
 ) -> Value {
     let mut event = common(host, item, severity);
     event.extend(fields(json!({

@@ -199,7 +199,7 @@ fn a_tag_keeps_its_segment() {
     let journal = open(dir.path());
     fill(&journal, 2, &["confidential"]);
     journal.set_indexed(u64::MAX);
-    let hour = Span(Duration::from_secs(3600));
+    let hour = Span(Duration::from_hours(1));
     let tagged = |tag: &str| Retention {
         tags: BTreeMap::from([(tag.to_owned(), hour)]),
         ..by_size()
@@ -230,7 +230,7 @@ fn the_thread_packs_what_gets_full() {
     .expect("a keeper");
     fill(&journal, 1, &[]);
     let packed = packed::path(&dir.path().join(FOLDER), 1);
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while !packed.exists() {
         assert!(Instant::now() < deadline, "nothing was packed");
         std::thread::sleep(Duration::from_millis(20));
@@ -274,7 +274,7 @@ fn run_short(dir: &Path) {
             .expect("outcomes are always recorded");
     };
     let wait = |what: &str, mut until: Box<dyn FnMut() -> bool + '_>| {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while !until() {
             assert!(Instant::now() < deadline, "{what}");
             std::thread::sleep(Duration::from_millis(10));

@@ -96,11 +96,11 @@ fn remarks(report: &Report) -> String {
             .into_iter()
             .map(|note| format!("note: {note}")),
     );
-    lines
-        .iter()
+    lines.iter().fold(String::new(), |mut text, line| {
         // A line break in a host's or policy's name must not look like data.
-        .map(|line| format!("# {}\n", line.replace(['\n', '\r'], " ")))
-        .collect()
+        let _ = writeln!(text, "# {}", line.replace(['\n', '\r'], " "));
+        text
+    })
 }
 
 /// What weakens a report.
