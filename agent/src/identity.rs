@@ -12,6 +12,7 @@ pub mod development;
 pub mod directory;
 pub mod events;
 pub mod evidence;
+pub mod examine;
 pub mod fetch;
 pub(crate) mod http;
 pub mod issuers;

@@ -34,7 +34,8 @@ export async function visit(url, login, { deny = false, alter = "" } = {}) {
       continue;
     }
     const text = await response.text();
-    const next = form(text, request.url, login, deny);
+    const aborted = trace.some((page) => page.includes("/abort"));
+    const next = aborted ? undefined : form(text, request.url, login, deny);
     if (!next) return { url: request.url, status: response.status, text };
     request = next;
   }

@@ -163,7 +163,8 @@ function build() {
 
 let lifetime = 3600;
 let deviceLifetime = 600;
-const clientKeys = JSON.parse(process.env.CLIENT_KEYS ?? "[]");
+const pair = await jose.generateKeyPair("ES256", { extractable: true });
+const clientKeys = [{ ...(await jose.exportJWK(pair.publicKey)), kid: "weir-key", use: "sig" }];
 
 // ---- the provider's port
 
@@ -275,5 +276,7 @@ issuer = await listen(server);
 keys = [await newKey()];
 handle = build();
 const ready = process.argv[2];
-fs.writeFileSync(`${ready}.partial`, JSON.stringify({ issuer, control: await listen(control) }));
+const client_key = await jose.exportPKCS8(pair.privateKey);
+const about = { issuer, control: await listen(control), client_key };
+fs.writeFileSync(`${ready}.partial`, JSON.stringify(about));
 fs.renameSync(`${ready}.partial`, ready);

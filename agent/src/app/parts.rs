@@ -154,6 +154,7 @@ impl control::Parts for Running {
             "state_dir": self.state_dir,
             "development_issuer": self.proxy.identities.development(),
             "identity_problems": self.proxy.identities.problems(),
+            "logins": self.proxy.identities.logins(),
             "policy": {
                 "path": snapshot.path,
                 "digest": snapshot.digest,

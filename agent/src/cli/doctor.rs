@@ -13,7 +13,10 @@ use crate::{
     capture,
     config::Config,
     control::{Client, protocol::Request, socket_path},
-    identity::Identities,
+    identity::{
+        Identities,
+        examine::{self, examine},
+    },
     policy,
     proxy::Engine,
     telemetry,
@@ -22,7 +25,7 @@ use crate::{
 /// Checks kernel features, privileges, configuration, policies, issuers and ways around the agent.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 enforcement would hold, 1 it would not.\n\nExample:\n  weir doctor --config /etc/weir/weir.toml"
+    after_help = "Exit codes: 0 enforcement would hold, 1 it would not.\n\nExample:\n  weir doctor --config /etc/weir/weir.toml\n\nIt asks each [[issuer]] over the network."
 )]
 pub(super) struct Args {
     /// The configuration to check.
@@ -172,6 +175,7 @@ fn configuration(path: Option<&Path>, findings: &mut Vec<Finding>) {
             "use the company's provider",
         ));
     }
+    ask_issuers(&config, findings);
     let folder = std::env::temp_dir();
     let cgroup = config
         .capture
@@ -186,6 +190,26 @@ fn configuration(path: Option<&Path>, findings: &mut Vec<Finding>) {
             &error,
             "correct [[issuer]] and [[workload]]",
         ));
+    }
+}
+
+/// Asks every provider, over the network.
+fn ask_issuers(config: &Config, findings: &mut Vec<Finding>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let Ok(runtime) = runtime else {
+        return;
+    };
+    for issuer in &config.issuer {
+        for found in runtime.block_on(examine(issuer)) {
+            let grade = match found.grade {
+                examine::Grade::Good => Grade::Ok,
+                examine::Grade::Note => Grade::Note,
+                examine::Grade::Bad => Grade::Bad,
+            };
+            findings.push(finding("issuers", grade, &found.detail, &found.remedy));
+        }
     }
 }
 

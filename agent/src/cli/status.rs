@@ -45,7 +45,7 @@ fn print(status: &Value) {
         );
     }
     for section in [
-        "policy", "listener", "totals", "kernel", "journal", "masking",
+        "policy", "listener", "totals", "logins", "kernel", "journal", "masking",
     ] {
         println!("\n{section}");
         for (key, value) in status[section].as_object().into_iter().flatten() {

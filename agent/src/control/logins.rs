@@ -34,6 +34,12 @@ pub(super) struct Talk {
     login: Option<(Pending, Option<Scope>)>,
 }
 
+impl Talk {
+    pub(super) fn has_begun(&self) -> bool {
+        self.login.is_some()
+    }
+}
+
 /// What a login is to be bound to.
 enum Place {
     /// What is bound already.

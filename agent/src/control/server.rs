@@ -30,6 +30,9 @@ use crate::identity::Identities;
 /// For a client to send its next line, or to take an answer.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The same while a login is waited for, which ends with the connection.
+const LOGIN_TIMEOUT: Duration = Duration::from_mins(1);
+
 /// For an answer; longer than an issuer has for two requests.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -180,8 +183,13 @@ async fn converse(desk: &Desk, peer: &Peer, stream: UnixStream) -> io::Result<()
     loop {
         let mut line = Vec::new();
         let limit = LINE_BYTES as u64 + 1;
+        let patience = if talk.has_begun() {
+            LOGIN_TIMEOUT
+        } else {
+            CLIENT_TIMEOUT
+        };
         time::timeout(
-            CLIENT_TIMEOUT,
+            patience,
             (&mut reader).take(limit).read_until(b'\n', &mut line),
         )
         .await??;

@@ -20,7 +20,7 @@ use std::{
 pub use self::outcomes::{Absence, BindError, Change, NewBinding, Resolved};
 use super::{
     account::Account,
-    bound::{Bound, State},
+    bound::{Bound, Key, State},
     cgroups::{Cgroups, CgroupsError},
     events::{About, EventError, Receiver},
     evidence::Evidence,
@@ -68,6 +68,19 @@ pub struct Identities {
     generation: AtomicU64,
     /// Held while a run is made and entered, so that the sweep does not take it for an empty one.
     making: Mutex<()>,
+}
+
+/// How many logins there are, and how well they are vouched for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Logins {
+    /// Those that hold.
+    pub live: usize,
+    /// Those whose time is over while their session is not.
+    pub expired: usize,
+    /// Those whose provider does not answer.
+    pub stale: usize,
+    /// Those that the agent renews.
+    pub renewed: usize,
 }
 
 #[derive(Debug, Default)]
@@ -143,6 +156,26 @@ impl Identities {
                 .map(|why| format!("workload {}: {why}", entry.name()))
         };
         self.workloads.iter().filter_map(problem).collect()
+    }
+
+    /// How the logins stand, for `weir status`.
+    #[must_use]
+    pub fn logins(&self) -> Logins {
+        let now = clock::now();
+        let mut logins = Logins::default();
+        let is_login = |bound: &Arc<Bound>| {
+            bound.parent.is_none() && !matches!(bound.key, Key::Workload { .. })
+        };
+        for bound in self.bindings().iter().filter(|bound| is_login(bound)) {
+            match bound.state(now) {
+                State::Live => logins.live += 1,
+                State::Expired => logins.expired += 1,
+                State::Revoked => continue,
+            }
+            logins.stale += usize::from(bound.is_stale());
+            logins.renewed += usize::from(bound.is_renewable());
+        }
+        logins
     }
 
     /// The kernel's boot id, as bindings to audit sessions carry it.
