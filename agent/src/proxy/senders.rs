@@ -100,11 +100,9 @@ mod tests {
         let key = Key::Workload {
             name: subject.to_owned(),
         };
-        let bound = Bound::new(identity(subject, actor), key, String::new(), i64::MAX);
-        Arc::new(Bound {
-            parent: parent.cloned(),
-            ..bound
-        })
+        let mut bound = Bound::new(identity(subject, actor), key, String::new(), i64::MAX);
+        bound.parent = parent.cloned();
+        Arc::new(bound)
     }
 
     #[test]

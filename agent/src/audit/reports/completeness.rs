@@ -26,6 +26,12 @@ pub(super) fn rows(store: &Connection, period: Period) -> rusqlite::Result<Answe
     let sessions =
         count("SELECT count(*) FROM session_records WHERE opened_ns >= ?1 AND opened_ns < ?2")?;
     let refused = count(&events("connection_refused", "count(*)"))?;
+    // Each of these shares its connection with the session before it.
+    let continued = count(
+        "SELECT count(*) FROM event_records
+         WHERE event = 'sender_changed' AND body ->> '$.continued_as' IS NOT NULL
+           AND time_ns >= ?1 AND time_ns < ?2",
+    )?;
     if let Some(kernel) = kernel(store, from_ns, until_ns)? {
         let fates = fates(&kernel);
         let all = fates.iter().map(|(_, count, _)| count).sum();
@@ -35,7 +41,9 @@ pub(super) fn rows(store: &Connection, period: Period) -> rusqlite::Result<Answe
         }
         measure(
             "governed connections without a record of their own",
-            kernel.governed.saturating_sub(sessions + refused),
+            kernel
+                .governed
+                .saturating_sub(sessions.saturating_sub(continued) + refused),
             "cancel requests, clients that left before they logged in, connections that wait",
         );
         measure(
@@ -52,6 +60,11 @@ pub(super) fn rows(store: &Connection, period: Period) -> rusqlite::Result<Answe
             "SELECT count(*) FROM session_records s JOIN contexts c ON c.id = s.context
              WHERE opened_ns >= ?1 AND opened_ns < ?2 AND c.subject = ''",
         )?,
+        "recorded",
+    );
+    measure(
+        "of them gone on with by another process",
+        continued,
         "recorded",
     );
     measure("connections refused before a session", refused, "recorded");
