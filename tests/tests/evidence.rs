@@ -92,7 +92,7 @@ fn every_report_comes_in_every_format_and_tells_no_literal() -> Result<()> {
     let counted = count("connections that the kernel counted");
     let (governed, sessions) = (count("redirected to weir"), count("sessions governed"));
     ensure!(
-        counted >= governed && governed >= sessions && sessions >= Some(2),
+        counted >= governed && governed >= sessions && sessions >= Some(1),
         "{complete}"
     );
     Ok(())
