@@ -149,6 +149,7 @@ fn somebody() -> Who {
             database: "shop".to_owned(),
             database_user: "app".to_owned(),
         },
+        budgets: Vec::new(),
     }
 }
 

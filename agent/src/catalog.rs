@@ -1,10 +1,12 @@
-//! What databases hold, kept current: a connection of the agent's own per database reads its catalog, and sessions wait
-//! until what was read is as new as their statement needs it.
+//! What databases hold, kept current: a connection of the agent's own per database reads its catalog, or sessions lend theirs
+//! where the agent has no role, and sessions wait until what was read is as new as their statement needs it.
 //!
 //! What a catalog is and which SQL reads it is weir-sql's to say; who needs one, the guard's. Nothing is read for
 //! sessions that need none.
 
+mod borrower;
 mod database;
+mod lending;
 mod link;
 mod settings;
 mod side;
@@ -30,14 +32,17 @@ use std::{
 use serde::Serialize;
 use tokio::sync::mpsc;
 use weir_sql::catalog::Catalog;
+use weir_wire::postgres::conversation::Rows;
 
 use crate::net::Leg;
 
+pub use borrower::Turn;
 pub use link::Link;
 pub use settings::{CatalogSettings, CatalogSettingsError, Credentials};
 pub(crate) use side::{Session, SideError};
 
 use database::Database;
+use lending::Loan;
 
 /// One database's catalog, as it was read at one time.
 #[derive(Debug)]
@@ -85,7 +90,17 @@ pub struct Catalogs {
     /// Every database that a session spoke to.
     places: Mutex<HashSet<Place>>,
     epochs: Arc<AtomicU64>,
-    opened: mpsc::UnboundedSender<Arc<Database>>,
+    work: mpsc::UnboundedSender<Work>,
+}
+
+/// What the thread does that reads.
+enum Work {
+    /// A database is needed for the first time.
+    Keep(Arc<Database>),
+    /// A session has asked its server for all of a catalog.
+    TakeIn(Loan, Vec<Rows>),
+    /// Whoever waits for a database is to look up after a while: the workers that sessions run on have no timers.
+    Wake(Arc<Database>, Duration),
 }
 
 /// One database for people and scripts to read.
@@ -97,7 +112,7 @@ pub struct Summary {
     pub address: String,
     /// Which.
     pub database: String,
-    /// `side` or `none`.
+    /// Where the catalog is read: `side`, a role of weir's own, or `sessions`, the clients' connections.
     pub mode: &'static str,
     /// Sessions that need it.
     pub sessions: usize,
@@ -121,14 +136,14 @@ impl Catalogs {
         by_endpoint: HashMap<String, Arc<Credentials>>,
         dial: Arc<dyn Dial>,
     ) -> io::Result<Arc<Self>> {
-        let (opened, mut asked) = mpsc::unbounded_channel::<Arc<Database>>();
+        let (work, mut asked) = mpsc::unbounded_channel::<Work>();
         let catalogs = Arc::new(Self {
             by_endpoint,
             databases: Mutex::default(),
             dial: Arc::clone(&dial),
             places: Mutex::default(),
             epochs: Arc::new(AtomicU64::new(1)),
-            opened,
+            work,
         });
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -138,9 +153,23 @@ impl Catalogs {
             .name("weir-catalog".to_owned())
             .spawn(move || {
                 runtime.block_on(async move {
-                    while let Some(database) = asked.recv().await {
-                        let reader = side::Side::new(&database, Arc::clone(&dial));
-                        tokio::spawn(database::keep(database, reader, weak.clone()));
+                    while let Some(work) = asked.recv().await {
+                        match work {
+                            Work::Keep(database) if database.credentials().is_none() => {
+                                tokio::spawn(lending::keep(database, weak.clone()));
+                            }
+                            Work::Keep(database) => {
+                                let reader = side::Side::new(&database, Arc::clone(&dial));
+                                tokio::spawn(database::keep(database, reader, weak.clone()));
+                            }
+                            Work::TakeIn(loan, answers) => loan.take_in(&answers),
+                            Work::Wake(database, after) => {
+                                tokio::spawn(async move {
+                                    tokio::time::sleep(after).await;
+                                    database.wake();
+                                });
+                            }
+                        }
                     }
                 });
             })?;
@@ -196,6 +225,30 @@ impl Catalogs {
         }
     }
 
+    /// Makes a catalog of what a session was answered.
+    fn take_in(&self, loan: Loan, answers: Vec<Rows>) {
+        // The thread ends with the process only.
+        let _ = self.work.send(Work::TakeIn(loan, answers));
+    }
+
+    /// Wakes whoever waits for a database after a while.
+    fn wake_later(&self, database: &Arc<Database>, after: Duration) {
+        let work = Work::Wake(Arc::clone(database), after);
+        // The thread ends with the process only.
+        let _ = self.work.send(work);
+    }
+
+    /// The database where its sessions lend their connections, if anybody needs it, with one more session.
+    fn attach_lender(&self, place: &Place) -> Option<Arc<Database>> {
+        let databases = self.lock();
+        let database = databases.get(place)?;
+        if database.credentials().is_some() {
+            return None;
+        }
+        database.enter();
+        Some(Arc::clone(database))
+    }
+
     /// The database, with one more session that needs it.
     fn attach(&self, place: &Place) -> Arc<Database> {
         let mut databases = self.lock();
@@ -212,7 +265,7 @@ impl Catalogs {
         database.enter();
         databases.insert(place.clone(), Arc::clone(&database));
         // The thread ends with the process only.
-        let _ = self.opened.send(Arc::clone(&database));
+        let _ = self.work.send(Work::Keep(Arc::clone(&database)));
         database
     }
 

@@ -17,7 +17,7 @@ use crate::{
     },
     capture::{self, Cidr, EndpointRule, OnAgentDown, OnStop},
     catalog::{CatalogSettings, CatalogSettingsError, Credentials},
-    identity::{self, IssuerSettings, WorkloadSettings},
+    identity::{self, AiAgentSettings, IssuerSettings, WorkloadSettings},
     policy,
     proxy::{Endpoint, Engine, endpoint::ClientTls},
     tls::{ServerTls, ServerTlsError, Verification},
@@ -104,6 +104,8 @@ pub struct Config {
     pub issuer: Vec<IssuerSettings>,
     /// `[[workload]]`.
     pub workload: Vec<WorkloadSettings>,
+    /// `[[ai_agent]]`.
+    pub ai_agent: Vec<AiAgentSettings>,
     /// `[audit]`.
     pub audit: audit::Settings,
     /// `[[export]]`.
@@ -213,6 +215,7 @@ impl Config {
         identity::Settings {
             issuers: self.issuer.clone(),
             workloads: self.workload.clone(),
+            ai_agents: self.ai_agent.clone(),
         }
     }
 
@@ -326,12 +329,18 @@ impl Config {
             .iter_mut()
             .filter_map(|endpoint| endpoint.catalog.as_mut())
             .for_each(|catalog| catalog.anchor(folder));
-        self.issuer
-            .iter_mut()
-            .for_each(|issuer| issuer.anchor(folder));
-        self.workload
-            .iter_mut()
-            .for_each(|workload| anchor(&mut workload.token_file));
+        for agent in &mut self.ai_agent {
+            anchor(&mut agent.client.key_file);
+        }
+        for workload in &mut self.workload {
+            workload.token_file.iter_mut().for_each(anchor);
+            if let Some(client) = &mut workload.client_credentials {
+                anchor(&mut client.key_file);
+            }
+        }
+        for issuer in &mut self.issuer {
+            issuer.anchor(folder);
+        }
         self.export
             .iter_mut()
             .flat_map(|export| [&mut export.token_file, &mut export.ca])

@@ -39,7 +39,7 @@ use crate::{
     policy::{Policy, Snapshot},
 };
 
-pub use budgets::Left;
+pub use budgets::{Left, of_run as run_budget};
 pub use key::{MaskKey, MaskKeyError};
 pub use naming::KnownNaming;
 pub use scope::{Protection, Scope, Who};
@@ -126,6 +126,12 @@ impl Guard {
         let scope = Arc::new(Scope::new(id, Arc::clone(&who)));
         scopes.insert(who, Arc::clone(&scope));
         scope
+    }
+
+    /// Whether anything is refused at all.
+    #[must_use]
+    pub fn enforces(&self) -> bool {
+        self.policy.current().pack.enforces()
     }
 
     /// Decides whether a session may begin.
@@ -383,23 +389,23 @@ impl Guard {
     ///
     /// One of them is used up.
     pub fn take(&self, scope: &Scope, verdict: &Verdict) -> Result<Left, Box<Refusal>> {
-        let budgets = &verdict.obligations.budgets;
-        self.budgets.take(&scope.payers, budgets, clock::now())
+        let budgets = scope.budgets(verdict);
+        self.budgets.take(&scope.payers, &budgets, clock::now())
     }
 
     /// What budgets leave while a statement runs.
     #[must_use]
     pub fn left(&self, scope: &Scope, verdict: &Verdict) -> Left {
-        let budgets = &verdict.obligations.budgets;
-        self.budgets.left(&scope.payers, budgets, clock::now())
+        let budgets = scope.budgets(verdict);
+        self.budgets.left(&scope.payers, &budgets, clock::now())
     }
 
     /// Takes what came back off the budgets; called while rows stream and once more at the end.
     pub fn spend(&self, scope: &Scope, verdict: &Verdict, rows: u64, bytes: u64) {
-        let budgets = &verdict.obligations.budgets;
+        let budgets = scope.budgets(verdict);
         let used = (rows, bytes);
         self.budgets
-            .spend(&scope.payers, budgets, used, clock::now());
+            .spend(&scope.payers, &budgets, used, clock::now());
     }
 
     /// A keyed hash of bound values.

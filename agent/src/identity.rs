@@ -6,6 +6,7 @@
 //! SHA-256 is. Who may ask for a binding is [`crate::control`]'s business.
 
 pub mod account;
+pub mod agents;
 pub mod bound;
 pub mod cgroups;
 pub mod development;
@@ -19,6 +20,7 @@ pub mod issuers;
 pub mod jwks;
 mod kept;
 pub mod login;
+pub mod oauth_client;
 pub mod oidc;
 pub mod process;
 mod renewal;
@@ -27,8 +29,13 @@ pub mod settings;
 pub mod token;
 pub mod workload;
 
-pub use bound::{Bound, Key, State};
+pub use agents::{Delegated, DelegationError};
+pub use bound::{Bound, Delegation, Key, RunBudget, State};
 pub use directory::{Absence, BindError, Change, Identities, NewBinding, OpenError, Resolved};
 pub use evidence::Evidence;
-pub use settings::{IssuerSettings, Settings, WorkloadSettings};
+pub use secret::Secret;
+pub use settings::{
+    AiAgentSettings, ClientSettings, IssuerSettings, PodSettings, ProjectedSettings, Settings,
+    WorkloadSettings,
+};
 pub use token::{TokenError, Verified};

@@ -11,14 +11,14 @@ mod senders;
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::net::TcpStream;
-use weir_policy::{Identity, Process, Target};
+use weir_policy::{Budget, Identity, Process, Target};
 
 use crate::{
     audit::{Journal, JournalError, NewSession, record::Event},
     capture::{Marker, Origin, Origins, Writers},
     catalog::Catalogs,
-    guard::{Guard, Scope, Who},
-    identity::{Evidence, Identities, Resolved},
+    guard::{self, Guard, Scope, Who},
+    identity::{Absence, Bound, Evidence, Identities, Key, Resolved},
     net::Leg,
     sessions::{Registration, Sessions},
     tls::Authority,
@@ -145,6 +145,11 @@ impl Candidate {
         }
     }
 
+    /// Why the process may not connect, whatever is allowed to the unidentified.
+    fn bar(&self) -> Option<&Absence> {
+        self.resolved.bar().filter(|_| self.proxy.guard.enforces())
+    }
+
     fn identity(&self) -> Option<Identity> {
         let bound = self.resolved.identity.as_ref();
         bound.map(|bound| bound.identity.clone())
@@ -160,6 +165,7 @@ impl Candidate {
                 uid: evidence.uid,
             },
             target,
+            budgets: run_budgets(self.resolved.identity.as_ref()),
         })
     }
 
@@ -202,6 +208,20 @@ impl Candidate {
         self.proxy
             .refuse(&self.origin, Some(&self.resolved.evidence), reason);
     }
+}
+
+/// Of an agent's run, and of those that it was started from.
+fn run_budgets(bound: Option<&Arc<Bound>>) -> Vec<Budget> {
+    let mut budgets = Vec::new();
+    let mut run = bound;
+    while let Some(bound) = run {
+        if let (Some(budget), Key::Cgroup { path, .. }) = (&bound.budget, &bound.key) {
+            let id = path.rsplit('/').next().unwrap_or(path);
+            budgets.push(guard::run_budget(id, budget.rows, budget.bytes));
+        }
+        run = bound.parent.as_ref();
+    }
+    budgets
 }
 
 /// Closes with RST: the peer sees at once that nothing is there.

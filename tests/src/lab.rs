@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -42,12 +43,25 @@ pub struct LabOptions {
     pub scram: bool,
     /// The server's major version; `None` takes the distribution's.
     pub server_version: Option<u16>,
+    /// How the agent reads catalogs.
+    pub catalog: CatalogReader,
     /// SQL that fills the database; `None` makes the small shop.
     pub seed: Option<PathBuf>,
     /// Further settings of the server.
     pub server_settings: Vec<(String, String)>,
     /// Changes to the agent's configuration, by dotted path: `("capture.on_agent_down", "open")`.
     pub settings: Vec<(String, Value)>,
+    /// Further sections of the agent's configuration, by the name of their list: `("workload", …)`.
+    pub sections: Vec<(String, Table)>,
+}
+
+/// How the agent reads catalogs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CatalogReader {
+    /// As a role of its own.
+    Role,
+    /// On its clients' connections.
+    Clients,
 }
 
 /// The kind of database.
@@ -68,9 +82,11 @@ impl Default for LabOptions {
             tls: false,
             scram: false,
             server_version: None,
+            catalog: CatalogReader::Role,
             seed: None,
             server_settings: Vec::new(),
             settings: Vec::new(),
+            sections: Vec::new(),
         }
     }
 }
@@ -106,6 +122,14 @@ impl Lab {
         let run_as = identity::prepare(&folder, &cgroup, &issuer)?;
 
         let mut config = configuration(&folder, &name, postgres.as_ref(), &issuer, options)?;
+        for (name, section) in &options.sections {
+            let list = config
+                .entry(name.clone())
+                .or_insert_with(|| Value::Array(Vec::new()));
+            list.as_array_mut()
+                .with_context(|| format!("{name} is no list"))?
+                .push(Value::Table(section.clone()));
+        }
         for (path, value) in &options.settings {
             agent::set(&mut config, path, value.clone())?;
         }
@@ -309,7 +333,7 @@ fn start_postgres(folder: &Folder, options: &LabOptions) -> Result<Postgres> {
         settings: options.server_settings.clone(),
     };
     let postgres = Postgres::start(&home, &wanted)?;
-    make_roles(folder, &postgres)?;
+    make_roles(folder, &postgres, options.catalog)?;
     match &options.seed {
         Some(file) => postgres.seed(Postgres::DATABASE, file)?,
         None => {
@@ -320,16 +344,17 @@ fn start_postgres(folder: &Folder, options: &LabOptions) -> Result<Postgres> {
 }
 
 /// The role that the agent reads catalogs as: it may log in, and no more. Beside it the superuser that tools expect.
-fn make_roles(folder: &Folder, postgres: &Postgres) -> Result<()> {
+fn make_roles(folder: &Folder, postgres: &Postgres, catalog: CatalogReader) -> Result<()> {
     let mut with_password = String::new();
     if let Some(password) = postgres.password() {
         with_password = format!(" PASSWORD '{password}'");
         let file = folder.path().join(CATALOG_PASSWORD_FILE);
         fs::write(&file, password).with_context(|| format!("cannot write {}", file.display()))?;
     }
-    let sql = format!(
-        "CREATE ROLE postgres SUPERUSER LOGIN{with_password}; CREATE ROLE {CATALOG_ROLE} LOGIN{with_password}"
-    );
+    let mut sql = format!("CREATE ROLE postgres SUPERUSER LOGIN{with_password};");
+    if catalog == CatalogReader::Role {
+        let _ = write!(sql, "CREATE ROLE {CATALOG_ROLE} LOGIN{with_password}");
+    }
     postgres.admin("postgres", &sql)?;
     Ok(())
 }
@@ -385,7 +410,7 @@ fn configuration(
         );
         endpoint.insert("client_tls".into(), "on".into());
     }
-    if let Some(postgres) = postgres {
+    if let Some(postgres) = postgres.filter(|_| options.catalog == CatalogReader::Role) {
         let mut catalog = Table::new();
         catalog.insert("user".into(), CATALOG_ROLE.into());
         if postgres.password().is_some() {

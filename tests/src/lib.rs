@@ -27,7 +27,7 @@ pub use authority::Authority;
 pub use cgroup::Cgroup;
 pub use dev_idp::DevIdp;
 pub use governed::Governed;
-pub use lab::{Engine, Identity, Lab, LabOptions};
+pub use lab::{CatalogReader, Engine, Identity, Lab, LabOptions};
 pub use oidc::{OidcProvider, Session};
 pub use postgres::{Postgres, PostgresOptions};
 pub use service::Service;

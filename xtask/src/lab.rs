@@ -9,7 +9,7 @@ use std::process::{ExitCode, ExitStatus};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
-use harness::{Engine, Identity, Lab, LabOptions};
+use harness::{CatalogReader, Engine, Identity, Lab, LabOptions};
 
 use crate::compile::{self, Talk};
 use crate::elevate;
@@ -39,6 +39,9 @@ pub(crate) struct Args {
     /// SQL that fills the database instead of the small shop
     #[arg(long, value_name = "F.sql")]
     seed: Option<PathBuf>,
+    /// The agent has no role of its own to read catalogs with: it reads them on its clients' connections
+    #[arg(long)]
+    no_catalog_role: bool,
     /// Records what would have been refused instead of refusing it
     #[arg(long)]
     observe: bool,
@@ -81,6 +84,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         tls: args.tls,
         scram: args.scram,
         server_version: args.server_version,
+        catalog: if args.no_catalog_role {
+            CatalogReader::Clients
+        } else {
+            CatalogReader::Role
+        },
         seed: args.seed.clone(),
         ..LabOptions::default()
     })?;

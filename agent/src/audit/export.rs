@@ -321,11 +321,11 @@ fn host() -> Host {
     }
 }
 
-/// An event as JSON; what it says of a token stays here, its fingerprint too.
+/// An event as JSON; what it says of a token stays here, fingerprints too.
 pub(crate) fn plain(event: &Event) -> serde_json::Value {
     let mut body = serde_json::to_value(event).unwrap_or_default();
     if let Some(body) = body.as_object_mut() {
-        body.retain(|name, _| !name.contains("token"));
+        body.retain(|name, _| !name.contains("token") && !name.contains("fingerprint"));
     }
     body
 }

@@ -6,7 +6,7 @@ use weir_sql::Facts;
 
 use crate::{
     capture::{Counters, Origin},
-    identity::Evidence,
+    identity::{Delegation, Evidence, RunBudget},
 };
 
 /// A session's opening: everything its statements have in common.
@@ -201,6 +201,22 @@ pub enum Event {
         key: String,
         /// SHA-256 of the token, hex.
         token_fingerprint: String,
+    },
+    /// An agent was let act for somebody: what joins the two. With `delegation: local` this record is that, and the
+    /// chain's seal its signature.
+    Delegation {
+        /// What it rests on: `exchange`, `id-jag`, `local`.
+        delegation: Delegation,
+        /// The person and all who act, the latest last, with the run's id.
+        identity: Identity,
+        /// SHA-256 of the token that bound the person (or the run that this one was started from), hex.
+        subject_fingerprint: String,
+        /// SHA-256 of the delegated token, or of the agent's own, hex.
+        actor_fingerprint: String,
+        /// Until when, seconds since the epoch.
+        not_after_s: i64,
+        /// What the run may use up in all.
+        budget: Option<RunBudget>,
     },
     /// Another process than the one that connected wrote on a session's connection.
     SenderChanged {

@@ -17,7 +17,7 @@ use tokio::{
 };
 use weir_sql::catalog::Catalog;
 
-use super::{CatalogSnapshot, Catalogs, Credentials, Place, Summary, next_epoch};
+use super::{CatalogSnapshot, Catalogs, Credentials, Place, Summary, lending::Lending, next_epoch};
 use crate::{clock, telemetry};
 
 /// One database.
@@ -37,6 +37,8 @@ pub(super) struct Database {
     version: AtomicU64,
     state: Mutex<State>,
     doorbell: Notify,
+    /// Used where there are no credentials.
+    lending: Lending,
 }
 
 #[derive(Debug, Default)]
@@ -85,6 +87,7 @@ impl Database {
             version: AtomicU64::new(1),
             state: Mutex::default(),
             doorbell: Notify::new(),
+            lending: Lending::default(),
         }
     }
 
@@ -94,6 +97,10 @@ impl Database {
 
     pub(super) fn credentials(&self) -> Option<&Arc<Credentials>> {
         self.credentials.as_ref()
+    }
+
+    pub(super) fn lending(&self) -> &Lending {
+        &self.lending
     }
 
     pub(super) fn enter(&self) {
@@ -106,6 +113,26 @@ impl Database {
 
     pub(super) fn is_needed(&self) -> bool {
         self.sessions.load(Ordering::Acquire) > 0
+    }
+
+    /// Whether no second session needs it.
+    pub(super) fn is_alone(&self) -> bool {
+        self.sessions.load(Ordering::Acquire) <= 1
+    }
+
+    /// The last check that was asked for.
+    pub(super) fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Acquire)
+    }
+
+    /// The last check that is done.
+    pub(super) fn done(&self) -> u64 {
+        self.done.load(Ordering::Acquire)
+    }
+
+    /// The check that everybody waits for.
+    pub(super) fn required(&self) -> u64 {
+        self.required.load(Ordering::Acquire)
     }
 
     /// Asks for a check that begins after this call; the number is for [`Self::poll_checked`].
@@ -127,19 +154,39 @@ impl Database {
         if self.done.load(Ordering::Acquire) >= needed() {
             return Poll::Ready(());
         }
-        let mut state = self.lock();
-        // Under the lock: a check that ends now either is seen here or wakes.
+        self.wake_later(cx);
+        // A check that ends now either is seen here or wakes.
         if self.done.load(Ordering::Acquire) >= needed() {
             return Poll::Ready(());
         }
-        if !state
-            .waiting
-            .iter()
-            .any(|waker| waker.will_wake(cx.waker()))
-        {
+        Poll::Pending
+    }
+
+    /// Whoever asks is woken when the next check is done, or came to nothing. What has happened before is for it to see.
+    pub(super) fn wake_later(&self, cx: &Context<'_>) {
+        let mut state = self.lock();
+        let mut waiting = state.waiting.iter();
+        if !waiting.any(|waker| waker.will_wake(cx.waker())) {
             state.waiting.push(cx.waker().clone());
         }
-        Poll::Pending
+    }
+
+    pub(super) fn wake(&self) {
+        let waiting = std::mem::take(&mut self.lock().waiting);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// A look on a session's connection came to nothing: that session goes without, the others look for themselves.
+    pub(super) fn look_failed(&self, problem: String) {
+        let mut state = self.lock();
+        if state.problem.as_ref() != Some(&problem) {
+            tracing::warn!(
+                place = %self.place,
+                problem,
+                "the catalog cannot be read on a session's connection: who may not see everything is refused there"
+            );
+        }
+        state.problem = Some(problem);
     }
 
     pub(super) fn version(&self) -> u64 {
@@ -148,10 +195,6 @@ impl Database {
 
     pub(super) fn snapshot(&self) -> Option<Arc<CatalogSnapshot>> {
         self.lock().snapshot.clone()
-    }
-
-    pub(super) fn problem(&self) -> Option<String> {
-        self.lock().problem.clone()
     }
 
     pub(super) fn summary(&self) -> Summary {
@@ -164,7 +207,7 @@ impl Database {
             mode: if self.credentials.is_some() {
                 "side"
             } else {
-                "none"
+                "sessions"
             },
             sessions: self.sessions.load(Ordering::Acquire),
             epoch: snapshot.map_or(0, |snapshot| snapshot.epoch),
@@ -177,11 +220,14 @@ impl Database {
     }
 
     /// Takes what a check found, and lets go who waits for it.
-    fn publish(&self, number: u64, found: Result<Look, String>) {
+    pub(super) fn publish(&self, number: u64, found: Result<Look, String>) {
         let waiting = {
             let mut state = self.lock();
             match found {
-                Ok(Look::Same) => state.checked_at = Some(clock::now()),
+                Ok(Look::Same) => {
+                    state.checked_at = Some(clock::now());
+                    state.problem = None;
+                }
                 Ok(Look::Changed(catalog)) => {
                     let read_at = clock::now();
                     let epoch = next_epoch(&self.epochs);
@@ -213,7 +259,7 @@ impl Database {
                     self.version.fetch_add(1, Ordering::AcqRel);
                 }
             }
-            self.done.store(number, Ordering::Release);
+            self.done.fetch_max(number, Ordering::AcqRel);
             std::mem::take(&mut state.waiting)
         };
         waiting.into_iter().for_each(Waker::wake);

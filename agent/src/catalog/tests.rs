@@ -1,5 +1,7 @@
 //! Freshness: who waits for what, and what a failure takes away.
 
+mod borrowed;
+
 use std::{
     future::poll_fn,
     net::SocketAddr,

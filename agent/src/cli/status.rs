@@ -65,6 +65,10 @@ fn print(status: &Value) {
             text(&hook["detail"])
         );
     }
+    let problems = status["identity_problems"].as_array();
+    for problem in problems.into_iter().flatten() {
+        println!("\nidentity: {}", text(problem));
+    }
     catalogs(status);
     exports(status);
     let sessions = status["sessions"].as_array().map_or(&[][..], Vec::as_slice);
@@ -89,27 +93,24 @@ fn catalogs(status: &Value) {
     if catalogs.is_empty() {
         return;
     }
-    let columns = [
-        "endpoint",
-        "database",
-        "mode",
-        "sessions",
-        "epoch",
-        "relations",
-    ];
+    let columns = ["endpoint", "database", "sessions", "epoch", "relations"];
     let mut table = Table::new();
-    table.set_header(columns.into_iter().chain(["current", "problem"]));
+    table.set_header(columns.into_iter().chain(["current", "read by", "problem"]));
     for catalog in catalogs {
         let current = match &catalog["checked_seconds_ago"] {
             Value::Null => "never".to_owned(),
             seconds => format!("{seconds} s ago"),
+        };
+        let reader = match catalog["mode"].as_str() {
+            Some("side") => "weir's role",
+            _ => "clients' connections",
         };
         let problem = catalog["problem"].as_str().unwrap_or_default().to_owned();
         table.add_row(
             columns
                 .map(|column| text(&catalog[column]))
                 .into_iter()
-                .chain([current, problem]),
+                .chain([current, reader.to_owned(), problem]),
         );
     }
     println!("\ncatalogs\n{table}");

@@ -7,10 +7,13 @@ use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use weir_policy::Strength;
 
-use crate::control::{
-    Client,
-    protocol::{Binding, Request, Who},
-    socket_path,
+use crate::{
+    control::{
+        Client,
+        protocol::{Binding, Request, Who},
+        socket_path,
+    },
+    identity::RunBudget,
 };
 
 /// Show who weir takes this process for.
@@ -110,6 +113,16 @@ fn describe(who: &Who) -> String {
             }
             lines.extend(
                 binding
+                    .delegation
+                    .map(|delegation| format!("  delegation {delegation}")),
+            );
+            lines.extend(
+                binding
+                    .budget
+                    .map(|budget| format!("  budget   {}", limits(budget))),
+            );
+            lines.extend(
+                binding
                     .identity
                     .purpose
                     .as_ref()
@@ -129,6 +142,15 @@ fn describe(who: &Who) -> String {
     lines.push(format!("  cgroup   {}", evidence.cgroup_path));
     lines.push(format!("  parents  {}", evidence.parents.join(" < ")));
     lines.join("\n")
+}
+
+fn limits(budget: RunBudget) -> String {
+    let part = |amount: Option<u64>, what| amount.map(|amount| format!("{amount} {what}"));
+    [part(budget.rows, "rows"), part(budget.bytes, "bytes")]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn instant(seconds: i64) -> String {

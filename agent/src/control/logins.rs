@@ -253,6 +253,9 @@ fn new_binding(peer: &Peer, granted: &Granted) -> NewBinding {
         development: verified.development,
         owner_uid: peer.uid,
         parent: None,
+        delegation: None,
+        budget: None,
+        token: granted.token.clone(),
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use weir_policy::Identity;
 
 use crate::identity::{
-    Bound, Evidence, Resolved,
+    Bound, Delegation, Evidence, Resolved, RunBudget,
     login::{Flow, Prompt},
 };
 
@@ -81,6 +81,9 @@ pub enum Request {
         purpose: Option<String>,
         /// For how long at most.
         ttl_seconds: u64,
+        /// What it may use up in all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        budget: Option<RunBudget>,
     },
     /// The agent's state, for `weir status`.
     Status,
@@ -173,6 +176,12 @@ pub struct Binding {
     pub token_fingerprint: String,
     /// Whether a development issuer vouches for it.
     pub development: bool,
+    /// What says that the agent may act, where one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delegation: Option<Delegation>,
+    /// What the run may use up in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<RunBudget>,
     /// Whether the provider could not be asked lately: this is the last that it said.
     #[serde(default)]
     pub stale: bool,
@@ -205,6 +214,8 @@ impl From<&Bound> for Binding {
             not_after_s: bound.not_after_s(),
             token_fingerprint: bound.token_fingerprint.clone(),
             development: bound.development,
+            delegation: bound.delegation,
+            budget: bound.budget,
             stale: bound.is_stale(),
             renewable: bound.is_renewable(),
             verified_s: bound.verified_s(),

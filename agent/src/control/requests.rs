@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use weir_policy::{Actor, Identity, PrincipalKind, Strength};
+use weir_policy::{Identity, PrincipalKind, Strength};
 
 use super::{
     Asking, Parts,
@@ -16,7 +16,8 @@ use crate::{
     audit::record::Event,
     clock,
     identity::{
-        BindError, Bound, Change, Identities, Key, NewBinding, Resolved, Verified, login::Wanted,
+        BindError, Bound, Change, Delegated, DelegationError, Identities, Key, NewBinding,
+        Resolved, RunBudget, Secret, Verified, login::Wanted,
     },
     telemetry,
 };
@@ -80,7 +81,15 @@ impl Desk {
                 agent,
                 purpose,
                 ttl_seconds,
-            } => self.exec(peer, &agent, purpose, ttl_seconds).await,
+                budget,
+            } => {
+                let terms = Terms {
+                    purpose,
+                    ttl: Duration::from_secs(ttl_seconds),
+                    budget,
+                };
+                self.exec(peer, &agent, terms).await
+            }
             Request::Status => {
                 self.asking(peer)?.as_administrator("the agent's status")?;
                 Ok(self.parts.status())
@@ -156,6 +165,9 @@ impl Desk {
             development: verified.development,
             owner_uid: peer.uid,
             parent: None,
+            delegation: None,
+            budget: None,
+            token: Some(Secret::new(token)),
         };
         check_alive(peer)?;
         let changes = match scope {
@@ -168,13 +180,7 @@ impl Desk {
         self.bound(&changes.map_err(|error| bind_refusal(&error))?)
     }
 
-    async fn exec(
-        &self,
-        peer: &Peer,
-        agent: &str,
-        purpose: Option<String>,
-        ttl_seconds: u64,
-    ) -> Result<Value, Refusal> {
+    async fn exec(&self, peer: &Peer, agent: &str, terms: Terms) -> Result<Value, Refusal> {
         let resolved = self.resolve(peer)?;
         let Some(parent) = resolved.identity else {
             return Err(Refusal::with_hint(
@@ -190,13 +196,7 @@ impl Desk {
                 "more than {MAX_ACTORS} agents would act through each other"
             )));
         }
-        if purpose.as_ref().is_some_and(|purpose| {
-            purpose.len() > PURPOSE_BYTES || purpose.chars().any(char::is_control)
-        }) {
-            return Err(Refusal::new(format!(
-                "the purpose must be one line of at most {PURPOSE_BYTES} bytes"
-            )));
-        }
+        terms.check()?;
         if self
             .identities
             .can_gain_privileges(peer.pid)
@@ -207,20 +207,32 @@ impl Desk {
                 "set no_new_privs, or use `weir exec`",
             ));
         }
-        let verified = self.verify(&self.development_token(agent).await?).await?;
-        if verified.principal.kind != PrincipalKind::Agent || verified.principal.subject != agent {
-            return Err(Refusal::with_hint(
-                format!("{agent} is not an agent by its issuer's word"),
-                "`weir login` is for people and services",
-            ));
-        }
-        let new = delegated(&parent, verified, purpose, ttl_seconds, peer.uid);
+        let delegated = self
+            .identities
+            .delegate(agent, &parent)
+            .await
+            .map_err(|error| delegation_refusal(&error))?;
+        let new = terms.binding(&parent, delegated, peer.uid);
         check_alive(peer)?;
         let change = self
             .identities
             .bind_run(peer.pid, "exec", new)
             .map_err(|error| bind_refusal(&error))?;
+        self.record_delegation(&change.bound, &parent);
         self.bound(&[change])
+    }
+
+    fn record_delegation(&self, run: &Bound, parent: &Bound) {
+        if let Some(delegation) = run.delegation {
+            self.parts.record(Event::Delegation {
+                delegation,
+                identity: run.identity.clone(),
+                subject_fingerprint: parent.token_fingerprint.clone(),
+                actor_fingerprint: run.token_fingerprint.clone(),
+                not_after_s: run.not_after_s(),
+                budget: run.budget,
+            });
+        }
     }
 
     fn log_out(&self, peer: &Peer) -> Result<Value, Refusal> {
@@ -348,37 +360,64 @@ impl Asking {
     }
 }
 
-/// The person's identity with the agent as the innermost actor; it ends with whichever ends first.
-fn delegated(
-    parent: &Arc<Bound>,
-    agent: Verified,
+/// What a run is started with.
+struct Terms {
     purpose: Option<String>,
-    ttl_seconds: u64,
-    owner_uid: u32,
-) -> NewBinding {
-    let ttl_s = ttl_seconds.min(LONGEST_RUN.as_secs());
-    let until_s = i64::try_from(clock::now().as_secs() + ttl_s).unwrap_or(i64::MAX);
-    let mut actors = parent.identity.actors.clone();
-    actors.push(Actor {
-        issuer: agent.principal.issuer,
-        subject: agent.principal.subject,
-        client_id: None,
-        run_id: None,
-    });
-    NewBinding {
-        identity: Identity {
-            principal: parent.identity.principal.clone(),
-            actors,
-            method: "exec".to_owned(),
-            strength: parent.identity.strength,
-            purpose: purpose.or_else(|| parent.identity.purpose.clone()),
-        },
-        fingerprint: agent.fingerprint,
-        not_after_s: until_s.min(agent.not_after_s).min(parent.not_after_s()),
-        development: agent.development || parent.development,
-        owner_uid,
-        parent: Some(Arc::clone(parent)),
+    ttl: Duration,
+    budget: Option<RunBudget>,
+}
+
+impl Terms {
+    fn check(&self) -> Result<(), Refusal> {
+        if self.purpose.as_ref().is_some_and(|purpose| {
+            purpose.len() > PURPOSE_BYTES || purpose.chars().any(char::is_control)
+        }) {
+            return Err(Refusal::new(format!(
+                "the purpose must be one line of at most {PURPOSE_BYTES} bytes"
+            )));
+        }
+        Ok(())
     }
+
+    /// The person's identity with the agent as the innermost actor; it ends with whichever ends first.
+    fn binding(self, parent: &Arc<Bound>, delegated: Delegated, owner_uid: u32) -> NewBinding {
+        let ttl_s = self.ttl.min(LONGEST_RUN).as_secs();
+        let until_s = i64::try_from(clock::now().as_secs() + ttl_s).unwrap_or(i64::MAX);
+        let mut actors = parent.identity.actors.clone();
+        actors.push(delegated.actor);
+        NewBinding {
+            identity: Identity {
+                principal: parent.identity.principal.clone(),
+                actors,
+                method: "exec".to_owned(),
+                strength: parent.identity.strength,
+                purpose: self.purpose.or_else(|| parent.identity.purpose.clone()),
+            },
+            fingerprint: delegated.fingerprint,
+            not_after_s: until_s.min(delegated.not_after_s).min(parent.not_after_s()),
+            development: delegated.development || parent.development,
+            owner_uid,
+            parent: Some(Arc::clone(parent)),
+            delegation: Some(delegated.how),
+            budget: self.budget,
+            token: delegated.token,
+        }
+    }
+}
+
+fn delegation_refusal(error: &DelegationError) -> Refusal {
+    let hint = match error {
+        DelegationError::NoAgent { .. } => "`weir login` is for people and services",
+        DelegationError::Unknown { .. } => {
+            "add an [[ai_agent]] section to the agent's configuration"
+        }
+        DelegationError::Development { .. } => {
+            "check that `weir dev-idp` runs at the configured address and knows that agent"
+        }
+        DelegationError::NoSubjectToken { .. } => "run `weir login` again",
+        _ => return Refusal::new(telemetry::chain(error)),
+    };
+    Refusal::with_hint(telemetry::chain(error), hint)
 }
 
 pub(super) fn check_alive(peer: &Peer) -> Result<(), Refusal> {

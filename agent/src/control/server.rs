@@ -239,7 +239,14 @@ async fn renew(desk: &Desk) {
         {
             desk.settle(&changes);
         }
-        time::sleep(RENEW_EVERY).await;
+        let due = time::Instant::now() + RENEW_EVERY;
+        // A pod that connects for the first time is looked at soon, and a crowd of them together.
+        while time::Instant::now() < due {
+            time::sleep(SWEEP_EVERY).await;
+            if desk.identities.wants_renewal() {
+                break;
+            }
+        }
     }
 }
 

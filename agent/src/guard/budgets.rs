@@ -22,6 +22,20 @@ pub struct Left {
     pub bytes: Option<u64>,
 }
 
+/// What an agent's run may use up, from its start to its end; `run` tells runs apart.
+#[must_use]
+pub fn of_run(run: &str, rows: Option<u64>, bytes: Option<u64>) -> Budget {
+    Budget {
+        rule: RuleId(format!("weir exec --budget (run {run})")),
+        rows,
+        bytes,
+        statements: None,
+        // The run is in the name already: an agent that this one starts counts as well.
+        per: Per::Principal,
+        window_s: WHOLE_RUN_S,
+    }
+}
+
 /// Whose counts a session's statements go on.
 #[derive(Debug)]
 pub(super) struct Payers {
@@ -266,6 +280,17 @@ fn refusal(budget: &Budget, what: &str, frees: Duration) -> Refusal {
         "rows" => budget.rows,
         _ => budget.bytes,
     };
+    if budget.window_s == WHOLE_RUN_S {
+        return Refusal {
+            sqlstate: "54000".into(),
+            message: format!(
+                "weir: the budget of {} {what} of this run is used up",
+                limit.unwrap_or_default()
+            ),
+            detail: Some(budget.rule.0.clone()),
+            hint: Some("start another run, with a larger --budget if it needs one".into()),
+        };
+    }
     let when = i64::try_from(frees.as_secs())
         .ok()
         .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
@@ -283,6 +308,8 @@ fn refusal(budget: &Budget, what: &str, frees: Duration) -> Refusal {
 }
 
 const PARTS: u64 = 60;
+/// Longer than any run.
+const WHOLE_RUN_S: u64 = 60 * 24 * 3_600;
 /// Runs of agents come and go: counts that have run out are forgotten beyond this.
 const MAX_WINDOWS: usize = 10_000;
 

@@ -82,7 +82,8 @@ pub(super) fn judge_blind(facts: Facts, decision: Decision, protection: Protecti
         judged.refuse(Obstacle {
             reason: "what this database holds cannot be read, so nothing can be hidden in it"
                 .to_owned(),
-            hint: "ask the operator of this host: \"weir status\" shows why".to_owned(),
+            hint: "in a transaction, end it and run this again; else ask the operator of this host: \"weir status\" shows why"
+                .to_owned(),
         });
     }
     judged

@@ -1,6 +1,7 @@
 //! Who asks, with which program, on which database; and what follows from that alone.
 
 use std::{
+    borrow::Cow,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -8,9 +9,9 @@ use std::{
     time::Duration,
 };
 
-use weir_policy::{Identity, Process, Target};
+use weir_policy::{Budget, Identity, Process, Target};
 
-use super::{budgets::Payers, hidden::Hidden};
+use super::{Verdict, budgets::Payers, hidden::Hidden};
 use crate::policy::Snapshot;
 
 /// What a decision depends on besides the statement: equal for all sessions of the same kind.
@@ -33,6 +34,9 @@ pub struct Who {
     pub process: Process,
     /// What is spoken to.
     pub target: Target,
+    /// What all statements together may use up, whatever the rules say of each: the budgets of an agent's run and of
+    /// those it was started from.
+    pub budgets: Vec<Budget>,
 }
 
 /// What the policy in force means for somebody on a database, before any statement.
@@ -52,6 +56,22 @@ impl Scope {
             who,
             hidden: Hidden::default(),
             protection: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether whatever it does counts.
+    #[must_use]
+    pub fn is_metered(&self) -> bool {
+        !self.who.budgets.is_empty()
+    }
+
+    /// What a statement counts against.
+    pub(super) fn budgets<'a>(&'a self, verdict: &'a Verdict) -> Cow<'a, [Budget]> {
+        let of_rules = &verdict.obligations.budgets;
+        match (of_rules.is_empty(), self.is_metered()) {
+            (_, false) => Cow::Borrowed(of_rules),
+            (true, true) => Cow::Borrowed(&self.who.budgets),
+            (false, true) => Cow::Owned([of_rules.as_slice(), &self.who.budgets].concat()),
         }
     }
 

@@ -57,8 +57,9 @@ fn a_verdict_without_a_catalog_is_void_once_there_is_one() {
     let mut stage = Stage::new(RULES);
     let known = stage.known.take();
     let verdict = stage.decide("bob", "SELECT id FROM app.orders");
-    assert!(stage.is_current("bob", &verdict, None));
-    assert!(!stage.is_current("bob", &verdict, known.as_ref()));
+    let scope = stage.scope("bob");
+    assert!(stage.guard.is_current(&scope, &verdict, None));
+    assert!(!stage.guard.is_current(&scope, &verdict, known.as_ref()));
     stage.known = known;
     assert!(
         stage
@@ -74,7 +75,12 @@ fn a_catalog_read_anew_voids_what_was_remembered() {
     let before = stage.decide("bob", "SELECT ssn FROM app.customers");
     stage.know(&[("app.customers", vec![("id", "int"), ("ssn", "int")])]);
     let after = stage.decide("bob", "SELECT ssn FROM app.customers");
-    assert!(!stage.is_current("bob", &before, stage.known.as_ref()));
+    let scope = stage.scope("bob");
+    assert!(
+        !stage
+            .guard
+            .is_current(&scope, &before, stage.known.as_ref())
+    );
     assert!(!after.sends_the_same_as(&before), "it is a number now");
 }
 
@@ -255,15 +261,6 @@ impl Stage {
         }
     }
 
-    fn is_current(
-        &self,
-        who: &str,
-        verdict: &Verdict,
-        known: Option<&Arc<CatalogSnapshot>>,
-    ) -> bool {
-        self.guard.is_current(&self.scope(who), verdict, known)
-    }
-
     fn decide(&self, who: &str, text: &str) -> Arc<Verdict> {
         self.guard
             .decide(&self.scope(who), &self.view(), text.as_bytes())
@@ -299,6 +296,7 @@ impl Stage {
                 database: "shop".to_owned(),
                 ..Target::default()
             },
+            budgets: Vec::new(),
         })
     }
 }

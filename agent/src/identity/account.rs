@@ -127,7 +127,7 @@ pub fn check(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::bound::tests::identity;
+    use crate::identity::{bound::tests::identity, token::Extra};
 
     fn settings() -> IssuerSettings {
         IssuerSettings {
@@ -153,6 +153,7 @@ mod tests {
             fingerprint: String::new(),
             development: false,
             account: account.map(str::to_owned),
+            extra: Extra::default(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, RwLock,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
@@ -12,6 +12,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use weir_policy::Identity;
 
+use super::secret::Secret;
 use crate::clock;
 
 /// What a binding is attached to.
@@ -51,6 +52,41 @@ impl fmt::Display for Key {
     }
 }
 
+/// What the word of an agent's right to act for somebody rests on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delegation {
+    /// The issuer's: a token that names both (RFC 8693).
+    #[default]
+    Exchange,
+    /// The issuer's: an assertion about the person, given to the agent (ID-JAG).
+    IdJag,
+    /// This host's: both tokens were verified here, and the record in the journal's chain joins them.
+    Local,
+}
+
+impl fmt::Display for Delegation {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Exchange => "exchange",
+            Self::IdJag => "id-jag",
+            Self::Local => "local",
+        })
+    }
+}
+
+/// What a run may use up in all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunBudget {
+    /// Rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// Bytes of rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+}
+
 /// Whether a binding holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
@@ -77,6 +113,10 @@ pub struct Bound {
     pub owner_uid: u32,
     /// The binding that this one was derived from: an agent's run ends with the login it acts for.
     pub parent: Option<Arc<Bound>>,
+    /// What an agent's run rests on.
+    pub delegation: Option<Delegation>,
+    /// What an agent's run may use up.
+    pub budget: Option<RunBudget>,
     lease: Arc<Lease>,
 }
 
@@ -90,6 +130,7 @@ struct Lease {
     revoked: AtomicBool,
     stale: AtomicBool,
     renewable: AtomicBool,
+    token: RwLock<Option<Secret>>,
 }
 
 impl Lease {
@@ -101,6 +142,7 @@ impl Lease {
             revoked: AtomicBool::new(false),
             stale: AtomicBool::new(false),
             renewable: AtomicBool::new(false),
+            token: RwLock::new(None),
         }
     }
 }
@@ -116,6 +158,8 @@ impl Bound {
             development: false,
             owner_uid: 0,
             parent: None,
+            delegation: None,
+            budget: None,
             lease: Arc::new(Lease::until(not_after_s)),
         }
     }
@@ -130,6 +174,8 @@ impl Bound {
             development: self.development,
             owner_uid: self.owner_uid,
             parent: self.parent.clone(),
+            delegation: self.delegation,
+            budget: self.budget,
             lease: Arc::clone(&self.lease),
         }
     }
@@ -170,6 +216,18 @@ impl Bound {
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.lease, &other.lease)
+    }
+
+    /// The token, where it may serve to have another one issued. It is in memory alone: a restarted agent has none.
+    pub(crate) fn token(&self) -> Option<Secret> {
+        self.lease.token.read().ok()?.clone()
+    }
+
+    /// A newer one, or the first.
+    pub(crate) fn hold(&self, token: Secret) {
+        if let Ok(mut held) = self.lease.token.write() {
+            *held = Some(token);
+        }
     }
 
     /// Whether the provider could not be asked lately: this is the last that it said.

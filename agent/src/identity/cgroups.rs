@@ -176,7 +176,16 @@ impl Cgroups {
         remove_tree(&self.folder(path), DEPTH_LIMIT)
     }
 
-    fn folder(&self, path: &str) -> PathBuf {
+    /// Where the kernel programs are attached, as a path from the hierarchy's root.
+    #[must_use]
+    pub fn watched(&self) -> &str {
+        match self.runs.strip_suffix("/weir") {
+            None | Some("") => "/",
+            Some(path) => path,
+        }
+    }
+
+    pub(super) fn folder(&self, path: &str) -> PathBuf {
         self.mount.join(path.trim_start_matches('/'))
     }
 }

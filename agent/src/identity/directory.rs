@@ -4,6 +4,7 @@
 //! run's cgroup, now or when it connected, resolves to the run or to nobody, never to the person alone. That holds
 //! after the run's end, and for runs that an earlier agent made and this one knows nothing of.
 
+mod ambiguities;
 mod bindings;
 mod outcomes;
 
@@ -17,9 +18,11 @@ use std::{
     },
 };
 
+use self::ambiguities::Ambiguities;
 pub use self::outcomes::{Absence, BindError, Change, NewBinding, Resolved};
 use super::{
     account::Account,
+    agents::{AgentError, Agents, Delegated, DelegationError},
     bound::{Bound, Key, State},
     cgroups::{Cgroups, CgroupsError},
     events::{About, EventError, Receiver},
@@ -32,7 +35,7 @@ use super::{
     renewal::{Outcome, Renewals},
     settings::Settings,
     token::{TokenError, Verified},
-    workload::{self, Workload, WorkloadError},
+    workload::{self, Answer, ExeHashes, Images, Look, Workload, WorkloadError},
 };
 use crate::{capture::Origin, clock};
 use weir_policy::Identity;
@@ -52,6 +55,9 @@ pub enum OpenError {
     /// A `[[workload]]` entry.
     #[error("cannot use the configured workloads")]
     Workloads(#[from] WorkloadError),
+    /// An `[[ai_agent]]` entry.
+    #[error("cannot use the configured AI agents")]
+    Agents(#[from] AgentError),
 }
 
 /// All identities of this host.
@@ -62,6 +68,10 @@ pub struct Identities {
     issuers: Issuers,
     receivers: Vec<Arc<Receiver>>,
     workloads: Vec<Workload>,
+    agents: Agents,
+    hashes: ExeHashes,
+    images: Images,
+    ambiguities: Ambiguities,
     bindings: RwLock<Bindings>,
     kept: Kept,
     renewals: Renewals,
@@ -109,6 +119,10 @@ impl Identities {
             cgroups,
             issuers,
             workloads: workload::parse(&settings.workloads)?,
+            agents: Agents::parse(&settings.ai_agents)?,
+            hashes: ExeHashes::default(),
+            images: Images::default(),
+            ambiguities: Ambiguities::default(),
             bindings: RwLock::default(),
             kept: Kept::at(state_dir.join("bindings.json")),
             renewals: Renewals::default(),
@@ -147,15 +161,20 @@ impl Identities {
         self.issuers.development()
     }
 
-    /// What `weir doctor` has to say: workload entries without a valid proof.
+    /// What `weir doctor` has to say: workload entries without a valid proof, and those that mean the same process.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
-        let problem = |entry: &Workload| {
-            entry
-                .problem()
-                .map(|why| format!("workload {}: {why}", entry.name()))
-        };
-        self.workloads.iter().filter_map(problem).collect()
+        self.workloads
+            .iter()
+            .flat_map(Workload::problems)
+            .chain(self.ambiguities.list())
+            .collect()
+    }
+
+    /// Whether something was asked for that [`Identities::renew_workloads`] would find out.
+    #[must_use]
+    pub fn wants_renewal(&self) -> bool {
+        self.workloads.iter().any(Workload::is_asked)
     }
 
     /// How the logins stand, for `weir status`.
@@ -187,7 +206,7 @@ impl Identities {
     /// All bindings there are, ended ones that still mark processes included.
     #[must_use]
     pub fn bindings(&self) -> Vec<Arc<Bound>> {
-        let workloads = self.workloads.iter().filter_map(Workload::bound);
+        let workloads = self.workloads.iter().flat_map(Workload::bounds);
         let Ok(bindings) = self.bindings.read() else {
             return workloads.collect();
         };
@@ -327,30 +346,39 @@ impl Identities {
         }
     }
 
-    /// Reads the workloads' tokens again; to be called at start and every half minute.
+    /// Has an AI agent act for whom `parent` is. Asks the issuer.
+    ///
+    /// # Errors
+    ///
+    /// [`DelegationError`] when the agent is not known, or its issuer does not say so.
+    pub async fn delegate(
+        &self,
+        agent: &str,
+        parent: &Arc<Bound>,
+    ) -> Result<Delegated, DelegationError> {
+        self.agents.delegate(agent, parent, &self.issuers).await
+    }
+
+    /// Looks at the workloads' proofs again; to be called at start and every half minute.
     pub async fn renew_workloads(&self) -> Vec<Change> {
         let mut changes = Vec::new();
         for entry in &self.workloads {
-            let before = entry.problem();
-            let Some(renewal) = entry.renew(&self.issuers).await else {
-                if let Some(why) = entry.problem().filter(|why| Some(why) != before.as_ref()) {
-                    tracing::warn!(
-                        workload = entry.name(),
-                        why,
-                        "a workload cannot be identified"
-                    );
-                }
-                continue;
-            };
-            // Not revoked: sessions see the new generation and resolve to the new identity.
-            changes.extend(renewal.ended.map(|bound| Change {
-                what: "renewed",
-                bound,
-            }));
-            changes.extend(renewal.begun.map(|bound| Change {
-                what: "workload",
-                bound,
-            }));
+            let before = entry.problems();
+            let renewals = entry.renew(&self.issuers, &self.hashes).await;
+            for why in entry.problems().difference(&before) {
+                tracing::warn!(why, "a workload cannot be identified");
+            }
+            for renewal in renewals {
+                // Not revoked: sessions see the new generation and resolve to the new identity.
+                changes.extend(renewal.ended.map(|bound| Change {
+                    what: "renewed",
+                    bound,
+                }));
+                changes.extend(renewal.begun.map(|bound| Change {
+                    what: "workload",
+                    bound,
+                }));
+            }
         }
         if !changes.is_empty() {
             self.changed();
@@ -386,7 +414,7 @@ impl Identities {
         } else if evidence.cgroup_path.is_empty() {
             Err(Absence::UnknownCgroup)
         } else {
-            match self.workload_of(&evidence) {
+            match self.workload_of(seen, &evidence) {
                 Ok(None) => runs
                     .iter()
                     .flatten()
@@ -421,30 +449,38 @@ impl Identities {
         Some(bound.map_or(RunMark::Foreign, RunMark::Known))
     }
 
-    fn workload_of(&self, evidence: &Evidence) -> Result<Option<Arc<Bound>>, Absence> {
-        let mut matching = self
+    fn workload_of(
+        &self,
+        seen: &Sighting,
+        evidence: &Evidence,
+    ) -> Result<Option<Arc<Bound>>, Absence> {
+        let look = Look {
+            seen,
+            evidence,
+            processes: &self.processes,
+            cgroups: &self.cgroups,
+            hashes: &self.hashes,
+            images: &self.images,
+        };
+        let mut answers: Vec<(&str, Answer)> = self
             .workloads
             .iter()
-            .filter(|entry| entry.matches(evidence));
-        let Some(entry) = matching.next() else {
-            return Ok(None);
-        };
-        let others: Vec<_> = matching.map(|entry| entry.name().to_owned()).collect();
-        if !others.is_empty() {
-            let names: Vec<_> = std::iter::once(entry.name().to_owned())
-                .chain(others)
-                .collect();
-            tracing::warn!(
-                ?names,
-                tgid = evidence.tgid,
-                "several workload entries match one process; it is refused"
-            );
+            .filter_map(|entry| Some((entry.name(), entry.of(&look)?)))
+            .collect();
+        let is_pending = |(_, answer): &(&str, Answer)| matches!(answer, Answer::Pending);
+        if let Some((name, _)) = answers.iter().find(|answer| is_pending(answer)) {
+            return Err(Absence::Pending((*name).to_owned()));
+        }
+        if answers.len() > 1 {
+            let names: Vec<_> = answers.iter().map(|(name, _)| (*name).to_owned()).collect();
+            self.ambiguities.note(&names, evidence);
             return Err(Absence::Ambiguous(names));
         }
-        entry
-            .bound()
-            .map(Some)
-            .ok_or_else(|| Absence::Unproved(entry.name().to_owned()))
+        match answers.pop() {
+            None => Ok(None),
+            Some((_, Answer::Bound(bound))) => Ok(Some(bound)),
+            Some((name, _)) => Err(Absence::Unproved(name.to_owned())),
+        }
     }
 
     fn session_of(&self, seen: &Sighting) -> Result<Arc<Bound>, Absence> {

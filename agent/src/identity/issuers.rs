@@ -178,7 +178,16 @@ impl Issuers {
     ///
     /// [`TokenError`] for every rule that it breaks.
     pub async fn verify(&self, token: &str) -> Result<Verified, TokenError> {
-        let unverified = token::peek(token)?;
+        self.verify_for(Slot::Handed, token).await
+    }
+
+    /// As [`Issuers::verify`], for a use.
+    ///
+    /// # Errors
+    ///
+    /// As [`Issuers::verify`].
+    pub async fn verify_for(&self, slot: Slot<'_>, token: &str) -> Result<Verified, TokenError> {
+        let unverified = token::peek_any(token)?;
         let issuer = self
             .issuers
             .iter()
@@ -187,8 +196,16 @@ impl Issuers {
                 issuer: unverified.issuer.chars().take(200).collect(),
             })?;
         issuer
-            .with_keys(|keys| issuer.verify(token, &unverified, keys, Slot::Handed))
+            .with_keys(|keys| issuer.verify(token, &unverified, keys, slot))
             .await
+    }
+
+    /// The one of that name.
+    #[must_use]
+    pub fn named(&self, issuer: &str) -> Option<&Arc<Issuer>> {
+        self.issuers
+            .iter()
+            .find(|known| known.settings.issuer == issuer)
     }
 
     /// All of them.
@@ -269,6 +286,15 @@ impl Issuer {
     #[must_use]
     pub fn client(&self) -> Option<&Client> {
         self.client.as_ref()
+    }
+
+    /// Which of the tokens says who logged in.
+    #[must_use]
+    pub fn login_token<'t>(&self, tokens: &'t Tokens) -> Option<&'t Secret> {
+        match self.settings.login_token {
+            LoginToken::Id => tokens.id_token.as_ref(),
+            LoginToken::Access => tokens.access_token.as_ref(),
+        }
     }
 
     /// Verifies what the token endpoint gave for a login. `nonce` is what a browser's answer must repeat.
@@ -361,7 +387,10 @@ impl Issuer {
             issuer: &settings.issuer,
             audience: match slot {
                 Slot::Id { client, .. } => client,
-                Slot::Handed | Slot::Access { .. } => &settings.audience,
+                Slot::Assertion {
+                    audience: Some(audience),
+                } => audience,
+                Slot::Handed | Slot::Access { .. } | Slot::Assertion { .. } => &settings.audience,
             },
             trust_kind: settings.trust_kind || settings.development,
             claims: &settings.claims,

@@ -15,7 +15,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use weir_policy::Identity;
 
-use super::bound::{Bound, Key};
+use super::bound::{Bound, Delegation, Key, RunBudget};
 use crate::clock;
 
 /// More bindings than this are not read back.
@@ -43,6 +43,10 @@ struct Entry {
     development: bool,
     owner_uid: u32,
     revoked: bool,
+    #[serde(default)]
+    delegation: Option<Delegation>,
+    #[serde(default)]
+    budget: Option<RunBudget>,
     #[serde(default)]
     verified_s: i64,
     #[serde(default = "endless")]
@@ -118,6 +122,8 @@ impl Entry {
             development: bound.development,
             owner_uid: bound.owner_uid,
             revoked: bound.is_revoked(),
+            delegation: bound.delegation,
+            budget: bound.budget,
             verified_s: bound.verified_s(),
             boot_limit_s: bound.boot_limit_s(),
             parent: bound.parent.as_deref().map(Self::of).map(Box::new),
@@ -138,6 +144,8 @@ impl Entry {
         );
         bound.development = self.development;
         bound.owner_uid = self.owner_uid;
+        bound.delegation = self.delegation;
+        bound.budget = self.budget;
         bound.restore(self.verified_s, self.boot_limit_s);
         bound.parent = self.parent.map(|parent| parent.restore(known));
         if self.revoked {

@@ -126,6 +126,8 @@ pub struct Granted {
     pub verified: Verified,
     /// Whose word it is.
     pub issuer: Arc<Issuer>,
+    /// The token that says who: an agent's issuer may want to see it.
+    pub token: Option<Secret>,
     /// For new tokens.
     pub refresh_token: Option<Secret>,
     /// The way it came about.
@@ -259,6 +261,7 @@ async fn accept(
     match judged {
         Ok(verified) => Ok(Granted {
             verified,
+            token: issuer.login_token(&tokens).cloned(),
             issuer,
             refresh_token,
             flow,

@@ -82,6 +82,8 @@ pub struct Tokens {
     pub expires_in: Option<u64>,
     /// What was granted, where that differs from what was asked for.
     pub scope: Option<String>,
+    /// Of which type the access token is, where one was asked for (RFC 8693).
+    pub issued_token_type: Option<String>,
 }
 
 /// The codes of a device's login (RFC 8628).

@@ -137,6 +137,12 @@ impl Processes {
         Ok(field(&status, "NoNewPrivs:") != Some("1"))
     }
 
+    /// The program file of the very process that was seen, as it is executed: under whatever name, or none.
+    #[must_use]
+    pub fn open_exe(&self, seen: &Sighting) -> Option<std::fs::File> {
+        Folder::of(seen)?.0.open_exe().ok()
+    }
+
     /// The audit sessions that some process belongs to. Looks at every process.
     #[must_use]
     pub fn live_sessions(&self) -> Vec<u32> {

@@ -146,7 +146,15 @@ impl Renewable {
             self.token = token;
         }
         match self.issuer.verify_login(&tokens, None).await {
-            Ok(verified) => self.judge(verified),
+            Ok(verified) => {
+                let outcome = self.judge(verified);
+                if let (Outcome::Holds(_), Some(token)) =
+                    (&outcome, self.issuer.login_token(&tokens))
+                {
+                    self.bound.hold(token.clone());
+                }
+                outcome
+            }
             Err(error) => {
                 self.say("a renewed token is not accepted", &error);
                 self.in_grace()

@@ -8,6 +8,8 @@ use std::{
 
 use serde::Deserialize;
 
+use super::bound::Delegation;
+
 /// Whose tokens are believed, and which processes are services.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -18,6 +20,25 @@ pub struct Settings {
     /// `[[workload]]`: the services.
     #[serde(rename = "workload")]
     pub workloads: Vec<WorkloadSettings>,
+    /// `[[ai_agent]]`: who may act for people by `weir exec`.
+    #[serde(rename = "ai_agent")]
+    pub ai_agents: Vec<AiAgentSettings>,
+}
+
+/// One AI agent: how it proves who it is, and what says that it may act for a person.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AiAgentSettings {
+    /// The name that `weir exec --agent` is given.
+    pub name: String,
+    /// The client that the agent is at its issuer; weir authenticates as it.
+    pub client: ClientSettings,
+    /// The `sub` by which its issuer knows it; its client id when absent.
+    pub subject: Option<String>,
+    /// What says that it may act.
+    pub delegation: Delegation,
+    /// What a delegated token is asked for (`audience` of RFC 8693), where the issuer wants to know.
+    pub audience: Option<String>,
 }
 
 /// One identity provider.
@@ -162,24 +183,76 @@ pub const LONGEST_PROBE_S: u64 = 300;
 const DEFAULT_GRACE_S: u64 = 3_600;
 const DEFAULT_SCOPE: &str = "openid profile offline_access";
 
-/// One service: which processes are it (all selectors that are given must match), and what proves it.
+/// One service: which processes are it (all selectors that are given must match), and what proves it (exactly one of
+/// `token_file`, `client_credentials` and `kubernetes`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WorkloadSettings {
     /// The operator's name for it.
     pub name: String,
+    /// The name of a system unit, as `billing.service` or `billing@*.service`. User managers' units never match.
+    pub systemd_unit: Option<String>,
     /// A pattern from the cgroup root; `*` and `?` stay within one component, sub-cgroups match too.
     pub cgroup: Option<String>,
     /// The program file.
     pub exe: Option<PathBuf>,
+    /// SHA-256 of the program file's content, hex.
+    pub exe_sha256: Option<String>,
     /// The effective user id.
     pub uid: Option<u32>,
-    /// Where its token is; read again as it is rotated.
-    pub token_file: PathBuf,
+    /// The digest of the container's image, as `sha256:…`.
+    pub image_digest: Option<String>,
+    /// A Kubernetes pod; the namespace and so on are the projected token's, so `kubernetes` has to be the proof.
+    pub k8s: Option<PodSettings>,
+    /// Proof: a file with its token, read again as it is rotated.
+    pub token_file: Option<PathBuf>,
+    /// Proof: a token that weir asks the issuer for, with a signed assertion in place of a password (RFC 7523).
+    pub client_credentials: Option<ClientSettings>,
+    /// Proof: the token that Kubernetes projects into the pod.
+    pub kubernetes: Option<ProjectedSettings>,
     /// The `sub` that the token must carry; any when absent.
     pub subject: Option<String>,
-    /// Says that selectors which any user can satisfy (`exe` alone) are meant; the binding is then reported as weak.
+    /// Says that selectors which any user can satisfy (`exe` and `exe_sha256` alone) are meant; the binding is then
+    /// reported as weak.
     pub weak: bool,
+}
+
+/// Which pods; all that is given must be what the pod's own token says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PodSettings {
+    /// The namespace.
+    pub namespace: Option<String>,
+    /// The service account's name.
+    pub service_account: Option<String>,
+    /// The pod's name; `*` and `?` stand for what varies.
+    pub pod: Option<String>,
+}
+
+/// A client of an issuer that authenticates by a signed assertion.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClientSettings {
+    /// The `[[issuer]]` it is registered with.
+    pub issuer: String,
+    /// Its id there.
+    pub client_id: String,
+    /// Its private key: PEM (PKCS #8), readable by root alone. P-256, RSA or Ed25519.
+    pub key_file: PathBuf,
+    /// The key's id, where the issuer needs it to choose one of several.
+    pub key_id: Option<String>,
+    /// What to ask for, as the issuer names it.
+    pub scope: Option<String>,
+    /// What the token is for (RFC 8707), where the issuer wants to know.
+    pub resource: Option<String>,
+}
+
+/// Where Kubernetes puts the tokens of this node's pods.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProjectedSettings {
+    /// As `/var/lib/kubelet/pods/{pod_uid}/volumes/kubernetes.io~projected/weir/token`; `*` stands for what varies.
+    pub token_file: String,
 }
 
 #[cfg(test)]

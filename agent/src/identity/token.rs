@@ -2,6 +2,8 @@
 //!
 //! Signature by `jsonwebtoken`; every claim is checked here, in one place, against a time that is an argument.
 
+mod extra;
+
 use std::collections::BTreeMap;
 
 use aws_lc_rs::digest;
@@ -11,6 +13,8 @@ use weir_policy::{Principal, PrincipalKind};
 
 use super::jwks::{KeySet, Lookup};
 
+pub use extra::{Act, Extra, PodClaim};
+
 /// The longest token that is read.
 pub const TOKEN_BYTES: usize = 16 * 1024;
 
@@ -18,7 +22,7 @@ pub const TOKEN_BYTES: usize = 16 * 1024;
 pub const MAX_GROUPS: usize = 1_000;
 
 /// How far the issuer's clock may be off.
-const SKEW_S: i64 = 60;
+pub(super) const SKEW_S: i64 = 60;
 
 /// A list of exactly this length was cut by the provider (Okta and others truncate at 100).
 const TRUNCATED_GROUPS: usize = 100;
@@ -69,6 +73,11 @@ pub enum Slot<'a> {
         /// The client.
         client: &'a str,
     },
+    /// What the provider gave to an agent about the person it acts for (ID-JAG).
+    Assertion {
+        /// The audience that it was asked for; the issuer's when absent.
+        audience: Option<&'a str>,
+    },
 }
 
 /// What a verified token says. The token itself is not kept.
@@ -84,6 +93,8 @@ pub struct Verified {
     pub development: bool,
     /// The person's account name, by the claim that was asked for.
     pub account: Option<String>,
+    /// What it says beyond that.
+    pub extra: Extra,
 }
 
 /// What can be read of a token before its signature is known to be good: enough to choose the key.
@@ -309,10 +320,18 @@ pub fn verify(
         match expected.slot {
             Slot::Handed | Slot::Access { .. } => &LOGIN_TYPES,
             Slot::Id { .. } => &ID_TYPES,
+            Slot::Assertion { .. } => &ASSERTION_TYPES,
         },
     )?;
+    if unverified.typ.is_none() && matches!(expected.slot, Slot::Assertion { .. }) {
+        return Err(TokenError::Type { typ: String::new() });
+    }
     let claims: Claims = signed(token, unverified, keys)?;
     check_slot(&claims, unverified.algorithm, expected.slot)?;
+    let extra = Extra::of(
+        &claims.others,
+        claims.client_id.as_deref().or(claims.azp.as_deref()),
+    );
     let account = account(&claims, expected.account_claim);
     check(claims, expected).map(|(principal, not_after_s)| Verified {
         principal,
@@ -320,6 +339,7 @@ pub fn verify(
         fingerprint: fingerprint(token),
         development: false,
         account,
+        extra,
     })
 }
 
@@ -337,6 +357,13 @@ pub(super) fn signed<T: serde::de::DeserializeOwned + Clone>(
     jsonwebtoken::decode::<T>(token, key, &signature_only(unverified.algorithm))
         .map(|data| data.claims)
         .map_err(|error| refusal(&error))
+}
+
+/// Whether a token says that it is an access token (RFC 9068).
+#[must_use]
+pub fn is_access_token(token: &str) -> bool {
+    peek_any(token)
+        .is_ok_and(|token| check_type(&token, &ACCESS_TYPES).is_ok() && token.typ.is_some())
 }
 
 /// SHA-256, hex: what records and `whoami` show of a token.
@@ -459,7 +486,7 @@ fn account(claims: &Claims, name: &str) -> Option<String> {
 /// What a token of one slot must say beyond those of others.
 fn check_slot(claims: &Claims, algorithm: Algorithm, slot: Slot<'_>) -> Result<(), TokenError> {
     let (client, nonce, access_token) = match slot {
-        Slot::Handed => return Ok(()),
+        Slot::Handed | Slot::Assertion { .. } => return Ok(()),
         Slot::Access { client } => {
             let party = claims.azp.as_deref().or(claims.client_id.as_deref());
             return if party.is_none_or(|party| party == client) {
@@ -540,6 +567,12 @@ pub(super) fn names_audience(claimed: Option<&OneOrMany>, expected: &str) -> boo
 
 /// For tokens that are handed over, and access tokens.
 const LOGIN_TYPES: [&str; 3] = ["jwt", "at+jwt", "application/at+jwt"];
+
+/// For access tokens alone.
+const ACCESS_TYPES: [&str; 2] = ["at+jwt", "application/at+jwt"];
+
+/// For assertions about a person: no other token is one.
+const ASSERTION_TYPES: [&str; 2] = ["oauth-id-jag+jwt", "application/oauth-id-jag+jwt"];
 
 /// For ID tokens: an access token is none.
 const ID_TYPES: [&str; 1] = ["jwt"];

@@ -1,25 +1,39 @@
 //! Services: which processes an entry means, and the token that proves who they are.
+//!
+//! Looking a process up reads memory and /proc only. What takes longer (hashing a program, asking an issuer, reading a
+//! pod's token) is done beside it, and until it is done the process is nobody.
 
+mod exe_hash;
+mod images;
 mod pattern;
+mod place;
+mod projected;
+mod proof;
+mod selectors;
 
 use std::{
-    io::Read,
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, RwLock},
 };
 
 use weir_policy::{Identity, PrincipalKind, Strength};
 
-use self::pattern::{is_anchored, is_below};
+use self::{proof::Proof, selectors::Selectors};
 use super::{
     bound::{Bound, Key},
-    evidence::Evidence,
     issuers::Issuers,
+    oauth_client::OauthError,
     settings::WorkloadSettings,
-    token::{TOKEN_BYTES, TokenError, Verified},
+    token::{PodClaim, SKEW_S, Verified},
 };
-use crate::telemetry;
+use crate::{clock, telemetry};
+
+pub use proof::ProofError;
+pub(crate) use {
+    exe_hash::ExeHashes,
+    images::Images,
+    selectors::{Look, Match},
+};
 
 /// Why an entry cannot be used as written.
 #[derive(Debug, thiserror::Error)]
@@ -34,14 +48,16 @@ pub enum WorkloadError {
         name: String,
     },
     /// It would mean every process.
-    #[error("workload {name:?} selects nothing: give cgroup, exe or uid")]
+    #[error(
+        "workload {name:?} selects nothing: give systemd_unit, cgroup, uid, image_digest, k8s, exe or exe_sha256"
+    )]
     NoSelector {
         /// The name.
         name: String,
     },
     /// Any user can start any program.
     #[error(
-        "workload {name:?} selects by exe alone, which any user can satisfy: add cgroup or uid, or say weak = true"
+        "workload {name:?} selects by the program alone, which any user can satisfy: add systemd_unit, cgroup or uid, or say weak = true"
     )]
     Weak {
         /// The name.
@@ -57,51 +73,80 @@ pub enum WorkloadError {
         /// As configured.
         pattern: String,
     },
-}
-
-/// Why an entry is not proved at the moment.
-#[derive(Debug, thiserror::Error)]
-pub enum ProofError {
-    /// The token file.
-    #[error("cannot read the token file {path}")]
-    Read {
-        /// Where.
-        path: std::path::PathBuf,
+    /// A value that means nothing.
+    #[error("workload {name:?}: {selector} = {value:?} is not of the form it must have")]
+    Selector {
+        /// The name.
+        name: String,
+        /// Which.
+        selector: &'static str,
+        /// As configured.
+        value: String,
+    },
+    /// None, or more than one.
+    #[error(
+        "workload {name:?} needs exactly one proof: token_file, client_credentials or kubernetes"
+    )]
+    Proofs {
+        /// The name.
+        name: String,
+    },
+    /// What a pod is called is known from its token alone.
+    #[error("workload {name:?}: k8s needs the pod's own token as proof: add kubernetes")]
+    PodWithoutToken {
+        /// The name.
+        name: String,
+    },
+    /// The client's settings.
+    #[error("workload {name:?}: client_credentials cannot be used")]
+    Client {
+        /// The name.
+        name: String,
         /// Why.
         #[source]
-        source: std::io::Error,
-    },
-    /// The token breaks a rule.
-    #[error("the token is refused")]
-    Token(#[source] TokenError),
-    /// The token is somebody else's.
-    #[error("the token is for {found:?}, not for a workload as the entry says")]
-    Subject {
-        /// The token's subject.
-        found: String,
+        source: OauthError,
     },
 }
 
-/// One entry and its present proof.
+/// One entry and its present proofs.
 #[derive(Debug)]
 pub(crate) struct Workload {
-    settings: WorkloadSettings,
-    proved: RwLock<Proof>,
+    name: String,
+    subject: Option<String>,
+    selectors: Selectors,
+    proof: Proof,
+    /// By pod; under [`WHOLE`] where the entry is one identity.
+    proved: RwLock<HashMap<String, Proved>>,
 }
 
+/// What came of the last looks at a proof.
 #[derive(Debug, Default)]
-struct Proof {
+struct Proved {
     bound: Option<Arc<Bound>>,
+    pod: Option<PodClaim>,
     problem: Option<String>,
+    /// When to look again, seconds since the epoch.
+    due_s: i64,
 }
 
-/// What a new look at the proof changed.
+/// What a new look at a proof changed.
 #[derive(Debug)]
 pub(crate) struct Renewal {
     /// No longer to be relied on.
     pub(crate) ended: Option<Arc<Bound>>,
     /// In its place.
     pub(crate) begun: Option<Arc<Bound>>,
+}
+
+/// What an entry says of a process that it means.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// Who it is.
+    Bound(Arc<Bound>),
+    /// There is no valid proof.
+    Unproved,
+    /// Something has to be found out first.
+    Pending,
 }
 
 /// Reads and checks all entries; two that could match one process are found when one does.
@@ -112,27 +157,14 @@ pub(crate) fn parse(settings: &[WorkloadSettings]) -> Result<Vec<Workload>, Work
         if name.is_empty() {
             return Err(WorkloadError::NoName);
         }
-        if workloads.iter().any(|known| known.settings.name == name) {
+        if workloads.iter().any(|known| known.name == name) {
             return Err(WorkloadError::Twice { name });
         }
-        if entry.cgroup.is_none() && entry.exe.is_none() && entry.uid.is_none() {
-            return Err(WorkloadError::NoSelector { name });
-        }
-        if entry.cgroup.is_none() && entry.uid.is_none() && !entry.weak {
-            return Err(WorkloadError::Weak { name });
-        }
-        if let Some(pattern) = entry
-            .cgroup
-            .as_ref()
-            .filter(|pattern| !is_anchored(pattern))
-        {
-            return Err(WorkloadError::Pattern {
-                name,
-                pattern: pattern.clone(),
-            });
-        }
         workloads.push(Workload {
-            settings: entry.clone(),
+            name,
+            subject: entry.subject.clone(),
+            selectors: Selectors::parse(entry)?,
+            proof: Proof::parse(entry)?,
             proved: RwLock::default(),
         });
     }
@@ -141,88 +173,167 @@ pub(crate) fn parse(settings: &[WorkloadSettings]) -> Result<Vec<Workload>, Work
 
 impl Workload {
     pub(crate) fn name(&self) -> &str {
-        &self.settings.name
+        &self.name
     }
 
-    /// Whether the entry means this process: every selector that is given must match.
-    pub(crate) fn matches(&self, evidence: &Evidence) -> bool {
-        let WorkloadSettings {
-            cgroup, exe, uid, ..
-        } = &self.settings;
-        cgroup
-            .as_ref()
-            .is_none_or(|pattern| is_below(pattern, &evidence.cgroup_path))
-            && exe
-                .as_ref()
-                .is_none_or(|exe| exe == Path::new(&evidence.exe_path))
-            && uid.is_none_or(|uid| uid == evidence.uid)
+    /// What it says of a process; `None` when it does not mean it.
+    pub(crate) fn of(&self, look: &Look<'_>) -> Option<Answer> {
+        let instance = match self.selectors.of(look) {
+            Match::No => return None,
+            Match::Pending => return Some(Answer::Pending),
+            Match::Yes => self.instance(look)?,
+        };
+        let proved = self.proved.read().ok()?;
+        let Some(known) = proved.get(&instance) else {
+            return Some(match &self.proof {
+                Proof::Projected(projected) => {
+                    projected.ask_for(&instance);
+                    Answer::Pending
+                }
+                _ => Answer::Unproved,
+            });
+        };
+        if let Proof::Projected(projected) = &self.proof {
+            // A pod without a token of its own, or of another service: not meant.
+            projected.means(known.pod.as_ref()?).then_some(())?;
+        }
+        Some(known.bound.clone().map_or(Answer::Unproved, Answer::Bound))
     }
 
-    pub(crate) fn bound(&self) -> Option<Arc<Bound>> {
-        self.proved.read().ok()?.bound.clone()
+    fn instance(&self, look: &Look<'_>) -> Option<String> {
+        match self.proof {
+            Proof::Projected(_) => self
+                .selectors
+                .pod_uid(look.cgroups, &look.evidence.cgroup_path),
+            _ => Some(WHOLE.to_owned()),
+        }
+    }
+
+    /// Whether pods wait to be looked at.
+    pub(crate) fn is_asked(&self) -> bool {
+        matches!(&self.proof, Proof::Projected(projected) if projected.is_asked())
+    }
+
+    pub(crate) fn bounds(&self) -> Vec<Arc<Bound>> {
+        let Ok(proved) = self.proved.read() else {
+            return Vec::new();
+        };
+        proved
+            .values()
+            .filter_map(|known| known.bound.clone())
+            .collect()
     }
 
     /// Why there is no proof, or why the last one could not be renewed.
-    pub(crate) fn problem(&self) -> Option<String> {
-        self.proved.read().ok()?.problem.clone()
-    }
-
-    /// Reads the token again. `None`: the same identity as before, for longer, or no proof as before.
-    pub(crate) async fn renew(&self, issuers: &Issuers) -> Option<Renewal> {
-        let verified = self.verify(issuers).await;
-        let mut proof = self.proved.write().ok()?;
-        match verified {
-            Err(error) => {
-                proof.problem = Some(telemetry::chain(&error));
-                None
-            }
-            Ok(verified) => {
-                proof.problem = None;
-                let begun = self.bind(verified);
-                if let Some(bound) = proof
-                    .bound
-                    .as_ref()
-                    .filter(|bound| bound.identity == begun.identity)
-                {
-                    bound.extend(begun.not_after_s());
-                    return None;
-                }
-                let begun = Arc::new(begun);
-                let ended = proof.bound.replace(Arc::clone(&begun));
-                Some(Renewal {
-                    ended,
-                    begun: Some(begun),
+    pub(crate) fn problems(&self) -> BTreeSet<String> {
+        let Ok(proved) = self.proved.read() else {
+            return BTreeSet::new();
+        };
+        proved
+            .iter()
+            .filter_map(|(instance, known)| {
+                let why = known.problem.as_ref()?;
+                Some(if instance == WHOLE {
+                    format!("workload {}: {why}", self.name)
+                } else {
+                    format!("workload {}, pod {instance}: {why}", self.name)
                 })
-            }
-        }
+            })
+            .collect()
     }
 
-    async fn verify(&self, issuers: &Issuers) -> Result<Verified, ProofError> {
-        let path = &self.settings.token_file;
-        let token = read_token(path).map_err(|source| ProofError::Read {
-            path: path.clone(),
-            source,
-        })?;
-        let verified = issuers
-            .verify(token.trim())
-            .await
-            .map_err(ProofError::Token)?;
-        let principal = &verified.principal;
-        let expected = self
-            .settings
-            .subject
-            .as_ref()
-            .is_none_or(|subject| *subject == principal.subject);
-        if principal.kind == PrincipalKind::Agent || !expected {
-            return Err(ProofError::Subject {
-                found: principal.subject.clone(),
-            });
+    /// Looks at the proofs again that are due. Nothing: the same identities as before, for longer, or none as before.
+    pub(crate) async fn renew(&self, issuers: &Issuers, hashes: &ExeHashes) -> Vec<Renewal> {
+        self.selectors.prepare(hashes);
+        let instances = match &self.proof {
+            Proof::Projected(projected) => projected.pods(),
+            _ => BTreeSet::from([WHOLE.to_owned()]),
+        };
+        let now_s = now_s();
+        let mut renewals = Vec::new();
+        for instance in &instances {
+            if self.is_due(instance, now_s) {
+                let obtained = self
+                    .proof
+                    .obtain(instance, self.subject.as_ref(), issuers)
+                    .await;
+                renewals.extend(self.settle(instance, obtained, now_s));
+            }
         }
-        Ok(verified)
+        if let Proof::Projected(_) = self.proof {
+            self.forget(&instances, now_s);
+        }
+        renewals
+    }
+
+    fn is_due(&self, instance: &str, now_s: i64) -> bool {
+        self.proved
+            .read()
+            .is_ok_and(|proved| proved.get(instance).is_none_or(|it| it.due_s <= now_s))
+    }
+
+    fn settle(
+        &self,
+        instance: &str,
+        obtained: Result<Option<Verified>, ProofError>,
+        now_s: i64,
+    ) -> Option<Renewal> {
+        let mut proved = self.proved.write().ok()?;
+        let known = proved.entry(instance.to_owned()).or_default();
+        known.due_s = 0;
+        let verified = match obtained {
+            Ok(Some(verified)) => verified,
+            // The last proof holds as long as it would have anyway.
+            Ok(None) => {
+                known.problem = None;
+                return None;
+            }
+            Err(error) => {
+                known.problem = Some(telemetry::chain(&error));
+                return None;
+            }
+        };
+        known.problem = None;
+        known.pod.clone_from(&verified.extra.pod);
+        if let Proof::ClientCredentials(_) = self.proof {
+            // Asked for anew in the last third of its life, without the minute by which clocks may differ.
+            known.due_s = now_s + (verified.not_after_s - SKEW_S - now_s).max(0) * 2 / 3;
+        }
+        let begun = self.bind(verified);
+        if let Some(bound) = known
+            .bound
+            .as_ref()
+            .filter(|bound| bound.identity == begun.identity)
+        {
+            bound.extend(begun.not_after_s());
+            return None;
+        }
+        let begun = Arc::new(begun);
+        let ended = known.bound.replace(Arc::clone(&begun));
+        Some(Renewal {
+            ended,
+            begun: Some(begun),
+        })
+    }
+
+    /// Pods come and go.
+    fn forget(&self, present: &BTreeSet<String>, now_s: i64) {
+        let Ok(mut proved) = self.proved.write() else {
+            return;
+        };
+        if proved.len() > REMEMBERED_PODS {
+            proved.retain(|instance, _| present.contains(instance));
+        }
+        proved.retain(|instance, known| {
+            let is_over = known
+                .bound
+                .as_ref()
+                .is_some_and(|bound| bound.not_after_s() <= now_s);
+            !is_over || present.contains(instance)
+        });
     }
 
     fn bind(&self, verified: Verified) -> Bound {
-        let strong = self.settings.cgroup.is_some() || self.settings.uid.is_some();
         // An issuer whose kinds are not believed calls everyone human; here the operator says what this is. The time of
         // the login changes with every token and would make each a new identity.
         let mut principal = verified.principal;
@@ -232,15 +343,15 @@ impl Workload {
             principal,
             actors: Vec::new(),
             method: "workload".to_owned(),
-            strength: if strong {
-                Strength::Strong
-            } else {
+            strength: if self.selectors.are_weak() {
                 Strength::Weak
+            } else {
+                Strength::Strong
             },
             purpose: None,
         };
         let key = Key::Workload {
-            name: self.settings.name.clone(),
+            name: self.name.clone(),
         };
         let mut bound = Bound::new(identity, key, verified.fingerprint, verified.not_after_s);
         bound.development = verified.development;
@@ -248,100 +359,15 @@ impl Workload {
     }
 }
 
-/// Reads at most one byte more than a token may have, and never waits on a pipe.
-pub(crate) fn read_token(path: &Path) -> std::io::Result<String> {
-    let file = std::fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(std::io::Error::other("not a regular file"));
-    }
-    let mut text = String::new();
-    file.take(TOKEN_BYTES as u64 + 2)
-        .read_to_string(&mut text)?;
-    Ok(text)
+fn now_s() -> i64 {
+    i64::try_from(clock::now().as_secs()).unwrap_or(i64::MAX)
 }
+
+/// The instance of an entry that is one identity.
+const WHOLE: &str = "";
+
+/// Pods that were looked at, beyond which those that are not on this node are forgotten.
+const REMEMBERED_PODS: usize = 4_096;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entry(name: &str) -> WorkloadSettings {
-        WorkloadSettings {
-            name: name.to_owned(),
-            ..WorkloadSettings::default()
-        }
-    }
-
-    #[test]
-    fn entries_that_mean_anyone_are_refused() {
-        let exe = WorkloadSettings {
-            exe: Some("/usr/bin/psql".into()),
-            ..entry("a")
-        };
-        assert!(matches!(
-            parse(&[entry("a")]),
-            Err(WorkloadError::NoSelector { .. })
-        ));
-        assert!(matches!(
-            parse(std::slice::from_ref(&exe)),
-            Err(WorkloadError::Weak { .. })
-        ));
-        assert!(
-            parse(&[WorkloadSettings {
-                weak: true,
-                ..exe.clone()
-            }])
-            .is_ok()
-        );
-        for pattern in ["system.slice/x", "/a/**/b", "/a//b", "/"] {
-            let entry = WorkloadSettings {
-                cgroup: Some(pattern.to_owned()),
-                ..entry("a")
-            };
-            assert!(
-                matches!(parse(&[entry]), Err(WorkloadError::Pattern { .. })),
-                "{pattern}"
-            );
-        }
-        let twice = WorkloadSettings {
-            uid: Some(1),
-            ..entry("a")
-        };
-        assert!(matches!(
-            parse(&[twice.clone(), twice]),
-            Err(WorkloadError::Twice { .. })
-        ));
-    }
-
-    #[test]
-    fn every_selector_must_match() {
-        let settings = WorkloadSettings {
-            cgroup: Some("/s/b".to_owned()),
-            uid: Some(7),
-            exe: Some("/b".into()),
-            ..entry("a")
-        };
-        let workloads = parse(&[settings]).expect("a good entry");
-        let evidence = Evidence {
-            cgroup_path: "/s/b/c".to_owned(),
-            uid: 7,
-            exe_path: "/b".to_owned(),
-            ..Evidence::default()
-        };
-        assert!(workloads[0].matches(&evidence));
-        assert!(!workloads[0].matches(&Evidence {
-            uid: 8,
-            ..evidence.clone()
-        }));
-        assert!(!workloads[0].matches(&Evidence {
-            exe_path: "/b (deleted)".to_owned(),
-            ..evidence.clone()
-        }));
-        assert!(!workloads[0].matches(&Evidence {
-            cgroup_path: "/s".to_owned(),
-            ..evidence
-        }));
-    }
-}
+mod tests;

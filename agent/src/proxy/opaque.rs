@@ -9,6 +9,10 @@ use crate::net::Leg;
 pub(super) async fn serve(candidate: Candidate, client: TcpStream, place: Place) {
     let proxy = &candidate.proxy;
     let target = candidate.target();
+    if let Some(absence) = candidate.bar() {
+        candidate.refuse(&absence.to_string());
+        return reset(client);
+    }
     if !proxy
         .guard
         .permits_everything(&candidate.scope(target.clone()))

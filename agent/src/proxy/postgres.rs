@@ -137,6 +137,14 @@ impl Candidate {
     }
 
     fn admit(&self, scope: &Arc<Scope>, replication: bool) -> Result<(), Refusal> {
+        if let Some(absence) = self.bar() {
+            return Err(Refusal {
+                sqlstate: "28000".into(),
+                message: format!("weir: {absence}"),
+                detail: None,
+                hint: Some("\"weir whoami\" shows what is known of this process".into()),
+            });
+        }
         let admission = self.proxy.guard.admit(scope);
         if !admission.decision.permits() {
             let identified = self.resolved.identity.is_some();

@@ -158,6 +158,12 @@ const PACKAGES: &[Package] = &[
         "makes up statements that must not tell masked values",
     ),
     Package::new(
+        "sudo",
+        Purpose::Test,
+        Presence::Program("sudo"),
+        "one of the ways a login must not leak through",
+    ),
+    Package::new(
         "qemu-system-x86",
         Purpose::Test,
         Presence::Program("qemu-system-x86_64"),

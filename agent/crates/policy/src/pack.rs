@@ -50,6 +50,12 @@ pub(crate) struct Resolved {
 }
 
 impl Pack {
+    /// Whether anything is refused at all; else everything passes and is recorded.
+    #[must_use]
+    pub fn enforces(&self) -> bool {
+        self.compiled.defaults.mode == Mode::Enforce
+    }
+
     /// Reads and compiles the folder.
     ///
     /// # Errors

@@ -33,25 +33,10 @@ pub(super) fn rows(store: &Connection, period: Period) -> rusqlite::Result<Answe
            AND time_ns >= ?1 AND time_ns < ?2",
     )?;
     if let Some(kernel) = kernel(store, from_ns, until_ns)? {
-        let fates = fates(&kernel);
-        let all = fates.iter().map(|(_, count, _)| count).sum();
-        measure("connections that the kernel counted", all, "all of them");
-        for (name, count, meaning) in fates {
+        let told = sessions.saturating_sub(continued) + refused;
+        for (name, count, meaning) in counted(&kernel, told) {
             measure(name, count, meaning);
         }
-        measure(
-            "governed connections without a record of their own",
-            kernel
-                .governed
-                .saturating_sub(sessions.saturating_sub(continued) + refused),
-            "cancel requests, clients that left before they logged in, connections that wait",
-        );
-        measure(
-            "packets dropped on their way around weir",
-            kernel.dropped,
-            "stopped",
-        );
-        measure("kernel events lost", kernel.events_lost, "to look into");
     }
     measure("sessions governed", sessions, "recorded");
     measure(
@@ -248,6 +233,28 @@ fn add(sum: &mut Counters, now: &Counters, before: &Counters) {
     sum.denied_family += more(now.denied_family, before.denied_family);
     sum.dropped += more(now.dropped, before.dropped);
     sum.events_lost += more(now.events_lost, before.events_lost);
+}
+
+/// What the kernel counted, and how much of it is `told` by records of sessions and refusals.
+fn counted(kernel: &Counters, told: u64) -> Vec<(&'static str, u64, &'static str)> {
+    let fates = fates(kernel);
+    let all = fates.iter().map(|(_, count, _)| count).sum();
+    let mut measures = vec![("connections that the kernel counted", all, "all of them")];
+    measures.extend(fates);
+    measures.extend([
+        (
+            "governed connections without a record of their own",
+            kernel.governed.saturating_sub(told),
+            "cancel requests, clients that left before they logged in, connections that wait",
+        ),
+        (
+            "packets dropped on their way around weir",
+            kernel.dropped,
+            "stopped",
+        ),
+        ("kernel events lost", kernel.events_lost, "to look into"),
+    ]);
+    measures
 }
 
 /// Every connection to a database has one of these.

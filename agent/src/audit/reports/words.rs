@@ -63,6 +63,10 @@ pub(super) fn event(body: &str) -> Told {
             &body["identity"],
             format!("{}: bound to {}", text("what"), text("key")),
         ),
+        "delegation" => about(
+            &body["identity"],
+            format!("acts for them, delegation: {}", text("delegation")),
+        ),
         "sender_changed" => about(
             &body["identity"],
             format!(
@@ -133,7 +137,9 @@ fn plain(body: &Value) -> String {
         .as_object()
         .into_iter()
         .flatten()
-        .filter(|(name, _)| *name != "event" && !name.contains("token"))
+        .filter(|(name, _)| {
+            *name != "event" && !name.contains("token") && !name.contains("fingerprint")
+        })
         .filter_map(|(name, value)| match value {
             Value::String(text) => Some(format!("{} {text}", name.replace('_', " "))),
             Value::Number(number) => Some(format!("{} {number}", name.replace('_', " "))),

@@ -5,8 +5,9 @@ use std::{io, sync::Arc};
 use weir_policy::Identity;
 
 use crate::identity::{
-    bound::{Bound, Key},
+    bound::{Bound, Delegation, Key, RunBudget},
     evidence::Evidence,
+    secret::Secret,
 };
 
 /// Why a process cannot be bound.
@@ -49,6 +50,8 @@ pub enum Absence {
     Ambiguous(Vec<String>),
     /// A workload entry matches and has no valid proof.
     Unproved(String),
+    /// A workload entry may match: that is being found out.
+    Pending(String),
 }
 
 impl std::fmt::Display for Absence {
@@ -72,6 +75,10 @@ impl std::fmt::Display for Absence {
                 "several workload entries match this process: {}",
                 names.join(", ")
             ),
+            Self::Pending(name) => write!(
+                out,
+                "whether this process is workload {name} is being found out: try again"
+            ),
             Self::Unproved(name) => write!(out, "workload {name} has no valid token"),
         }
     }
@@ -88,6 +95,16 @@ pub struct Resolved {
     pub absence: Absence,
     /// Whether the process is in an agent's run (or one that this agent did not make): it may not bind itself anew.
     pub in_agent_run: bool,
+}
+
+impl Resolved {
+    /// Why the process may not connect at all, whatever is allowed to the unidentified: it may be somebody with fewer
+    /// rights than nobody has.
+    #[must_use]
+    pub fn bar(&self) -> Option<&Absence> {
+        let is_unclear = matches!(self.absence, Absence::Ambiguous(_) | Absence::Pending(_));
+        (self.identity.is_none() && (is_unclear || self.in_agent_run)).then_some(&self.absence)
+    }
 }
 
 /// A binding began or ended.
@@ -124,6 +141,12 @@ pub struct NewBinding {
     pub owner_uid: u32,
     /// What it is derived from.
     pub parent: Option<Arc<Bound>>,
+    /// What an agent's run rests on.
+    pub delegation: Option<Delegation>,
+    /// What an agent's run may use up.
+    pub budget: Option<RunBudget>,
+    /// The token, where it may serve to have another one issued.
+    pub token: Option<Secret>,
 }
 
 impl NewBinding {
@@ -132,6 +155,11 @@ impl NewBinding {
         bound.development = self.development;
         bound.owner_uid = self.owner_uid;
         bound.parent = self.parent;
+        bound.delegation = self.delegation;
+        bound.budget = self.budget;
+        if let Some(token) = self.token {
+            bound.hold(token);
+        }
         bound
     }
 }

@@ -77,6 +77,11 @@ impl Folder {
         )
     }
 
+    pub(super) fn open_exe(&self) -> io::Result<File> {
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        Ok(File::from(openat(&self.0, c"exe", flags, Mode::empty())?))
+    }
+
     pub(super) fn id(&self, name: &CStr) -> Option<u32> {
         self.text(name)
             .ok()?

@@ -20,7 +20,7 @@ pub(super) fn is_below(pattern: &str, path: &str) -> bool {
 }
 
 /// `*` is any run of characters, `?` is one. The last `*` may be extended when what follows does not match: no recursion.
-fn matches_part(pattern: &[u8], text: &[u8]) -> bool {
+pub(super) fn matches_part(pattern: &[u8], text: &[u8]) -> bool {
     let (mut at, mut position) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while position < text.len() {

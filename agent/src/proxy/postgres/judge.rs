@@ -8,7 +8,7 @@ mod sender;
 
 use std::{
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -16,13 +16,14 @@ use weir_sql::{Kind, SessionModes};
 use weir_wire::postgres::{
     Ending, Finished, Incident, Judge, Limit, Limits, Refusal, Ruling, Shield, Via,
     backend::{STALE_PLAN, STALE_PLAN_STATE},
+    conversation::{Looked, Moment},
     judge::Unreadable,
     positions::{self, Replaced},
 };
 
 use crate::{
     audit::{self, Journal},
-    catalog::Link,
+    catalog::{Link, Turn},
     clock,
     guard::{Guard, Protection, Scope, SessionView, Verdict},
     identity::{Bound, State},
@@ -112,19 +113,50 @@ impl SessionJudge {
     }
 
     /// Ready when the client's statements may be judged: at once where nothing is hidden, else once the catalog of the
-    /// session's database is current.
-    pub(crate) fn poll_catalog(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// session's database is current. `waiting` says that some have been read already.
+    pub(crate) fn poll_catalog(
+        &mut self,
+        moment: Moment,
+        waiting: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Turn> {
+        if !self.needs_catalog() {
+            return Poll::Ready(self.catalog.poll_lend(moment, cx));
+        }
+        let turn = ready!(self.catalog.poll_turn(moment, waiting, cx));
+        if waiting && matches!(turn, Turn::Go) {
+            self.begin_names();
+        }
+        Poll::Ready(turn)
+    }
+
+    /// Whether what was just read may be judged at once, without [`Self::poll_catalog`].
+    pub(crate) fn may_judge(&mut self, moment: Moment) -> bool {
+        if !self.needs_catalog() {
+            return true;
+        }
+        let may = self.catalog.may_go(moment);
+        if may {
+            self.begin_names();
+        }
+        may
+    }
+
+    /// What came of a look on this session's connection.
+    pub(crate) fn looked(&mut self, looked: Looked) {
+        self.catalog.looked(looked);
+    }
+
+    fn needs_catalog(&mut self) -> bool {
         self.protection = self.guard.protection(&self.scope);
-        if !self.protection.needs_catalog {
-            return Poll::Ready(());
-        }
-        if self.catalog.poll_current(true, cx).is_pending() {
-            return Poll::Pending;
-        }
+        // A walsender reads no statements of the extended protocol, and what it does is decided without a catalog.
+        self.protection.needs_catalog && !self.replication
+    }
+
+    fn begin_names(&mut self) {
         let late = self.live.requests() > 0;
         let catalog = self.catalog.snapshot().map(|known| &known.catalog);
         self.names.begin(&self.guard, catalog, late);
-        Poll::Ready(())
     }
 
     /// Where this session is recorded.
@@ -185,10 +217,9 @@ impl SessionJudge {
     }
 
     fn rule(&mut self, (verdict, refusal): Decided) -> Ruling<Arc<Verdict>> {
-        if verdict.unknown {
-            self.catalog.unknown_seen();
-        }
+        let certain = !verdict.unknown || self.catalog.unknown_seen() || !verdict.protect;
         match refusal {
+            None if !certain => Ruling::Refuse(verdict, Box::new(not_known_yet())),
             None => Ruling::Permit(verdict),
             Some(refusal) => Ruling::Refuse(verdict, refusal),
         }
@@ -376,7 +407,10 @@ impl Judge for SessionJudge {
     }
 
     fn watches(&self, verdict: &Arc<Verdict>) -> bool {
-        self.protection.hides || !is_plain(verdict) || !self.named.is_empty()
+        self.protection.hides
+            || !is_plain(verdict)
+            || !self.named.is_empty()
+            || self.scope.is_metered()
     }
 
     fn shield(&self, verdict: Option<&Arc<Verdict>>) -> Shield {
@@ -477,6 +511,15 @@ fn two_readings() -> Refusal {
             .into(),
         detail: None,
         hint: Some("run it again when what was sent before it is answered".into()),
+    }
+}
+
+fn not_known_yet() -> Refusal {
+    Refusal {
+        sqlstate: "42501".into(),
+        message: "weir: this names something that is not known yet, and nothing can be looked up in a transaction".into(),
+        detail: None,
+        hint: Some("check the name, end the transaction and run it again".into()),
     }
 }
 

@@ -12,10 +12,12 @@ use std::{
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use weir_wire::postgres::{Conversation, ConversationError, Outbox, Refusal, backend};
+use weir_wire::postgres::{
+    Conversation, ConversationError, Outbox, Refusal, backend, conversation::Moment,
+};
 
 use super::{cancel::Route, judge::SessionJudge};
-use crate::{audit::JournalError, net::Leg};
+use crate::{audit::JournalError, catalog::Turn, net::Leg};
 
 /// A session under way; resolves when it is over and recorded.
 pub(super) struct Relay {
@@ -32,6 +34,8 @@ pub(super) struct Relay {
     /// A cancellation of ours on its way: `up` waits, or it could hit what comes next.
     cancelling: Option<Cancelling>,
     watched: bool,
+    /// What was read of the client and waits for the catalog.
+    kept: Vec<u8>,
     /// Set once nothing more is read: what is still to be written, then the end.
     ending: Option<&'static str>,
 }
@@ -83,6 +87,7 @@ impl Relay {
             route,
             cancelling: None,
             watched: false,
+            kept: Vec::new(),
             ending: None,
         }
     }
@@ -103,7 +108,9 @@ impl Relay {
                     self.down.ended = true;
                     return Poll::Ready(Ok(None));
                 };
-                self.down.bytes += input.len() as u64;
+                if !self.conversation.is_looking() {
+                    self.down.bytes += input.len() as u64;
+                }
                 scratch.out.begin();
                 let judged = self
                     .conversation
@@ -112,6 +119,9 @@ impl Relay {
                     .write_or_keep(cx, &mut self.client, scratch.out.finish(input))?;
                 Poll::Ready(io::Result::Ok(judged.err()))
             }))?;
+            if let Some(looked) = self.conversation.take_looked() {
+                self.judge.looked(looked);
+            }
             if let Some(error) = failure {
                 self.break_off(&error);
             }
@@ -133,13 +143,32 @@ impl Relay {
                 // The server's answers bring the task back here.
                 return Poll::Pending;
             }
+            if self.conversation.is_looking() {
+                self.up.rest = self.conversation.take_look_output();
+                if self.up.rest.is_empty() {
+                    return Poll::Pending;
+                }
+                continue;
+            }
             if self.conversation.is_ready() {
-                ready!(self.judge.poll_catalog(cx));
-                if self.conversation.holds_early() {
+                let early = self.conversation.holds_early();
+                let waiting = early || !self.kept.is_empty();
+                if let Turn::Look(look) =
+                    ready!(self.judge.poll_catalog(self.moment(), waiting, cx))
+                {
+                    self.up.rest = self.conversation.look(*look);
+                    continue;
+                }
+                if early {
                     self.release_early();
                     continue;
                 }
+                if waiting {
+                    self.judge_kept(cx)?;
+                    continue;
+                }
             }
+            let moment = self.moment();
             let failure = ready!(SCRATCH.with_borrow_mut(|scratch| {
                 let read = ready!(poll_read(cx, &mut self.client, &mut scratch.input))?;
                 let Some(input) = read else {
@@ -148,23 +177,57 @@ impl Relay {
                 };
                 self.up.bytes += input.len() as u64;
                 self.judge.meet_senders();
-                scratch.out.begin();
-                let judged = self
-                    .conversation
-                    .client(input, &mut self.judge, &mut scratch.out);
-                let bytes = scratch.out.finish(input);
-                match self.judge.take_strict_seq() {
-                    0 => self.up.write_or_keep(cx, &mut self.server, bytes)?,
-                    seq => {
-                        self.gate = Some(durable(&self.judge, seq));
-                        self.up.rest.extend_from_slice(bytes);
-                    }
+                if self.conversation.is_ready()
+                    && input != TERMINATE
+                    && !self.judge.may_judge(moment)
+                {
+                    self.kept.extend_from_slice(input);
+                    return Poll::Ready(Ok(None));
                 }
-                Poll::Ready(io::Result::Ok(judged.err()))
+                Poll::Ready(self.judge_input(cx, input, &mut scratch.out))
             }))?;
             if let Some(error) = failure {
                 self.break_off(&error);
             }
+        }
+    }
+
+    /// Judges what the client sent and sends on what may go; what breaks the conversation off is returned.
+    fn judge_input(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &[u8],
+        out: &mut Outbox,
+    ) -> io::Result<Option<ConversationError>> {
+        out.begin();
+        let judged = self.conversation.client(input, &mut self.judge, out);
+        let bytes = out.finish(input);
+        match self.judge.take_strict_seq() {
+            0 => self.up.write_or_keep(cx, &mut self.server, bytes)?,
+            seq => {
+                self.gate = Some(durable(&self.judge, seq));
+                self.up.rest.extend_from_slice(bytes);
+            }
+        }
+        Ok(judged.err())
+    }
+
+    /// Judges what had to wait for the catalog.
+    fn judge_kept(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let kept = std::mem::take(&mut self.kept);
+        let failure =
+            SCRATCH.with_borrow_mut(|scratch| self.judge_input(cx, &kept, &mut scratch.out))?;
+        if let Some(error) = failure {
+            self.break_off(&error);
+        }
+        Ok(())
+    }
+
+    /// What may be done with the server's connection: nothing of weir's while the client has not taken its answers.
+    fn moment(&self) -> Moment {
+        match self.conversation.moment() {
+            Moment::Idle if !self.down.rest.is_empty() => Moment::Owing,
+            moment => moment,
         }
     }
 
@@ -349,5 +412,7 @@ fn poll_read<'b>(
 
 /// Large enough that bulk results cost few calls; shared by all sessions of a worker.
 const SCRATCH_BYTES: usize = 64 * 1024;
+/// A client that leaves needs no catalog for it.
+const TERMINATE: &[u8] = b"X\0\0\0\x04";
 /// Answers that a server may owe before the client is read on: far more than fit into a server's send buffer unsent.
 const MAX_IN_FLIGHT: usize = 16_384;

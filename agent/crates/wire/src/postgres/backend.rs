@@ -67,11 +67,50 @@ pub fn plan_edited_row(total: usize) -> Plan {
     }
 }
 
+/// How a row is to be cut that weir asked for itself: whole, unless it is too long to be of use.
+#[must_use]
+pub fn plan_looked_row(total: usize) -> Plan {
+    if total <= MAX_EDITED_ROW_BYTES {
+        Plan::Whole
+    } else {
+        Plan::Pieces { head: 0 }
+    }
+}
+
 /// Rewriting hides values before they get here: only what it missed is ever held so.
 const MAX_EDITED_ROW_BYTES: usize = 16 * 1024 * 1024;
 
 /// An error with a large statement in it may be long; beyond this it passes unread.
 const MAX_WHOLE_BYTES: usize = 1024 * 1024;
+
+/// The message of an `ErrorResponse`; empty when it has none.
+#[must_use]
+pub fn error_message(body: &[u8]) -> &[u8] {
+    field(body, b'M')
+}
+
+/// The severity of an `ErrorResponse` or `NoticeResponse`, in English where the server gives it so.
+#[must_use]
+pub fn severity(body: &[u8]) -> &[u8] {
+    match field(body, b'V') {
+        b"" => field(body, b'S'),
+        severity => severity,
+    }
+}
+
+fn field(body: &[u8], wanted: u8) -> &[u8] {
+    let mut rest = body;
+    while let Some((&field, after)) = rest.split_first() {
+        let Some((value, after)) = take_string(after).filter(|_| field != 0) else {
+            break;
+        };
+        if field == wanted {
+            return value;
+        }
+        rest = after;
+    }
+    b""
+}
 
 /// The SQLSTATE of an `ErrorResponse`, and whether it ends the session.
 #[must_use]

@@ -112,6 +112,29 @@ impl RowPlan {
     }
 }
 
+/// The cells of a `DataRow`, `None` for NULL; nothing when it is malformed.
+#[must_use]
+pub fn values(body: &[u8]) -> Option<Vec<Option<&[u8]>>> {
+    let count = usize::from(u16::from_be_bytes(*body.first_chunk()?));
+    let mut values = Vec::with_capacity(count.min(MAX_COLUMNS));
+    let mut rest = body.get(2..)?;
+    for _ in 0..count {
+        let length = i32::from_be_bytes(*rest.first_chunk()?);
+        rest = rest.get(4..)?;
+        if length < 0 {
+            values.push(None);
+            continue;
+        }
+        let (value, after) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+        values.push(Some(value));
+        rest = after;
+    }
+    rest.is_empty().then_some(values)
+}
+
+/// More than a server's results may have.
+const MAX_COLUMNS: usize = 1_664;
+
 impl Planned {
     fn constant(&self, formats: &Formats) -> Option<Cow<'static, [u8]>> {
         if self.whole_row {

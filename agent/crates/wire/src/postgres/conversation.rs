@@ -4,8 +4,11 @@
 //! itself aborts, skips and reports its state, and only the error's text becomes ours.
 
 mod client;
+mod look;
 mod server;
 mod stop;
+
+pub use look::{Look, LookError, Looked, Moment, Rows};
 
 use super::{
     Cutter, Ending, Finished, FrameError, Judge, Refusal, backend,
@@ -13,6 +16,7 @@ use super::{
     names::Names,
     watch::{Bound, Prepared},
 };
+use look::{Heard, Looking};
 
 /// Why a conversation cannot go on; both sides are to be closed.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +51,9 @@ pub enum ConversationError {
         /// The message's tag.
         tag: u8,
     },
+    /// The server does not end the transaction in which weir looked at its catalog.
+    #[error("the server does not end a transaction of weir's")]
+    Look,
 }
 
 impl ConversationError {
@@ -100,6 +107,11 @@ pub struct Conversation<J: Judge> {
     /// Client bytes that came before the log-in was complete.
     early: Vec<u8>,
     transaction: u8,
+    /// Something of the extended protocol went to the server that no `Sync` has followed yet.
+    unfinished: bool,
+    look: Option<Box<Looking>>,
+    looked: Option<Looked>,
+    heard: Heard,
 }
 
 /// Copy data under way.
@@ -161,6 +173,10 @@ impl<J: Judge> Conversation<J> {
             key_data: None,
             early: Vec::new(),
             transaction: b'I',
+            unfinished: false,
+            look: None,
+            looked: None,
+            heard: Heard::default(),
         }
     }
 

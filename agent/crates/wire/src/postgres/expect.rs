@@ -102,6 +102,9 @@ struct Owed<S, T> {
     watch: Option<Box<Watch<S>>>,
 }
 
+/// What is owed next, and what last.
+pub type Ends<'q, S, T> = (&'q Expect<S, T>, &'q Expect<S, T>);
+
 /// What is owed next, and its watch where it has one.
 type Head<'q, S, T> = (&'q mut Expect<S, T>, Option<&'q mut Watch<S>>);
 
@@ -188,6 +191,18 @@ impl<S, T> Queue<S, T> {
             return None;
         }
         self.peek()?.1
+    }
+
+    /// What is owed next and last, passing over what gets no answer or may get none.
+    #[must_use]
+    pub fn ends(&self) -> Option<Ends<'_, S, T>> {
+        let mut answered = self
+            .items
+            .iter()
+            .map(|owed| &owed.item)
+            .filter(|item| !matches!(item, Expect::CopyEnd));
+        let first = answered.next()?;
+        Some((first, answered.next_back().unwrap_or(first)))
     }
 
     /// The one that was asked for first, whether it gets an answer or not.

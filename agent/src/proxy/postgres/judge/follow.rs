@@ -47,6 +47,7 @@ impl SessionJudge {
             && is_plain(verdict)
             && self.named.is_empty()
             && !verdict.defines
+            && !self.scope.is_metered()
         {
             return Ok(None);
         }

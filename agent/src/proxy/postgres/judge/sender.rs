@@ -16,7 +16,10 @@ use crate::{
     capture::{Origin, Writer},
     guard::{Who, admission_refusal},
     identity::{Bound, Identities, Resolved},
-    proxy::senders::{Remaining, Senders, remaining},
+    proxy::{
+        run_budgets,
+        senders::{Remaining, Senders, remaining},
+    },
 };
 
 /// What a judge keeps of who writes to it.
@@ -134,6 +137,7 @@ impl SessionJudge {
             identity,
             process: process.clone(),
             target,
+            budgets: run_budgets(bound.as_ref()),
         });
         self.bound = bound;
         self.sending.process = process;

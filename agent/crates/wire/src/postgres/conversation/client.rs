@@ -23,6 +23,7 @@ impl<J: Judge> Conversation<J> {
         judge: &mut J,
         out: &mut Outbox,
     ) -> Result<(), ConversationError> {
+        debug_assert!(!self.is_looking(), "the client waits for a look");
         let mut cutter = std::mem::take(&mut self.from_client);
         let mut cursor = 0;
         let result = loop {
@@ -79,6 +80,11 @@ impl<J: Judge> Conversation<J> {
         if !self.ready && !matches!(piece.tag, tag::PASSWORD | tag::TERMINATE) {
             return self.keep_early(piece);
         }
+        self.unfinished = match piece.tag {
+            tag::PARSE | tag::BIND | tag::EXECUTE | tag::DESCRIBE | tag::CLOSE => true,
+            tag::QUERY | tag::FUNCTION_CALL | tag::SYNC => false,
+            _ => self.unfinished,
+        };
         match piece.tag {
             tag::QUERY => {
                 self.query(piece, input, judge, out);

@@ -35,7 +35,9 @@ impl<J: Judge> Conversation<J> {
                 out.pass_range(input, start, cursor);
             }
             let whole_rows = self.edits_rows();
+            let looking = self.is_looking();
             let plan = |tag, total| match tag {
+                tag::DATA_ROW if looking => backend::plan_looked_row(total),
                 tag::DATA_ROW if whole_rows => backend::plan_edited_row(total),
                 _ => backend::plan(tag, total),
             };
@@ -83,6 +85,9 @@ impl<J: Judge> Conversation<J> {
     }
 
     fn fate(&mut self, piece: &Piece<'_>, judge: &mut J) -> Result<Fate, ConversationError> {
+        if self.is_looking() {
+            return self.looked_at(piece, judge);
+        }
         match piece.tag {
             tag::DATA_ROW | tag::COPY_DATA => self.data(piece, judge),
             tag::ERROR_RESPONSE => Ok(self.error(piece, judge)),
@@ -94,6 +99,7 @@ impl<J: Judge> Conversation<J> {
             }
             tag::PARAMETER_STATUS => {
                 if let Some((name, value)) = backend::parameter_status(piece.body()) {
+                    self.heard.note(name, value);
                     judge.parameter(name, value);
                 }
                 Ok(Fate::Pass)
@@ -199,7 +205,7 @@ impl<J: Judge> Conversation<J> {
     }
 
     /// A notice or a notification: nothing that was asked for.
-    fn aside(&mut self, piece: &Piece<'_>, judge: &mut J) -> Fate {
+    pub(super) fn aside(&mut self, piece: &Piece<'_>, judge: &mut J) -> Fate {
         let statement = self.queue.watch().map(|watch| &watch.statement);
         let shield = judge.shield(statement);
         if !piece.last {
@@ -407,7 +413,7 @@ impl<J: Judge> Conversation<J> {
 }
 
 /// The server's own error, as far as the client may read it.
-fn words<J: Judge>(
+pub(super) fn words<J: Judge>(
     piece: &Piece<'_>,
     state: [u8; 5],
     statement: Option<&J::Statement>,

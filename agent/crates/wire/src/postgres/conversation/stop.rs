@@ -26,14 +26,14 @@ impl<J: Judge> Conversation<J> {
     /// How many rows may be passed on unseen.
     #[inline]
     pub(super) fn unseen(&mut self, judge: &mut J) -> Limits {
-        if !self.queue.is_watched() && !self.stopping.muted {
+        if !self.queue.is_watched() && !self.stopping.muted && !self.is_looking() {
             return Limits::NONE;
         }
         self.unseen_of_watched(judge)
     }
 
     fn unseen_of_watched(&mut self, judge: &mut J) -> Limits {
-        if self.stopping.muted {
+        if self.stopping.muted || self.is_looking() {
             return Limits::ZERO;
         }
         match self.queue.peek() {

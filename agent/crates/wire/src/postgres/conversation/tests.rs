@@ -1,4 +1,5 @@
 mod governed;
+mod look;
 
 use super::*;
 use crate::postgres::{

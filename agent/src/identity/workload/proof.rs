@@ -1,0 +1,150 @@
+//! What proves an entry: where its token comes from, and what the token must say.
+
+use std::{
+    io::{self, Read},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use weir_policy::PrincipalKind;
+
+use super::{WorkloadError, projected::Projected};
+use crate::identity::{
+    issuers::Issuers,
+    oauth_client::{OauthClient, OauthError},
+    settings::WorkloadSettings,
+    token::{TOKEN_BYTES, TokenError, Verified},
+};
+
+/// Why an entry is not proved at the moment.
+#[derive(Debug, thiserror::Error)]
+pub enum ProofError {
+    /// The token file.
+    #[error("cannot read the token file {path}")]
+    Read {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// One pod, two tokens: which one is meant?
+    #[error("more than one token matches, as {path}")]
+    SeveralTokens {
+        /// One of them.
+        path: PathBuf,
+    },
+    /// The issuer gives none.
+    #[error("the issuer gives no token")]
+    Oauth(#[from] OauthError),
+    /// The token breaks a rule.
+    #[error("the token is refused")]
+    Token(#[from] TokenError),
+    /// The token is somebody else's.
+    #[error("the token is for {found:?}, not for a workload as the entry says")]
+    Subject {
+        /// The token's subject.
+        found: String,
+    },
+    /// A token that Kubernetes did not project into a pod.
+    #[error("the token names no pod")]
+    NoPod,
+    /// Another pod's token.
+    #[error("the token is for pod {found}, and lies with pod {expected}")]
+    OtherPod {
+        /// The pod that the cgroup names.
+        expected: String,
+        /// The pod that the token names.
+        found: String,
+    },
+}
+
+/// Where an entry's token comes from.
+#[derive(Debug)]
+pub(super) enum Proof {
+    /// Somebody puts it into a file and replaces it in time.
+    TokenFile(PathBuf),
+    /// weir asks for it.
+    ClientCredentials(OauthClient),
+    /// Kubernetes puts one into each pod.
+    Projected(Projected),
+}
+
+impl Proof {
+    pub(super) fn parse(entry: &WorkloadSettings) -> Result<Self, WorkloadError> {
+        let name = || entry.name.clone();
+        if entry.k8s.is_some() && entry.kubernetes.is_none() {
+            return Err(WorkloadError::PodWithoutToken { name: name() });
+        }
+        match (
+            &entry.token_file,
+            &entry.client_credentials,
+            &entry.kubernetes,
+        ) {
+            (Some(path), None, None) => Ok(Self::TokenFile(path.clone())),
+            (None, Some(client), None) => OauthClient::parse(client)
+                .map(Self::ClientCredentials)
+                .map_err(|source| WorkloadError::Client {
+                    name: name(),
+                    source,
+                }),
+            (None, None, Some(kubernetes)) => {
+                Projected::parse(&kubernetes.token_file, entry.k8s.as_ref())
+                    .map(Self::Projected)
+                    .ok_or_else(|| WorkloadError::Selector {
+                        name: name(),
+                        selector: "kubernetes.token_file",
+                        value: kubernetes.token_file.clone(),
+                    })
+            }
+            _ => Err(WorkloadError::Proofs { name: name() }),
+        }
+    }
+
+    /// The proof of one instance: of a pod, or of the whole entry where it is one identity. `None`: that pod has none.
+    pub(super) async fn obtain(
+        &self,
+        instance: &str,
+        subject: Option<&String>,
+        issuers: &Issuers,
+    ) -> Result<Option<Verified>, ProofError> {
+        let token = match self {
+            Self::TokenFile(path) => read_token(path).map_err(|source| ProofError::Read {
+                path: path.clone(),
+                source,
+            })?,
+            Self::ClientCredentials(client) => client.token(issuers).await?.expose().to_owned(),
+            Self::Projected(projected) => match projected.read(instance)? {
+                Some(token) => token,
+                None => return Ok(None),
+            },
+        };
+        let verified = issuers.verify(token.trim()).await?;
+        if let Self::Projected(_) = self {
+            Projected::check(instance, &verified)?;
+        }
+        let principal = &verified.principal;
+        let is_expected = subject.is_none_or(|subject| *subject == principal.subject);
+        if principal.kind == PrincipalKind::Agent || !is_expected {
+            return Err(ProofError::Subject {
+                found: principal.subject.clone(),
+            });
+        }
+        Ok(Some(verified))
+    }
+}
+
+/// Reads at most one byte more than a token may have, and never waits on a pipe.
+pub(crate) fn read_token(path: &Path) -> io::Result<String> {
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut text = String::new();
+    file.take(TOKEN_BYTES as u64 + 2)
+        .read_to_string(&mut text)?;
+    Ok(text)
+}
