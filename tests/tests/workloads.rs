@@ -205,78 +205,23 @@ fn a_pods_token_counts_for_that_pod_alone() -> Result<()> {
 
 #[test]
 fn an_agent_acts_by_its_issuers_word_or_by_a_record_of_this_host() -> Result<()> {
-    let provider = Provider::start()?;
-    let agent = |name: &str, delegation: &str| {
-        let mut entry = Table::new();
-        entry.insert("name".into(), name.into());
-        entry.insert("delegation".into(), delegation.into());
-        entry.insert("client".into(), provider.client("churn-bot").into());
-        ("ai_agent".to_owned(), entry)
-    };
-    let lab = lab(vec![
-        provider.section(),
-        agent("exchanged", "exchange"),
-        agent("asserted", "id-jag"),
-        agent("joined", "local"),
-    ])?;
-    let bob = provider.token_file(
-        "bob.jwt",
-        &json!({"sub": "bob", "preferred_username": "root"}),
-    )?;
-    let as_bob = |arguments: &[&str]| -> Result<Output> {
-        let weir = lab.agent().program();
-        lab.command(Identity::Nobody, weir)
-            .args(["login", "--scope", "tree", "--token-file"])
-            .arg(&bob)
-            .arg("--")
-            .arg(weir)
-            .args(arguments)
-            .output()
-            .context("cannot run weir")
-    };
-    let psql = lab
-        .postgres()
-        .programs()
-        .client("psql")
-        .display()
-        .to_string();
-    let run = |agent: &str, name: &str| {
-        let target = format!("application_name={name}");
-        as_bob(&[
-            "exec",
-            "--agent",
-            agent,
-            "--purpose",
-            "a test",
-            "--",
-            &psql,
-            "-Xqc",
-            "select 1",
-            &target,
-        ])
-    };
-
+    let delegating = Delegating::start()?;
+    let (lab, provider) = (&delegating.lab, &delegating.provider);
     for (agent, delegation, exchanges) in [
         ("exchanged", "exchange", 1),
         ("asserted", "id-jag", 2),
         ("joined", "local", 2),
     ] {
-        let ran = run(agent, agent)?;
+        let ran = delegating.run(agent, agent)?;
         ensure!(ran.status.success(), "{agent}: {}", errors(&ran));
-        ensure!(
-            sessions(&lab, agent)?
-                == [
-                    json!({"principal": "bob", "principal_kind": "agent", "actor": "churn-bot", "method": "exec", "strength": "strong"})
-                ],
-            "{agent}: {:?}",
-            sessions(&lab, agent)?
-        );
-        ensure!(
-            provider.exchanges()?.len() == exchanges,
-            "{:?}",
-            provider.exchanges()?
-        );
-        let record = delegations(&lab)?
+        let recorded = sessions(lab, agent)?;
+        let expected = json!({
+            "principal": "bob", "principal_kind": "agent", "actor": "churn-bot", "method": "exec", "strength": "strong",
+        });
+        ensure!(recorded == [expected], "{agent}: {recorded:?}");
+        let exchanged = provider.exchanges()?;
+        ensure!(exchanged.len() == exchanges, "{agent}: {exchanged:?}");
+        let record = delegations(lab)?
             .pop()
             .context("no record of the delegation")?;
         ensure!(
@@ -289,9 +234,9 @@ fn an_agent_acts_by_its_issuers_word_or_by_a_record_of_this_host() -> Result<()>
             "{record}"
         );
     }
-    let text = fs::read_to_string(&bob).context("no token")?;
+    let token = fs::read_to_string(&delegating.bob).context("no token")?;
     ensure!(
-        !lab.agent().log().contains(text.trim()),
+        !lab.agent().log().contains(token.trim()),
         "a token was logged"
     );
     // Nobody's word but the chain's own joins the two in a local record.
@@ -302,9 +247,8 @@ fn an_agent_acts_by_its_issuers_word_or_by_a_record_of_this_host() -> Result<()>
     ensure!(verified.status.success(), "{}", errors(&verified));
 
     // An agent of an agent: the issuer is told of both.
-    let target = "application_name=nested";
     let weir = lab.agent().program().display().to_string();
-    let nested = as_bob(&[
+    let nested = delegating.as_bob(&[
         "exec",
         "--agent",
         "exchanged",
@@ -314,16 +258,24 @@ fn an_agent_acts_by_its_issuers_word_or_by_a_record_of_this_host() -> Result<()>
         "--agent",
         "exchanged",
         "--",
-        &psql,
+        &delegating.psql,
         "-Xqc",
         "select 1",
-        target,
+        "application_name=nested",
     ])?;
     ensure!(nested.status.success(), "{}", errors(&nested));
-    ensure!(sessions(&lab, "nested")?[0]["actor"] == "churn-bot > churn-bot");
+    let recorded = sessions(lab, "nested")?;
+    ensure!(
+        recorded[0]["actor"] == "churn-bot > churn-bot",
+        "{recorded:?}"
+    );
+    Ok(())
+}
 
-    // An issuer, or somebody in its place, that says something else than it was asked.
-    let before = delegations(&lab)?.len();
+#[test]
+fn nothing_is_taken_from_an_issuer_that_it_was_not_asked_for() -> Result<()> {
+    let delegating = Delegating::start()?;
+    let (lab, provider) = (&delegating.lab, &delegating.provider);
     for (agent, change) in [
         ("exchanged", json!({"claims": {"sub": "alice"}})),
         (
@@ -351,15 +303,15 @@ fn an_agent_acts_by_its_issuers_word_or_by_a_record_of_this_host() -> Result<()>
         ("asserted", json!({"typ": "at+jwt"})),
     ] {
         provider.change(&change)?;
-        let refused = run(agent, "hostile")?;
+        let refused = delegating.run(agent, "hostile")?;
         ensure!(
-            !refused.status.success() && sessions(&lab, "hostile")?.is_empty(),
+            !refused.status.success() && sessions(lab, "hostile")?.is_empty(),
             "{agent} {change} was taken: {refused:?}"
         );
     }
     provider.change(&json!({}))?;
     ensure!(
-        delegations(&lab)?.len() == before,
+        delegations(lab)?.is_empty(),
         "a refused delegation was recorded"
     );
     // A person of the development issuer, whose token the provider has no reason to believe.
@@ -373,8 +325,10 @@ fn an_agent_acts_by_its_issuers_word_or_by_a_record_of_this_host() -> Result<()>
         "{}",
         errors(&foreign)
     );
-    let unknown = run("nobody-knows", "unknown")?;
+    let unknown = delegating.run("nobody-knows", "unknown")?;
     ensure!(!unknown.status.success(), "{unknown:?}");
+    let honest = delegating.run("exchanged", "honest")?;
+    ensure!(honest.status.success(), "{}", errors(&honest));
     Ok(())
 }
 
@@ -520,6 +474,66 @@ fn both_the_person_and_each_agent_must_be_allowed() -> Result<()> {
 
 /// Rows that may pass before a count is looked at again.
 const CHECKED_EVERY: usize = 10;
+
+/// A lab with one agent for each way to act, and a person's token.
+struct Delegating {
+    lab: Lab,
+    provider: Provider,
+    bob: PathBuf,
+    psql: String,
+}
+
+impl Delegating {
+    fn start() -> Result<Self> {
+        let provider = Provider::start()?;
+        let mut sections = vec![provider.section()];
+        for (name, delegation) in [
+            ("exchanged", "exchange"),
+            ("asserted", "id-jag"),
+            ("joined", "local"),
+        ] {
+            let mut entry = Table::new();
+            entry.insert("name".into(), name.into());
+            entry.insert("delegation".into(), delegation.into());
+            entry.insert("client".into(), provider.client("churn-bot").into());
+            sections.push(("ai_agent".to_owned(), entry));
+        }
+        let lab = lab(sections)?;
+        Ok(Self {
+            bob: provider.token_file("bob.jwt", &json!({"sub": "bob"}))?,
+            psql: lab
+                .postgres()
+                .programs()
+                .client("psql")
+                .display()
+                .to_string(),
+            lab,
+            provider,
+        })
+    }
+
+    /// A command of weir, as a person who has logged in with that token.
+    fn as_bob(&self, arguments: &[&str]) -> Result<Output> {
+        let weir = self.lab.agent().program();
+        self.lab
+            .command(Identity::Nobody, weir)
+            .args(["login", "--scope", "tree", "--token-file"])
+            .arg(&self.bob)
+            .arg("--")
+            .arg(weir)
+            .args(arguments)
+            .output()
+            .context("cannot run weir")
+    }
+
+    /// One statement of an agent's; the session has that name.
+    fn run(&self, agent: &str, name: &str) -> Result<Output> {
+        let name = format!("application_name={name}");
+        let exec = ["exec", "--agent", agent, "--purpose", "a test", "--"];
+        let psql = [self.psql.as_str(), "-Xqc", "select 1", &name];
+        self.as_bob(&[&exec[..], &psql].concat())
+    }
+}
 
 /// A cgroup that commands run in.
 struct Place {
