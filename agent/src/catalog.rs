@@ -122,6 +122,8 @@ pub struct Summary {
     pub checked_seconds_ago: Option<u64>,
     /// Relations known.
     pub relations: usize,
+    /// Columns of them that the policy has a class for, their own or what they are made of.
+    pub governed_columns: usize,
     /// Why there is no catalog.
     pub problem: Option<String>,
 }
@@ -204,13 +206,13 @@ impl Catalogs {
         Session::open(&*self.dial, credentials.map(Arc::as_ref), place).await
     }
 
-    /// Every database that was needed lately.
+    /// Every database that was needed lately; `governed` counts the columns that the policy has a class for.
     #[must_use]
-    pub fn summaries(&self) -> Vec<Summary> {
+    pub fn summaries(&self, governed: &dyn Fn(&Catalog) -> usize) -> Vec<Summary> {
         let mut summaries: Vec<_> = self
             .lock()
             .values()
-            .map(|database| database.summary())
+            .map(|database| database.summary(governed))
             .collect();
         summaries.sort_by(|a, b| {
             (&a.endpoint, &a.database, &a.address).cmp(&(&b.endpoint, &b.database, &b.address))

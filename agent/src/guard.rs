@@ -241,11 +241,13 @@ impl Guard {
             }
             let snapshot = self.policy.current();
             let mut judged = self.judge(scope, view, &snapshot, text, protection);
-            judged.steps = governed::steps(text, view.modes, &judged.facts);
+            let known = view.catalog.map(|known| &known.catalog);
+            judged.steps = governed::steps(text, view.modes, &judged.facts, known);
             let by_shape = shaped && judged.holds_for_its_shape();
             let basis = Basis {
                 protect: protection.hides,
                 catalog: Some(catalog),
+                naming: Some(view.naming),
             };
             let verdict = self.verdict(scope, &snapshot, text, judged, &basis);
             // What the session defines itself is not known to others, and what is not known may be made at any time: such a
@@ -318,6 +320,7 @@ impl Guard {
         let basis = Basis {
             protect: protection.hides,
             catalog: None,
+            naming: None,
         };
         self.verdict(scope, &snapshot, b"", judged, &basis)
     }
@@ -334,19 +337,17 @@ impl Guard {
                 .permits_everything(identity, &who.process, &who.target, clock::now())
     }
 
-    /// Whether a verdict was taken for whom the session is of, under the policy in force, and by the catalog that the
-    /// session goes by.
+    /// Whether a verdict was taken for whom the session is of, under the policy in force, by the catalog that the session
+    /// goes by, and with its names read as they are read now: the server reads those of a prepared statement anew.
     #[must_use]
-    pub fn is_current(
-        &self,
-        scope: &Scope,
-        verdict: &Verdict,
-        catalog: Option<&Arc<CatalogSnapshot>>,
-    ) -> bool {
-        let known = catalog.map_or(0, |snapshot| snapshot.epoch);
+    pub fn is_current(&self, scope: &Scope, verdict: &Verdict, view: &SessionView<'_>) -> bool {
+        let known = view.catalog.map_or(0, |snapshot| snapshot.epoch);
         verdict.scope == scope.id
             && verdict.epoch == self.policy.epoch()
             && verdict.catalog.is_none_or(|epoch| epoch == known)
+            && (verdict.naming.as_ref()).is_none_or(|naming| {
+                naming.reads_alike(view.naming, &verdict.statement.decided.facts)
+            })
     }
 
     /// Whether a result column that comes straight from this column of a relation must not be seen as it is: then the
@@ -420,7 +421,7 @@ impl Guard {
         snapshot: &Snapshot,
         text: &[u8],
         judged: Judged,
-        basis: &Basis,
+        basis: &Basis<'_>,
     ) -> Arc<Verdict> {
         let refusal = verdict::refusal(&judged);
         self.count(&judged);
@@ -450,6 +451,8 @@ impl Guard {
             scope: scope.id,
             epoch: snapshot.epoch,
             catalog: basis.catalog,
+            naming: basis.naming.cloned(),
+            names: names_queries(&facts),
             text: text.into(),
             statement: self.journal.statement(facts, decision, &snapshot.digest),
         })
@@ -469,10 +472,22 @@ impl Guard {
 
 /// What a verdict rests on besides text and policy.
 #[derive(Debug, Default)]
-struct Basis {
+struct Basis<'a> {
     protect: bool,
     /// The catalog's epoch, zero when there was none; `None` when it played no part.
     catalog: Option<u64>,
+    /// How names were read, where that played a part.
+    naming: Option<&'a Arc<KnownNaming>>,
+}
+
+/// Whether the text gives names to queries in SQL, or makes views that only its session sees. In doubt it does.
+fn names_queries(facts: &Facts) -> bool {
+    let text = facts.normalised.as_bytes();
+    let has = |word: &[u8]| {
+        text.windows(word.len())
+            .any(|window| window.eq_ignore_ascii_case(word))
+    };
+    has(b"prepare") || has(b"declare") || (facts.kinds.contains(&Kind::Create) && has(b"view"))
 }
 
 /// Whether the text makes, changes or removes what a catalog lists.

@@ -48,6 +48,25 @@ impl Governed {
         Ok(Self { lab, _pack: pack })
     }
 
+    /// Starts it with these rules alone, written as in a pack: a list indented by two spaces.
+    ///
+    /// # Errors
+    ///
+    /// As [`Governed::start`].
+    pub fn start_by(rules: &str, options: LabOptions) -> Result<Self> {
+        let pack = write_files(&[("rules.yaml", &format!("{HEAD}{rules}"))])?;
+        let lab = Lab::start(&LabOptions {
+            policy: Some(pack.path().to_path_buf()),
+            ..options
+        })?;
+        Ok(Self { lab, _pack: pack })
+    }
+
+    /// The lab, to stop and start its agent.
+    pub fn lab_mut(&mut self) -> &mut Lab {
+        &mut self.lab
+    }
+
     /// The lab.
     #[must_use]
     pub fn lab(&self) -> &Lab {
@@ -101,28 +120,34 @@ pub fn shop_classes() -> Result<BTreeMap<String, String>> {
 }
 
 fn write_pack(classes: &BTreeMap<String, String>, rules: &str) -> Result<TempDir> {
+    let mut listed = String::from("version: 1\ncolumns:\n");
+    for (column, class) in classes {
+        let _ = writeln!(listed, "  \"{column}\": {class}");
+    }
+    let rules = format!("{HEAD}{MASKS}{rules}");
+    write_files(&[("rules.yaml", &rules), ("classes.yaml", &listed)])
+}
+
+fn write_files(files: &[(&str, &str)]) -> Result<TempDir> {
     let folder = tempfile::Builder::new()
         .prefix("weir-pack-")
         .permissions(fs::Permissions::from_mode(0o755))
         .tempdir()
         .context("cannot make a folder for the pack")?;
-    let mut listed = String::from("version: 1\ncolumns:\n");
-    for (column, class) in classes {
-        let _ = writeln!(listed, "  \"{column}\": {class}");
-    }
-    let rules = format!("{RULES}{rules}");
-    for (name, text) in [("rules.yaml", &rules), ("classes.yaml", &listed)] {
+    for (name, text) in files {
         fs::write(folder.path().join(name), text)
             .with_context(|| format!("cannot write {name} of the pack"))?;
     }
     Ok(folder)
 }
 
-const RULES: &str = "\
+const HEAD: &str = "\
 version: 1
 defaults: { effect: allow, on_opaque: deny, on_audit_failure: allow, mode: enforce }
 rules:
-  - id: personal-data-is-hidden
+";
+
+const MASKS: &str = "  - id: personal-data-is-hidden
     why: personal data is for administrators
     match: { action: [read], classes: { any: [pii] } }
     unless: { actor.groups: { any: [dba] } }

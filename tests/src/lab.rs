@@ -440,6 +440,7 @@ fn configuration(
     let mut trusted = toml::toml! {
         audience = "weir"
         development = true
+        claims = ["region"]
     };
     trusted.insert("issuer".into(), issuer.url().to_owned().into());
     config.insert("issuer".into(), Value::Array(vec![Value::Table(trusted)]));

@@ -168,7 +168,7 @@ impl control::Parts for Running {
             "journal": self.proxy.journal.health(),
             "exports": self.exports.status(),
             "masking": self.proxy.guard.status(),
-            "catalogs": self.proxy.catalogs.summaries(),
+            "catalogs": self.proxy.catalogs.summaries(&|catalog| snapshot.pack.governed_columns(catalog)),
             "totals": self.proxy.sessions.totals(),
             "sessions": sessions,
         })

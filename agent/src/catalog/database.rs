@@ -197,9 +197,14 @@ impl Database {
         self.lock().snapshot.clone()
     }
 
-    pub(super) fn summary(&self) -> Summary {
+    pub(super) fn summary(&self, governed: &dyn Fn(&Catalog) -> usize) -> Summary {
+        // Counting takes a while in a large database: nobody waits for it.
+        let snapshot = self.lock().snapshot.clone();
+        let governed_columns = snapshot
+            .as_ref()
+            .map_or(0, |snapshot| governed(&snapshot.catalog));
         let state = self.lock();
-        let snapshot = state.snapshot.as_ref();
+        let snapshot = snapshot.as_ref();
         Summary {
             endpoint: self.place.endpoint.clone(),
             address: self.place.address.to_string(),
@@ -215,6 +220,7 @@ impl Database {
                 .checked_at
                 .map(|at| clock::now().saturating_sub(at).as_secs()),
             relations: snapshot.map_or(0, |snapshot| snapshot.catalog.relations.len()),
+            governed_columns,
             problem: state.problem.clone(),
         }
     }

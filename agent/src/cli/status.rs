@@ -95,7 +95,12 @@ fn catalogs(status: &Value) {
     }
     let columns = ["endpoint", "database", "sessions", "epoch", "relations"];
     let mut table = Table::new();
-    table.set_header(columns.into_iter().chain(["current", "read by", "problem"]));
+    table.set_header(columns.into_iter().chain([
+        "governed columns",
+        "current",
+        "read by",
+        "problem",
+    ]));
     for catalog in catalogs {
         let current = match &catalog["checked_seconds_ago"] {
             Value::Null => "never".to_owned(),
@@ -110,7 +115,12 @@ fn catalogs(status: &Value) {
             columns
                 .map(|column| text(&catalog[column]))
                 .into_iter()
-                .chain([current, reader.to_owned(), problem]),
+                .chain([
+                    text(&catalog["governed_columns"]),
+                    current,
+                    reader.to_owned(),
+                    problem,
+                ]),
         );
     }
     println!("\ncatalogs\n{table}");

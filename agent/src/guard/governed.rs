@@ -147,7 +147,12 @@ impl Judged {
 }
 
 /// What a text does to how names are read; almost all texts can be told to do nothing from what is known of them already.
-pub(super) fn steps(text: &[u8], modes: SessionModes, facts: &Facts) -> Vec<Step> {
+pub(super) fn steps(
+    text: &[u8],
+    modes: SessionModes,
+    facts: &Facts,
+    catalog: Option<&Catalog>,
+) -> Vec<Step> {
     let may = facts.changes_session
         || facts.confidence >= Confidence::Opaque
         || facts.kinds.iter().any(|kind| {
@@ -163,11 +168,15 @@ pub(super) fn steps(text: &[u8], modes: SessionModes, facts: &Facts) -> Vec<Step
                     | Kind::Explain
             )
         });
-    if may {
+    let mut steps = if may {
         postgres::steps(text, modes)
     } else {
         Vec::new()
+    };
+    if let Some(catalog) = catalog {
+        steps.extend(postgres::steps_of_functions(facts, catalog));
     }
+    steps
 }
 
 /// What follows from a decision for the text.

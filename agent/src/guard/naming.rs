@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use weir_sql::catalog::Naming;
+use weir_sql::{Facts, catalog::Naming};
 
 /// A session's naming with its number.
 #[derive(Debug)]
@@ -16,6 +16,28 @@ pub struct KnownNaming {
     pub(super) id: u64,
     /// How names are read.
     pub naming: Naming,
+}
+
+impl KnownNaming {
+    /// Whether names in a text mean the same in both.
+    pub(super) fn reads_alike(&self, other: &Self, facts: &Facts) -> bool {
+        if self.id == other.id {
+            return true;
+        }
+        let (one, other) = (&self.naming, &other.naming);
+        let bare = || {
+            let relations = facts.relations.iter().map(|used| &used.relation);
+            relations.filter(|relation| relation.schema.is_none())
+        };
+        bare().next().is_none()
+            || (one.search_path == other.search_path
+                && one.certain == other.certain
+                && one.veiled == other.veiled
+                && bare().all(|relation| {
+                    one.temporary.contains(&relation.name)
+                        == other.temporary.contains(&relation.name)
+                }))
+    }
 }
 
 /// All that were met.

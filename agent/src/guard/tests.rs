@@ -57,9 +57,8 @@ fn a_verdict_without_a_catalog_is_void_once_there_is_one() {
     let mut stage = Stage::new(RULES);
     let known = stage.known.take();
     let verdict = stage.decide("bob", "SELECT id FROM app.orders");
-    let scope = stage.scope("bob");
-    assert!(stage.guard.is_current(&scope, &verdict, None));
-    assert!(!stage.guard.is_current(&scope, &verdict, known.as_ref()));
+    assert!(stage.is_current(&verdict, None));
+    assert!(!stage.is_current(&verdict, known.as_ref()));
     stage.known = known;
     assert!(
         stage
@@ -75,13 +74,35 @@ fn a_catalog_read_anew_voids_what_was_remembered() {
     let before = stage.decide("bob", "SELECT ssn FROM app.customers");
     stage.know(&[("app.customers", vec![("id", "int"), ("ssn", "int")])]);
     let after = stage.decide("bob", "SELECT ssn FROM app.customers");
-    let scope = stage.scope("bob");
-    assert!(
-        !stage
-            .guard
-            .is_current(&scope, &before, stage.known.as_ref())
-    );
+    assert!(!stage.is_current(&before, stage.known.as_ref()));
     assert!(!after.sends_the_same_as(&before), "it is a number now");
+}
+
+#[test]
+fn names_that_are_read_otherwise_void_what_was_prepared() {
+    let mut stage = Stage::new(RULES);
+    let bare = stage.decide("bob", "SELECT id FROM orders");
+    let qualified = stage.decide("bob", "SELECT id FROM app.orders");
+    let temporary = |names: &[&str]| Naming {
+        search_path: vec!["public".to_owned()],
+        certain: true,
+        temporary: names.iter().map(|&name| name.to_owned()).collect(),
+        ..Naming::default()
+    };
+    stage.naming = stage.guard.naming(temporary(&["other"]));
+    let known = stage.known.clone();
+    assert!(
+        stage.is_current(&bare, known.as_ref()),
+        "not one of its names"
+    );
+    stage.naming = stage.guard.naming(temporary(&["orders"]));
+    assert!(!stage.is_current(&bare, known.as_ref()));
+    assert!(stage.is_current(&qualified, known.as_ref()));
+    stage.naming = stage.guard.naming(Naming {
+        search_path: vec!["app".to_owned()],
+        ..temporary(&[])
+    });
+    assert!(!stage.is_current(&bare, known.as_ref()));
 }
 
 #[test]
@@ -259,6 +280,14 @@ impl Stage {
             catalog: self.known.as_ref(),
             defining: self.defining,
         }
+    }
+
+    fn is_current(&self, verdict: &Verdict, known: Option<&Arc<CatalogSnapshot>>) -> bool {
+        let view = SessionView {
+            catalog: known,
+            ..self.view()
+        };
+        self.guard.is_current(&self.scope("bob"), verdict, &view)
     }
 
     fn decide(&self, who: &str, text: &str) -> Arc<Verdict> {

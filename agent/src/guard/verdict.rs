@@ -9,7 +9,7 @@ use weir_sql::{
 };
 use weir_wire::postgres::Refusal;
 
-use super::governed::Judged;
+use super::{KnownNaming, governed::Judged};
 use crate::audit;
 
 /// What was decided about one text.
@@ -46,6 +46,10 @@ pub struct Verdict {
     pub(super) epoch: u64,
     /// The catalog's epoch, zero when there was none; `None` where it played no part.
     pub(super) catalog: Option<u64>,
+    /// How the text's names were read; `None` where that played no part.
+    pub(super) naming: Option<Arc<KnownNaming>>,
+    /// Whether it gives names to queries in SQL, or makes views that only its session sees.
+    pub names: bool,
     pub(super) text: Box<[u8]>,
 }
 
@@ -63,6 +67,12 @@ impl Verdict {
     #[must_use]
     pub fn text(&self) -> &[u8] {
         &self.text
+    }
+
+    /// For whom, and under which policy, it was decided.
+    #[must_use]
+    pub fn rules(&self) -> (u64, u64) {
+        (self.scope, self.epoch)
     }
 
     /// Whether the server would get the same as by another verdict on the same text: what was prepared by one may be

@@ -159,11 +159,20 @@ impl Issuer {
 /// The people of the lab and the demonstration.
 #[must_use]
 pub fn default_users() -> Vec<User> {
+    // Where somebody works: for row filters.
+    let region = |name: &str| match name {
+        "alice" => Some("north"),
+        "bob" => Some("south"),
+        _ => None,
+    };
     let user = |name: &str, kind, group: Option<&str>| User {
         name: name.to_owned(),
         kind,
         groups: group.map(str::to_owned).into_iter().collect(),
-        claims: BTreeMap::new(),
+        claims: region(name)
+            .map(|region| ("region".to_owned(), region.to_owned()))
+            .into_iter()
+            .collect(),
     };
     vec![
         user("alice", PrincipalKind::Human, Some("dba")),

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
 
 use serde_saphyr::Spanned;
-use weir_sql::ColumnName;
+use weir_sql::{Catalog, ColumnName};
 
 use crate::{
     analysis,
@@ -178,6 +178,23 @@ impl Pack {
         let bits = self.classifier.column(column);
         let names = &self.classifier.tree().names;
         names.of(&bits).cloned().collect()
+    }
+
+    /// How many columns of a database have a class, of their own or by what they are made of.
+    #[must_use]
+    pub fn governed_columns(&self, catalog: &Catalog) -> usize {
+        let classed = |column: &ColumnName| !self.classifier.column(column).is_empty();
+        let relations = catalog.relations.values();
+        relations
+            .filter(|relation| !relation.system)
+            .flat_map(|relation| {
+                let columns = relation.columns.iter();
+                columns.map(move |column| (relation, column))
+            })
+            .filter(|(relation, column)| {
+                classed(&relation.column_name(column)) || column.bases.iter().any(classed)
+            })
+            .count()
     }
 
     /// Whether some rule depends on what the database holds: then statements are to be decided with its catalog.

@@ -107,17 +107,13 @@ impl Template {
                 ));
                 return;
             }
-            if let Some(used) = facts
-                .relations
-                .iter()
-                .find(|used| used.relation.schema.is_none())
-            {
-                findings.push(place.error(
-                    format!("the filter reads `{}` of any schema", used.relation.name),
-                    "name the schema too: the session's search_path must not choose the relation",
-                ));
-                return;
-            }
+        }
+        // The same reading that rewriting does: what it refuses would leave every statement on the relation refused.
+        if let Err(why) = postgres::filter_columns(&sample) {
+            findings.push(place.error(
+                format!("the filter `{}` {why}, so no row could be filtered by it", self.written),
+                "write one condition over columns of the relation itself, by their bare names; values from elsewhere come as claims",
+            ));
         }
     }
 }
@@ -278,6 +274,13 @@ mod tests {
             "true -- and more",
             "true ORDER BY 1",
             "id IN (SELECT id FROM mine)",
+            "id IN (SELECT id FROM app.mine)",
+            "EXISTS (SELECT FROM app.mine)",
+            "orders.region = 'eu'",
+            "region = $1",
+            "true, true",
+            "DISTINCT true",
+            "true AS x",
             "",
         ] {
             let mut findings = Vec::new();

@@ -18,6 +18,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::postgres::Movers;
+
 /// A column by name: the key of classes, masks and records.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ColumnName {
@@ -56,6 +58,10 @@ pub struct Catalog {
     pub children: HashMap<u32, Vec<u32>>,
     /// `search_path` as set for roles and databases: role (empty for all) to its text.
     pub search_paths: HashMap<String, String>,
+    /// Direct references of foreign keys: the relation referred to, to those that refer to it.
+    pub referred: HashMap<u32, Vec<u32>>,
+    /// Functions that change how a session's names are read.
+    pub(crate) movers: Movers,
 }
 
 /// A table, view, or what else holds rows.
@@ -154,6 +160,10 @@ pub struct Function {
     pub extension: Option<String>,
     /// The relation, or composite type, whose rows it returns.
     pub returns: Option<u32>,
+    /// Whether triggers call it.
+    pub is_trigger: bool,
+    /// Names of the settings that hold while it runs.
+    pub settings: Vec<String>,
 }
 
 /// A cast somebody made.
@@ -176,6 +186,8 @@ pub struct Naming {
     pub certain: bool,
     /// Temporary relations that the session has made.
     pub temporary: BTreeSet<String>,
+    /// It may have made others before anybody looked: a name without a schema could mean one of them.
+    pub veiled: bool,
 }
 
 impl Catalog {

@@ -25,7 +25,9 @@ mod walk;
 pub(crate) use bind::{Base, Binder, Lineage};
 pub use closure::is_harmless_setting;
 pub use govern::{Context, Edit, Governed, Obstacle, Orders, Outcome, Rewritten, govern};
-pub use session::{Step, Tracker, identifiers, steps};
+pub use rewrite::filter::filter_columns;
+pub(crate) use session::Movers;
+pub use session::{Step, Tracker, identifiers, steps, steps_of_functions};
 pub use shape::{Shape, shape};
 
 use pg_query::protobuf::RawStmt;

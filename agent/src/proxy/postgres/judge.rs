@@ -5,6 +5,7 @@ mod follow;
 mod names;
 mod records;
 mod sender;
+mod standing;
 
 use std::{
     sync::Arc,
@@ -33,6 +34,7 @@ use crate::{
 use allowance::NamedQueries;
 use follow::{budget_used_up, is_plain, limit_reached, only_reads};
 use names::Names;
+use standing::Standing;
 
 pub(crate) use follow::Ticket;
 
@@ -56,6 +58,7 @@ pub(crate) struct SessionJudge {
     names: Names,
     catalog: Link,
     named: NamedQueries,
+    standing: Standing,
     /// The client's texts are UTF-8, and so may ours be.
     utf8: bool,
     /// Hidden columns that were found in results, each reported once.
@@ -95,6 +98,7 @@ impl SessionJudge {
             names,
             catalog: parts.catalog,
             named: NamedQueries::default(),
+            standing: Standing::default(),
             utf8: false,
             incidents: Vec::new(),
             guard: parts.guard,
@@ -291,7 +295,7 @@ impl Judge for SessionJudge {
     fn made_by_sql(&mut self) -> Arc<Verdict> {
         if let Some(verdict) = self.made_by_sql.as_ref().filter(|verdict| {
             self.guard
-                .is_current(&self.scope, verdict, self.catalog.snapshot())
+                .is_current(&self.scope, verdict, &self.view(self.modes))
         }) {
             return Arc::clone(verdict);
         }
@@ -316,7 +320,7 @@ impl Judge for SessionJudge {
         let refusal;
         let verdict = if self
             .guard
-            .is_current(&self.scope, verdict, self.catalog.snapshot())
+            .is_current(&self.scope, verdict, &self.view(self.modes))
         {
             refusal = self.refusal(verdict);
             verdict
@@ -371,8 +375,9 @@ impl Judge for SessionJudge {
         }
         let (rows, bytes) = (finished.rows, finished.bytes);
         self.named.given(followed.runs, rows, bytes);
-        let completed = matches!(finished.ending, Ending::Completed | Ending::Suspended);
-        if !completed && !followed.verdict.steps.is_empty() {
+        if matches!(finished.ending, Ending::Completed | Ending::Suspended) {
+            self.standing.done(&followed.verdict);
+        } else {
             self.names.failed(&self.guard);
         }
     }
@@ -399,6 +404,7 @@ impl Judge for SessionJudge {
         if transaction == b'I' {
             self.catalog.settled();
             self.named.transaction_over();
+            self.standing.transaction_over();
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::queries::QUERIES;
 use super::{Cast, Catalog, Column, Function, Relation, RelationKind};
+use crate::postgres::Movers;
 
 /// Why a row of the server's catalog cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,6 +67,7 @@ pub struct Builder {
     effects: Vec<(u32, char, u32)>,
     inherits: Vec<(u32, u32)>,
     keys: Vec<(u32, Vec<i16>)>,
+    references: Vec<(u32, u32)>,
     views: Vec<(u32, String)>,
 }
 
@@ -119,6 +121,7 @@ impl Builder {
             }
             "inherits" => self.inherits.push((row.number(0)?, row.number(1)?)),
             "keys" => self.keys.push((row.number(0)?, row.numbers(1)?)),
+            "references" => self.references.push((row.number(0)?, row.number(1)?)),
             "views" => {
                 // The server answers nothing for a view that has just been dropped.
                 if let Some(definition) = row.optional(1) {
@@ -160,6 +163,7 @@ impl Builder {
             effects,
             inherits,
             keys,
+            references,
             views,
         } = self;
         for (oid, mut column) in columns {
@@ -201,12 +205,16 @@ impl Builder {
                 relation.primary_key = key;
             }
         }
+        for (from, to) in references {
+            catalog.referred.entry(to).or_default().push(from);
+        }
         for (oid, definition) in views {
             if let Some(relation) = catalog.relations.get_mut(&oid) {
                 relation.definition = Some(definition);
             }
         }
         super::lineage::trace(&mut catalog);
+        catalog.movers = Movers::of(&catalog);
         catalog
     }
 
@@ -260,6 +268,14 @@ impl Builder {
                 .collect(),
             returns: Some(row.number(9)?).filter(|&relation| relation != 0),
             extension: row.optional(10).map(str::to_owned),
+            is_trigger: row.optional(11) == Some("t"),
+            settings: row
+                .optional(12)
+                .unwrap_or_default()
+                .lines()
+                .filter_map(|setting| setting.split_once('='))
+                .map(|(name, _)| name.to_owned())
+                .collect(),
         };
         self.catalog
             .functions

@@ -17,6 +17,7 @@ pub const QUERIES: &[(&str, &str)] = &[
     ("effects", EFFECTS),
     ("inherits", INHERITS),
     ("keys", KEYS),
+    ("references", REFERENCES),
     ("views", VIEWS),
     ("functions", FUNCTIONS),
     ("operators", OPERATORS),
@@ -109,6 +110,10 @@ JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) k.conrelid
 WHERE k.contype OPERATOR(pg_catalog.=) 'p' AND NOT k.condeferrable
 AND c.relpersistence OPERATOR(pg_catalog.<>) 't' AND c.oid OPERATOR(pg_catalog.>=) 16384";
 
+/// relation, the relation that a foreign key of it refers to.
+const REFERENCES: &str = "\
+SELECT DISTINCT k.conrelid, k.confrelid FROM pg_catalog.pg_constraint k WHERE k.contype OPERATOR(pg_catalog.=) 'f'";
+
 /// view, its query.
 const VIEWS: &str = "\
 SELECT c.oid, pg_catalog.pg_get_viewdef(c.oid)
@@ -117,7 +122,7 @@ WHERE c.relkind IN ('v', 'm') AND c.relpersistence OPERATOR(pg_catalog.<>) 't'
 AND c.oid OPERATOR(pg_catalog.>=) 16384";
 
 /// oid, schema, name, language, body, kind, volatility, whether it runs as its owner, what an aggregate calls, the
-/// relation whose rows come back or 0, the extension it belongs to.
+/// relation whose rows come back or 0, the extension it belongs to, whether it is a trigger's, the settings it has of its own.
 /// A body that the server keeps parsed is empty in `prosrc`; its whole definition is given instead.
 const FUNCTIONS: &str = "\
 SELECT p.oid, n.nspname, p.proname, l.lanname,
@@ -127,7 +132,8 @@ p.prokind, p.provolatile, p.prosecdef,
 pg_catalog.concat_ws(' ', a.aggtransfn::pg_catalog.oid, a.aggfinalfn::pg_catalog.oid, a.aggcombinefn::pg_catalog.oid,
 a.aggserialfn::pg_catalog.oid, a.aggdeserialfn::pg_catalog.oid, a.aggmtransfn::pg_catalog.oid,
 a.aggminvtransfn::pg_catalog.oid, a.aggmfinalfn::pg_catalog.oid),
-t.typrelid, x.extname
+t.typrelid, x.extname, p.prorettype OPERATOR(pg_catalog.=) 'pg_catalog.trigger'::pg_catalog.regtype::pg_catalog.oid,
+pg_catalog.array_to_string(p.proconfig, '\n')
 FROM pg_catalog.pg_proc p
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
 JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang
@@ -185,7 +191,7 @@ WHERE a.attnum OPERATOR(pg_catalog.>) 0),
 FROM pg_catalog.pg_rewrite w JOIN relations c ON c.oid OPERATOR(pg_catalog.=) w.ev_class),
 (SELECT pg_catalog.concat_ws(':', pg_catalog.count(*), pg_catalog.sum(k.xmin::pg_catalog.text::pg_catalog.int8))
 FROM pg_catalog.pg_constraint k JOIN relations c ON c.oid OPERATOR(pg_catalog.=) k.conrelid
-WHERE k.contype OPERATOR(pg_catalog.=) 'p'),
+WHERE k.contype IN ('p', 'f')),
 (SELECT pg_catalog.concat_ws(':', pg_catalog.count(*), pg_catalog.sum(i.xmin::pg_catalog.text::pg_catalog.int8))
 FROM pg_catalog.pg_inherits i JOIN relations c ON c.oid OPERATOR(pg_catalog.=) i.inhrelid),
 (SELECT pg_catalog.concat_ws(':', pg_catalog.count(*), pg_catalog.sum(xmin::pg_catalog.text::pg_catalog.int8))

@@ -90,6 +90,7 @@ mod tests {
             search_path: path.iter().map(|&schema| schema.to_owned()).collect(),
             certain,
             temporary: ["drafts".to_owned()].into(),
+            veiled: false,
         }
     }
 

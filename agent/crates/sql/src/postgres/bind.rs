@@ -92,8 +92,20 @@ impl<'a> Binder<'a> {
 
     /// Reads all statements of a text; the output columns are the last one's.
     pub(crate) fn statements(&mut self, statements: &'a [RawStmt]) -> Vec<Out<'a>> {
+        self.statements_in(statements, &[])
+    }
+
+    /// Reads all statements, each by its own naming where there is one.
+    pub(super) fn statements_in(
+        &mut self,
+        statements: &'a [RawStmt],
+        namings: &'a [Naming],
+    ) -> Vec<Out<'a>> {
         let mut outs = Outs::default();
-        for statement in statements {
+        for (number, statement) in statements.iter().enumerate() {
+            if let Some(naming) = namings.get(number) {
+                self.naming = naming;
+            }
             if let Some(node) = statement
                 .stmt
                 .as_deref()

@@ -22,6 +22,11 @@ pub(super) fn each_child<'a>(node: &'a NodeEnum, visitor: &mut dyn Visitor<'a>) 
     node.children(visitor);
 }
 
+/// Passes all that a query holds to `visitor`.
+pub(super) fn each_clause<'a>(select: &'a SelectStmt, visitor: &mut dyn Visitor<'a>) {
+    select.children(visitor);
+}
+
 /// Something that holds nodes.
 trait Parent {
     fn children<'a>(&'a self, visitor: &mut dyn Visitor<'a>);

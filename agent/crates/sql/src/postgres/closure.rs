@@ -7,19 +7,24 @@ mod bodies;
 mod names;
 mod settings;
 mod statements;
+mod words;
 
 pub use settings::is_harmless_setting;
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{AExpr, FuncCall, Node, RangeVar, RawStmt, SelectStmt};
 
-pub(super) use self::bodies::{Called, calls_of_view, relations_called};
+pub(super) use self::bodies::{
+    Called, calls_of_body, calls_of_view, is_operator_of_users, relations_called,
+};
 use super::children::{Field, Visitor, each_child};
 use super::functions::{self, Reach};
 use super::govern::{Context, Obstacle, Orders};
 use super::rewrite::Scan;
 use super::rewrite::governed::Governing;
+use super::rewrite::removals;
 use super::rewrite::resolve::{Meaning, resolve};
+use super::session;
 use super::walk::text_of;
 use crate::catalog::{Naming, Relation};
 
@@ -43,6 +48,7 @@ impl<'a> Closure<'a> {
         let mut walk = Walk {
             closure: self,
             statement: 0,
+            alone: false,
             refused: None,
         };
         for (number, statement) in statements.iter().enumerate() {
@@ -52,7 +58,11 @@ impl<'a> Closure<'a> {
                 .as_deref()
                 .and_then(|stmt| stmt.node.as_ref())
             {
+                walk.alone =
+                    matches!(node, NodeEnum::SelectStmt(select) if session::is_alone(select));
                 walk.statement(node);
+                let naming = self.namings.get(number).unwrap_or(self.context.naming);
+                walk.refuse(self.removed(naming, statement));
             }
         }
         match walk.refused {
@@ -145,6 +155,22 @@ impl<'a> Closure<'a> {
         Ok(())
     }
 
+    /// Whether rows would go with the rest that whoever asks does not even see.
+    fn removed(&self, naming: &Naming, statement: &RawStmt) -> Result<(), Obstacle> {
+        for relation in removals::removed(self.context.catalog, naming, statement) {
+            if !self.governing.of(relation)?.filters.is_empty() {
+                return Err(refused(
+                    &format!(
+                        "rows of {}.{} that are hidden from you would be lost",
+                        relation.schema, relation.name
+                    ),
+                    "DELETE the rows that you see, or ask somebody from whom nothing is hidden",
+                ));
+            }
+        }
+        Ok(())
+    }
+
     fn reviewed(&self, schema: &str, name: &str) -> bool {
         let full = format!("{schema}.{name}");
         self.orders
@@ -212,6 +238,8 @@ impl<'a> Closure<'a> {
 struct Walk<'c> {
     closure: &'c Closure<'c>,
     statement: usize,
+    /// The statement is a list of results and no more, so that each call in it runs once.
+    alone: bool,
     refused: Option<Obstacle>,
 }
 
@@ -232,19 +260,41 @@ impl Walk<'_> {
             return;
         };
         if name == "set_config" && matches!(parts.as_slice(), [_] | ["pg_catalog", _]) {
-            if !settings::is_harmless_call(call) {
-                self.deny(
-                    "set_config with this setting could make hidden data readable",
-                    "set it by SET, with a constant",
-                );
-            }
-            return;
+            return self.set_config(call);
         }
         if self.is_attribute(call, &parts) {
             return;
         }
         let result = self.closure.function(&parts);
         self.refuse(result);
+    }
+
+    fn set_config(&mut self, call: &FuncCall) {
+        if !settings::is_harmless_call(call) {
+            self.deny(
+                "set_config with this setting could make hidden data readable",
+                "set it by SET, with a constant",
+            );
+        }
+        // Where it could run at another time, or not at all, later names would be read otherwise than weir thinks.
+        if !self.alone && settings::moves_names(call) {
+            self.deny(
+                "set_config of search_path is followed only where it stands alone",
+                "write SET search_path, or SELECT set_config(…) and nothing else",
+            );
+        }
+        for function in self
+            .closure
+            .context
+            .catalog
+            .functions
+            .get("set_config")
+            .into_iter()
+            .flatten()
+        {
+            let result = bodies::is_clean(self.closure, function);
+            self.refuse(result);
+        }
     }
 
     /// `ssn(c)`, which is `c.ssn`.

@@ -165,6 +165,7 @@ impl Source<'_> {
                 context: self.context,
                 orders,
                 depth: 0,
+                fenced: false,
             };
             rewrite::close_and_rewrite(&task, scan)
         };

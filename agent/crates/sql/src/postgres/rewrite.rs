@@ -5,12 +5,17 @@
 //! name means is written out, so that the server cannot read it differently.
 
 mod columns;
+mod copies;
+mod derive;
 mod edits;
+pub(super) mod filter;
 pub(super) mod governed;
 mod grouping;
+mod names;
 mod places;
 pub(super) mod reach;
 mod read;
+pub(super) mod removals;
 pub(super) mod resolve;
 mod scan;
 mod verify;
@@ -42,6 +47,8 @@ pub(super) struct Task<'a> {
     pub(super) orders: &'a Orders,
     /// Views around this text, when it is the definition of one.
     pub(super) depth: usize,
+    /// What is around it could tell of rows that it is shown.
+    pub(super) fenced: bool,
 }
 
 /// What a text becomes, and what its names were.
@@ -97,7 +104,7 @@ pub(super) fn rewrite(task: &Task<'_>, scan: &Scan<'_>) -> Result<Made, Obstacle
 }
 
 /// How names are read in each statement; empty when it is the same for all.
-fn namings(statements: &[RawStmt], before: &Naming) -> Vec<Naming> {
+pub(super) fn namings(statements: &[RawStmt], before: &Naming) -> Vec<Naming> {
     let mut effects = Vec::new();
     let mut namings = Vec::new();
     for statement in statements {

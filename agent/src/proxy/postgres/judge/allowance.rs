@@ -28,9 +28,9 @@ pub(super) struct NamedQueries {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Runs {
     /// `EXECUTE`.
-    prepared: bool,
+    pub(super) prepared: bool,
     /// `FETCH`, or an `Execute` of SQL's cursor.
-    declared: bool,
+    pub(super) declared: bool,
 }
 
 impl Runs {
@@ -122,7 +122,7 @@ pub(super) fn of_obligations(obligations: &Obligations) -> Option<Limits> {
 }
 
 /// Whether a text has a word, in any case. In doubt it has.
-fn has_word(text: &str, word: &str) -> bool {
+pub(super) fn has_word(text: &str, word: &str) -> bool {
     text.as_bytes()
         .windows(word.len())
         .any(|window| window.eq_ignore_ascii_case(word.as_bytes()))

@@ -43,6 +43,7 @@ impl SessionJudge {
         &mut self,
         verdict: &Arc<Verdict>,
     ) -> Result<Option<Box<Followed>>, Box<Refusal>> {
+        self.standing.made(verdict, &self.names.known().naming);
         if !self.protection.needs_catalog
             && is_plain(verdict)
             && self.named.is_empty()
@@ -50,6 +51,12 @@ impl SessionJudge {
             && !self.scope.is_metered()
         {
             return Ok(None);
+        }
+        let naming = &self.names.known().naming;
+        let protection = self.protection;
+        if protection.needs_catalog && self.standing.is_outdated(verdict, naming, protection.hides)
+        {
+            return Err(Box::new(outdated()));
         }
         let mut left = self.guard.take(&self.scope, verdict)?;
         let facts = &verdict.statement.decided.facts;
@@ -118,6 +125,17 @@ pub(super) fn only_reads(facts: &Facts) -> bool {
     !facts.kinds.is_empty()
         && facts.kinds.iter().all(reading)
         && facts.relations.iter().all(|used| used.usage == Use::Read)
+}
+
+/// What a name stands for was judged by other rules.
+fn outdated() -> Refusal {
+    Refusal {
+        sqlstate: "42501".into(),
+        message: "weir: what this runs by name was prepared, declared or made under other rules, or another search path"
+            .into(),
+        detail: None,
+        hint: Some("run DISCARD ALL, or connect again, and prepare it anew".into()),
+    }
 }
 
 pub(super) fn limit_reached(followed: &Followed, limit: Limit) -> Refusal {

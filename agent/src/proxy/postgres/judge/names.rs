@@ -51,6 +51,12 @@ impl Names {
             self.reported.clone().or_else(|| self.default(catalog))
         };
         let mut tracker = Tracker::new(self.user.clone(), default);
+        if late {
+            tracker.begun_late();
+        }
+        if self.asked.role {
+            tracker.in_unknown_role();
+        }
         if let Some(path) = &self.reported {
             tracker.reported(path.clone());
         }
@@ -77,9 +83,9 @@ impl Names {
         }
     }
 
-    /// It failed, or was never run.
+    /// A statement failed, or was never run: what was sent with it may be taken back.
     pub(super) fn failed(&mut self, guard: &Guard) {
-        if let Some(tracker) = &mut self.tracker {
+        if let Some(tracker) = self.tracker.as_mut().filter(|_| self.open) {
             tracker.failed();
             self.update(guard);
         }
@@ -89,16 +95,20 @@ impl Names {
     pub(super) fn settled(&mut self, guard: &Guard, transaction: u8) {
         if let Some(tracker) = self.tracker.as_mut().filter(|_| self.open) {
             tracker.status(transaction);
+            // What the server says holds, whatever was done that no text shows.
+            if let Some(path) = &self.reported {
+                tracker.reported(path.clone());
+            }
             self.open = transaction != b'I';
             self.update(guard);
         }
     }
 
     fn default(&self, catalog: Option<&Catalog>) -> Option<Vec<String>> {
-        match &self.asked {
-            Asked::Path(path) => identifiers(path),
-            Asked::Unreadable => None,
-            Asked::Nothing => {
+        match &self.asked.path {
+            Path::Is(path) => identifiers(path),
+            Path::Unreadable => None,
+            Path::Unset => {
                 let set = &catalog?.search_paths;
                 let path = set.get(&self.user).or_else(|| set.get(""));
                 identifiers(path.map_or(BUILT_IN, String::as_str))
@@ -116,13 +126,21 @@ impl Names {
     }
 }
 
-/// What the startup packet says about the search path.
+/// What the startup packet says about how names are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Asked {
-    /// Nothing: it is what the server has for the role.
-    Nothing,
+pub(crate) struct Asked {
+    path: Path,
+    /// It asks for another role.
+    role: bool,
+}
+
+/// A search path in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Path {
+    /// None: it is what the server has for the role.
+    Unset,
     /// This.
-    Path(String),
+    Is(String),
     /// Something that is not read here.
     Unreadable,
 }
@@ -130,13 +148,19 @@ pub(crate) enum Asked {
 impl Asked {
     /// Reads the packet.
     pub(crate) fn of(message: &StartupMessage) -> Self {
-        if message.options_mention("search_path") {
-            return Self::Unreadable;
-        }
-        match message.setting("search_path").map(std::str::from_utf8) {
-            None => Self::Nothing,
-            Some(Ok(path)) => Self::Path(path.to_owned()),
-            Some(Err(_)) => Self::Unreadable,
+        let path = if message.options_mention("search_path") {
+            Path::Unreadable
+        } else {
+            match message.setting("search_path").map(std::str::from_utf8) {
+                None => Path::Unset,
+                Some(Ok(path)) => Path::Is(path.to_owned()),
+                Some(Err(_)) => Path::Unreadable,
+            }
+        };
+        let sets = |name| message.setting(name).is_some() || message.options_mention(name);
+        Self {
+            path,
+            role: sets("role") || sets("session_authorization"),
         }
     }
 }

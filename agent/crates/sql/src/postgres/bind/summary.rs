@@ -5,6 +5,7 @@ use pg_query::protobuf::RawStmt;
 use super::Binder;
 use crate::catalog::{Catalog, Naming, Relation};
 use crate::facts::{ColumnUsage, ColumnUse, Reachable, RelationUse, Use};
+use crate::postgres::rewrite::namings;
 use crate::postgres::vectors::Vectors;
 
 /// What the catalog adds to the facts of a text.
@@ -22,14 +23,17 @@ pub(in crate::postgres) fn summary(
     catalog: &Catalog,
     naming: &Naming,
 ) -> Summary {
+    let namings = namings(statements, naming);
     let mut binder = Binder::new(catalog, naming);
-    binder.statements(statements);
+    binder.statements_in(statements, &namings);
     // By name alone nothing is missed, whatever the binder makes of the scopes.
     for used in relations.iter().filter(|used| used.usage == Use::Read) {
         let name = &used.relation;
-        let resolved = catalog.resolve(naming, name.schema.as_deref(), &name.name);
-        let oids = resolved.candidates().iter().map(|relation| relation.oid);
-        binder.reads.extend(oids);
+        for naming in std::iter::once(naming).chain(&namings) {
+            let resolved = catalog.resolve(naming, name.schema.as_deref(), &name.name);
+            let oids = resolved.candidates().iter().map(|relation| relation.oid);
+            binder.reads.extend(oids);
+        }
     }
     let reads = with_what_views_read(catalog, &binder.reads);
     Summary {

@@ -2,7 +2,7 @@
 
 use pg_query::protobuf::{FuncCall, VariableSetKind, VariableSetStmt};
 
-use crate::postgres::session::constant_text;
+use crate::postgres::session::{self, constant_text};
 
 /// Whether a setting may have this value where data is hidden. No value stands for the default.
 #[must_use]
@@ -69,6 +69,14 @@ pub(super) fn is_harmless_call(call: &FuncCall) -> bool {
         (None, Some(value)) => value == "view, foreign-table",
         _ => false,
     }
+}
+
+/// Whether a harmless call of `set_config` changes how names are read.
+pub(super) fn moves_names(call: &FuncCall) -> bool {
+    call.args
+        .first()
+        .and_then(constant_text)
+        .is_some_and(|name| session::moves_names(&name))
 }
 
 const DENIED: &[&str] = &[

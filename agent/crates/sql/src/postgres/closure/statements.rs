@@ -321,7 +321,6 @@ fn is_plain(statement: &NodeEnum) -> bool {
             | NodeEnum::GrantStmt(_)
             | NodeEnum::AlterDefaultPrivilegesStmt(_)
             | NodeEnum::ReindexStmt(_)
-            | NodeEnum::DropOwnedStmt(_)
             | NodeEnum::DropdbStmt(_)
             | NodeEnum::DropRoleStmt(_)
     )

@@ -1,19 +1,11 @@
-//! Column references that have to change with the relation they name, and the columns of a filter.
-
-use pg_query::NodeEnum;
-use pg_query::protobuf::{ColumnRef, Node};
+//! Column references that have to change with the relation they name.
 
 use super::edits::Edits;
 use super::places::{Span, quoted};
 use super::read::Derived;
 use super::scan::ColumnUse;
 use super::{Pass, misplaced};
-use crate::catalog::Relation;
-use crate::facts::SessionModes;
-use crate::postgres::children::{Field, Visitor, each_child};
 use crate::postgres::govern::Obstacle;
-use crate::postgres::walk::text_of;
-use crate::postgres::{lexer, nesting, parse};
 
 impl Pass<'_> {
     /// Shortens references that name a derived table by its schema, and spells out `*` where it would show too much.
@@ -162,131 +154,5 @@ fn too_much() -> Obstacle {
     Obstacle {
         reason: "* stands beside a system column of a masked table".to_owned(),
         hint: "name the columns instead of *".to_owned(),
-    }
-}
-
-/// A row filter, read and written out with its columns qualified.
-///
-/// # Errors
-///
-/// [`Obstacle`] when it is no single condition over columns of `relation`.
-pub(super) fn filter(
-    condition: &str,
-    relation: &Relation,
-    qualifier: &str,
-    modes: SessionModes,
-) -> Result<String, Obstacle> {
-    let broken = |why: &str| Obstacle {
-        reason: format!(
-            "the row filter of {}.{} {why}",
-            relation.schema, relation.name
-        ),
-        hint: "ask whoever wrote the policy".to_owned(),
-    };
-    if modes.backslash_in_strings && condition.contains('\\') {
-        return Err(broken(
-            "cannot be read with standard_conforming_strings off",
-        ));
-    }
-    let text = format!("SELECT {condition}");
-    let tokens = lexer::tokens(&text, modes.backslash_in_strings);
-    if tokens
-        .iter()
-        .any(|token| token.kind == lexer::TokenKind::Comment)
-    {
-        return Err(broken("holds a comment"));
-    }
-    let depth = nesting::bound(&text, &tokens);
-    let places = parse::with_tree(&text, modes, depth, |statements| {
-        let [statement] = statements else {
-            return Err("is not one condition");
-        };
-        let select = statement
-            .stmt
-            .as_deref()
-            .and_then(|stmt| stmt.node.as_ref());
-        let Some(NodeEnum::SelectStmt(select)) = select else {
-            return Err("is not a condition");
-        };
-        let [item] = select.target_list.as_slice() else {
-            return Err("is not one condition");
-        };
-        let plain = pg_query::protobuf::SelectStmt {
-            target_list: select.target_list.clone(),
-            limit_option: select.limit_option,
-            op: select.op,
-            ..Default::default()
-        };
-        if **select != plain {
-            return Err("is more than a condition");
-        }
-        let Some(NodeEnum::ResTarget(target)) = &item.node else {
-            return Err("is not a condition");
-        };
-        if !target.name.is_empty() {
-            return Err("has a name");
-        }
-        let mut found = FilterColumns::default();
-        target.val.hand(&mut found);
-        found.check(relation)
-    })
-    .map_err(|_| broken("cannot be parsed"))?
-    .map_err(broken)?;
-    let mut out = text;
-    for place in places.into_iter().rev() {
-        if !out.is_char_boundary(place) {
-            return Err(broken("cannot be parsed"));
-        }
-        out.insert_str(place, qualifier);
-    }
-    Ok(out.split_off("SELECT ".len()))
-}
-
-#[derive(Default)]
-struct FilterColumns<'a> {
-    columns: Vec<&'a ColumnRef>,
-    nested: bool,
-}
-
-impl FilterColumns<'_> {
-    fn check(&self, relation: &Relation) -> Result<Vec<usize>, &'static str> {
-        if self.nested {
-            return Err("holds a query");
-        }
-        let mut places = Vec::new();
-        for column in &self.columns {
-            let [Node { node: Some(_) }] = column.fields.as_slice() else {
-                return Err("qualifies a column");
-            };
-            let name = column.fields.first().and_then(text_of);
-            if !relation
-                .columns
-                .iter()
-                .any(|known| Some(known.name.as_str()) == name)
-            {
-                return Err("names a column that the relation does not have");
-            }
-            places.push(usize::try_from(column.location).map_err(|_| "cannot be parsed")?);
-        }
-        places.sort_unstable();
-        Ok(places)
-    }
-}
-
-impl<'a> Visitor<'a> for FilterColumns<'a> {
-    fn node(&mut self, node: &'a NodeEnum) {
-        match node {
-            NodeEnum::ColumnRef(column) => self.columns.push(column),
-            NodeEnum::ParamRef(_) => self.nested = true,
-            _ => each_child(node, self),
-        }
-    }
-
-    fn relation(&mut self, _: &'a pg_query::protobuf::RangeVar) {
-        self.nested = true;
-    }
-
-    fn select(&mut self, _: &'a pg_query::protobuf::SelectStmt) {
-        self.nested = true;
     }
 }

@@ -6,7 +6,7 @@ use pg_query::protobuf::RawStmt;
 
 use super::resolve::{Meaning, resolve};
 use super::scan::{Scan, WriteNode};
-use super::{governed, namings};
+use super::{governed, namings, removals};
 use crate::catalog::{Catalog, Relation};
 use crate::facts::{Facts, Reachable};
 use crate::postgres::closure::{self, Called};
@@ -35,6 +35,17 @@ pub(in crate::postgres) fn extend(
     for &(relation, statement) in &scan.mentions {
         name(relation, statement);
     }
+    // Nor take away what is hidden with all the rest.
+    for (number, statement) in statements.iter().enumerate() {
+        let naming = namings.get(number).unwrap_or(context.naming);
+        direct.extend(removals::removed(catalog, naming, statement));
+    }
+    let mut name = |relation, statement: usize| {
+        let naming = namings.get(statement).unwrap_or(context.naming);
+        if let Meaning::Relation(found) = resolve(catalog, naming, relation).meaning {
+            direct.push(found);
+        }
+    };
     for write in &scan.writes {
         // What is only added is not read.
         let reads = match write.node {

@@ -47,10 +47,10 @@ pub(in crate::postgres) fn resolve<'c>(
     }
     let temporary = naming.temporary.contains(name);
     let count = catalog.named(name).count() + usize::from(temporary);
-    let unsure = count > 1;
+    let several = count > 1;
     let meaning = if count == 0 {
         Meaning::Unknown
-    } else if unsure && !naming.certain {
+    } else if several && !naming.certain {
         Meaning::Ambiguous
     } else {
         on_path(catalog, naming, name)
@@ -63,7 +63,10 @@ pub(in crate::postgres) fn resolve<'c>(
             .map_or(Meaning::Temporary, Meaning::Relation),
         meaning => meaning,
     };
-    Resolved { meaning, unsure }
+    Resolved {
+        meaning,
+        unsure: several || naming.veiled,
+    }
 }
 
 fn on_path<'c>(catalog: &'c Catalog, naming: &Naming, name: &str) -> Meaning<'c> {

@@ -2,14 +2,18 @@
 //!
 //! Nothing is resolved here. Names are collected generously: what a name could mean is what it is taken to mean.
 
+mod leaks;
+mod writes;
+
 use std::collections::HashSet;
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    ColumnRef, CommonTableExpr, CopyStmt, DeleteStmt, InsertStmt, IntoClause, MergeStmt, Node,
-    RangeTableSample, RangeVar, RawStmt, ReturningClause, SelectStmt, UpdateStmt, WithClause,
+    ColumnRef, CommonTableExpr, CopyStmt, IntoClause, Node, RangeTableSample, RangeVar, RawStmt,
+    SelectStmt, WithClause,
 };
 
+pub(super) use self::writes::{Write, WriteNode};
 use crate::postgres::children::{Field, Visitor, each_child};
 use crate::postgres::walk::text_of;
 
@@ -106,35 +110,6 @@ pub(super) fn alias_of(relation: &RangeVar) -> &str {
         .map_or(relation.relname.as_str(), |alias| alias.aliasname.as_str())
 }
 
-/// A relation that is written.
-pub(super) struct Write<'a> {
-    pub(super) relation: &'a RangeVar,
-    pub(super) level: usize,
-    pub(super) statement: usize,
-    pub(super) node: WriteNode<'a>,
-    pub(super) explained: bool,
-}
-
-/// How it is written.
-#[derive(Clone, Copy)]
-pub(super) enum WriteNode<'a> {
-    Insert(&'a InsertStmt),
-    Update(&'a UpdateStmt),
-    Delete(&'a DeleteStmt),
-    Merge(&'a MergeStmt),
-}
-
-impl<'a> WriteNode<'a> {
-    pub(super) fn returning(self) -> Option<&'a ReturningClause> {
-        match self {
-            Self::Insert(node) => node.returning_clause.as_ref(),
-            Self::Update(node) => node.returning_clause.as_ref(),
-            Self::Delete(node) => node.returning_clause.as_ref(),
-            Self::Merge(node) => node.returning_clause.as_ref(),
-        }
-    }
-}
-
 /// A column reference and where it stands.
 pub(super) struct ColumnUse<'a> {
     pub(super) reference: &'a ColumnRef,
@@ -193,6 +168,13 @@ impl<'a> Scan<'a> {
 
     fn statement(&mut self) -> Option<&mut Statement<'a>> {
         self.statements.last_mut()
+    }
+
+    /// Something of the statement could tell of rows that it is shown.
+    fn tells(&mut self) {
+        if let Some(statement) = self.statement() {
+            statement.leaky = true;
+        }
     }
 
     fn statement_number(&self) -> usize {
@@ -385,74 +367,6 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn write(
-        &mut self,
-        relation: Option<&'a RangeVar>,
-        with: Option<&'a WithClause>,
-        node: WriteNode<'a>,
-    ) {
-        let outer = (self.level, self.within, self.ctes.len());
-        let number = self.writes.len();
-        self.within.returning = false;
-        if let Some(relation) = relation {
-            self.names
-                .push((relation.schemaname.clone(), relation.relname.clone()));
-            self.within.write = Some(number);
-            self.writes.push(Write {
-                relation,
-                level: 0,
-                statement: self.statement_number(),
-                node,
-                explained: self.explained,
-            });
-        }
-        self.with(with);
-        // The rows to insert cannot name the relation that they go into.
-        if let WriteNode::Insert(insert) = node {
-            insert.select_stmt.hand(self);
-        }
-        let level = self.enter(Level::default());
-        if let Some(write) = self.writes.get_mut(number) {
-            write.level = level;
-        }
-        self.write_body(node);
-        if let Some(returning) = node.returning() {
-            self.within.returning = true;
-            self.list(&returning.exprs);
-        }
-        self.ctes.truncate(outer.2);
-        (self.level, self.within) = (outer.0, outer.1);
-    }
-
-    fn write_body(&mut self, node: WriteNode<'a>) {
-        match node {
-            WriteNode::Insert(insert) => {
-                insert.cols.hand(self);
-                insert.on_conflict_clause.hand(self);
-            }
-            WriteNode::Update(update) => {
-                for item in &update.from_clause {
-                    self.read_item(item);
-                }
-                update.target_list.hand(self);
-                update.where_clause.hand(self);
-            }
-            WriteNode::Delete(delete) => {
-                for item in &delete.using_clause {
-                    self.read_item(item);
-                }
-                delete.where_clause.hand(self);
-            }
-            WriteNode::Merge(merge) => {
-                if let Some(source) = merge.source_relation.as_deref() {
-                    self.read_item(source);
-                }
-                merge.join_condition.hand(self);
-                merge.merge_when_clauses.hand(self);
-            }
-        }
-    }
-
     fn copy(&mut self, copy: &'a CopyStmt) {
         if let Some(relation) = &copy.relation {
             self.names
@@ -507,25 +421,15 @@ impl<'a> Visitor<'a> for Scan<'a> {
                 self.called.extend(name);
                 if let (Some(name), Some(statement)) = (name, self.statement()) {
                     statement.columns.insert(name);
-                    statement.leaky |= !AGGREGATES.contains(&name);
+                    statement.leaky |= !leaks::AGGREGATES.contains(&name);
                 }
                 each_child(node, self);
             }
             NodeEnum::AExpr(expr) => {
                 let name = expr.name.last().and_then(text_of).unwrap_or_default();
                 self.called.insert(name);
-                if let Some(statement) = self.statement() {
-                    statement.leaky |= !LEAKPROOF.contains(&name);
-                }
-                each_child(node, self);
-            }
-            NodeEnum::TypeCast(cast) => {
-                let constant = matches!(
-                    cast.arg.as_deref().and_then(|arg| arg.node.as_ref()),
-                    Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_))
-                );
-                if let Some(statement) = self.statement() {
-                    statement.leaky |= !constant;
+                if !leaks::LEAKPROOF.contains(&name) {
+                    self.tells();
                 }
                 each_child(node, self);
             }
@@ -533,25 +437,25 @@ impl<'a> Visitor<'a> for Scan<'a> {
                 // `(c).tell` like `c.tell`.
                 self.called
                     .extend(of.indirection.iter().filter_map(text_of));
-                if let Some(statement) = self.statement() {
-                    statement.leaky = true;
-                }
-                each_child(node, self);
-            }
-            NodeEnum::XmlExpr(_)
-            | NodeEnum::XmlSerialize(_)
-            | NodeEnum::JsonFuncExpr(_)
-            | NodeEnum::RangeFunction(_)
-            | NodeEnum::RangeTableFunc(_)
-            | NodeEnum::JsonTable(_) => {
-                if let Some(statement) = self.statement() {
-                    statement.leaky = true;
-                }
+                self.tells();
                 each_child(node, self);
             }
             // Names aliases of its query.
             NodeEnum::LockingClause(_) => {}
-            _ => each_child(node, self),
+            NodeEnum::SubLink(link) => {
+                let name = link.oper_name.last().and_then(text_of);
+                self.called.extend(name);
+                if name.is_some_and(|name| !leaks::LEAKPROOF.contains(&name)) {
+                    self.tells();
+                }
+                each_child(node, self);
+            }
+            _ => {
+                if !leaks::keeps_to_itself(node) {
+                    self.tells();
+                }
+                each_child(node, self);
+            }
         }
     }
 
@@ -567,23 +471,6 @@ impl<'a> Visitor<'a> for Scan<'a> {
         self.within.returning = returning;
     }
 }
-
-/// Operators that tell nothing of their operands but the answer.
-const LEAKPROOF: &[&str] = &[
-    "=",
-    "<>",
-    "!=",
-    "<",
-    ">",
-    "<=",
-    ">=",
-    "BETWEEN",
-    "NOT BETWEEN",
-    "IN",
-];
-
-/// Aggregates run over the rows that are left.
-const AGGREGATES: &[&str] = &["count", "sum", "min", "max", "avg", "row_number", "rank"];
 
 fn cte_of(node: &Node) -> Option<&CommonTableExpr> {
     match &node.node {

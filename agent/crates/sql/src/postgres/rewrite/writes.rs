@@ -3,10 +3,11 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{OnConflictAction, ReturningClause};
 
+use super::derive::condition;
 use super::edits::Edits;
 use super::governed::{Hidden, shown};
 use super::places::quoted;
-use super::read::{condition, is_function, keyed};
+use super::read::{is_function, keyed};
 use super::resolve::Meaning;
 use super::scan::{ColumnUse, Write, WriteNode, alias_of};
 use super::{Pass, misplaced};
@@ -29,15 +30,15 @@ impl<'a> Pass<'a> {
         for write in &self.scan.writes {
             let resolved = self.meaning(write.relation, write.statement, edits)?;
             let Meaning::Relation(relation) = resolved.meaning else {
-                self.settle(write.relation, resolved, edits)?;
+                self.settle(write.relation, write.statement, resolved, edits)?;
                 continue;
             };
             let hidden = self.governing.of(relation)?;
             if hidden.is_nothing() {
-                self.settle(write.relation, resolved, edits)?;
+                self.settle(write.relation, write.statement, resolved, edits)?;
                 continue;
             }
-            self.settle_surely(write.relation, resolved, edits)?;
+            self.settle_surely(write.relation, write.statement, resolved, edits)?;
             let mut aliases = vec![alias_of(write.relation)];
             aliases.extend(returned_aliases(write.node.returning()));
             let target = Target {

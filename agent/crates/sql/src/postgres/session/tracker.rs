@@ -11,15 +11,29 @@ use crate::catalog::Naming;
 /// that the server reports ([`Tracker::status`]).
 #[derive(Debug, Clone)]
 pub struct Tracker {
-    user: String,
+    login: String,
     default: Option<Vec<String>>,
     state: State,
     /// States to go back to: the first is that before the transaction, the others are savepoints.
-    saved: Vec<(Option<String>, State)>,
-    /// The state before the latest text that changed something outside a transaction.
-    before: Option<State>,
+    saved: Vec<Saved>,
+    /// What was there before the first text that changed something since the server was last idle.
+    before: Option<Before>,
     /// The transaction can only be rolled back.
     failed: bool,
+    /// Something that SQL gave a name changes the path when it is run, whenever that is.
+    lurking: bool,
+}
+
+/// A savepoint's name, or none for the transaction's begin, and the state then.
+type Saved = (Option<String>, State);
+
+/// What a failure goes back to.
+#[derive(Debug, Clone)]
+struct Before {
+    state: State,
+    saved: Vec<Saved>,
+    /// A transaction ended since: what failed after that takes back only a part.
+    ended: bool,
 }
 
 /// A `search_path` as written; `None` is the session's default.
@@ -31,31 +45,59 @@ struct State {
     path: Setting,
     /// Until the transaction ends.
     local: Option<Setting>,
+    user: User,
+    local_user: Option<User>,
     certain: bool,
     temporary: BTreeSet<String>,
     /// Of them those that go at commit.
     until_commit: BTreeSet<String>,
+    /// There may be more of them.
+    veiled: bool,
+}
+
+/// Whose schema `$user` is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct User {
+    authorised: Option<String>,
+    role: Option<String>,
+    /// It may be anybody.
+    unknown: bool,
 }
 
 impl Tracker {
-    /// A session of the database user `user`; `default` is its `search_path` where it is known.
+    /// A session of the database user `login`; `default` is its `search_path` where it is known.
     #[must_use]
-    pub fn new(user: String, default: Option<Vec<String>>) -> Self {
+    pub fn new(login: String, default: Option<Vec<String>>) -> Self {
         let certain = default.is_some();
         Self {
-            user,
+            login,
             default,
             state: State {
                 path: None,
                 local: None,
+                user: User::default(),
+                local_user: None,
                 certain,
                 temporary: BTreeSet::new(),
                 until_commit: BTreeSet::new(),
+                veiled: false,
             },
             saved: Vec::new(),
             before: None,
             failed: false,
+            lurking: false,
         }
+    }
+
+    /// The session ran texts that nobody followed.
+    pub fn begun_late(&mut self) {
+        self.state.veiled = true;
+        self.state.user.unknown = true;
+    }
+
+    /// The session's role is not the one that logged in, and not known.
+    pub fn in_unknown_role(&mut self) {
+        self.state.user.unknown = true;
     }
 
     /// The server itself says what the path is (version 18 and later).
@@ -70,36 +112,63 @@ impl Tracker {
         if steps.is_empty() {
             return;
         }
-        self.before = Some(self.state.clone());
+        if self.before.is_none() {
+            self.before = Some(Before {
+                state: self.state.clone(),
+                saved: self.saved.clone(),
+                ended: false,
+            });
+        }
         for step in steps {
             self.step(step);
         }
     }
 
-    /// The text failed that was sent last of those with steps, or one of them.
+    /// Something failed that was sent.
     pub fn failed(&mut self) {
-        if self.saved.is_empty() {
-            match self.before.take() {
-                Some(before) => self.state = before,
-                // Something before it failed, and a transaction may have ended otherwise than it looked.
-                None => self.state.certain = false,
+        let Some(before) = &self.before else {
+            // What failed has changed nothing; before it a transaction may have ended otherwise than it looked.
+            if self.saved.is_empty() {
+                self.state.certain = false;
+            } else {
+                self.failed = true;
             }
-        } else {
+            return;
+        };
+        if before.saved.is_empty() && self.saved.is_empty() {
+            // One implicit transaction, all of it taken back.
+            self.state.clone_from(&before.state);
+            self.state.certain &= !before.ended;
+        } else if before.saved.is_empty() {
+            // It began a transaction, which is to be rolled back now.
             self.failed = true;
+        } else {
+            self.saved.clone_from(&before.saved);
+            self.state.clone_from(&before.state);
+            self.failed = true;
+            if before.ended {
+                // Whether the commit failed, or what came after it, is not known.
+                self.state.certain = false;
+                for (_, state) in &mut self.saved {
+                    state.certain = false;
+                }
+            }
         }
     }
 
     /// The server reports its transaction status: `I`, `T` or `E`.
     pub fn status(&mut self, status: u8) {
+        self.before = None;
         match status {
             b'E' => self.failed = true,
             b'I' => {
                 if !self.saved.is_empty() {
-                    // It ended in a way that no text says: only what was before is sure.
+                    // A failed one was rolled back. Another ended in a way that no text says: only what was before is sure.
+                    let sure = self.failed;
                     self.rollback();
-                    self.state.certain = false;
+                    self.state.certain &= sure;
                 }
-                self.before = None;
+                self.failed = false;
                 self.end_local();
             }
             _ => {}
@@ -109,19 +178,25 @@ impl Tracker {
     /// How names are read now.
     #[must_use]
     pub fn naming(&self) -> Naming {
-        let path = self.state.local.as_ref().unwrap_or(&self.state.path);
+        let state = &self.state;
+        let path = state.local.as_ref().unwrap_or(&state.path);
         let path = path.as_ref().or(self.default.as_ref());
-        let search_path = path.into_iter().flatten().map(|name| {
-            if name == "$user" {
-                self.user.clone()
+        let user = state.local_user.as_ref().unwrap_or(&state.user);
+        let name = user.role.as_ref().or(user.authorised.as_ref());
+        let mut certain = state.certain && path.is_some() && !self.lurking;
+        let search_path = path.into_iter().flatten().map(|written| {
+            if written == "$user" {
+                certain &= !user.unknown;
+                name.unwrap_or(&self.login).clone()
             } else {
-                name.clone()
+                written.clone()
             }
         });
         Naming {
             search_path: search_path.collect(),
-            certain: self.state.certain && path.is_some(),
-            temporary: self.state.temporary.clone(),
+            certain,
+            temporary: state.temporary.clone(),
+            veiled: state.veiled,
         }
     }
 
@@ -137,6 +212,20 @@ impl Tracker {
                 self.state.local = None;
                 self.state.certain = path.is_some() || self.default.is_some();
             }
+            Step::Role { name, local } => {
+                let user = User {
+                    role: name.clone(),
+                    ..self.user()
+                };
+                self.become_user(user, *local);
+            }
+            Step::Authorise { name, local } => {
+                let user = User {
+                    authorised: name.clone(),
+                    ..User::default()
+                };
+                self.become_user(user, *local);
+            }
             Step::Make { name, until_commit } => {
                 self.state.temporary.insert(name.clone());
                 if *until_commit {
@@ -150,12 +239,28 @@ impl Tracker {
             Step::DropTemporary => {
                 self.state.temporary.clear();
                 self.state.until_commit.clear();
+                self.state.veiled = false;
             }
-            Step::Begin => {
-                if self.saved.is_empty() {
-                    self.saved.push((None, self.state.clone()));
-                    self.failed = false;
-                }
+            Step::Begin
+            | Step::Commit { .. }
+            | Step::Rollback { .. }
+            | Step::Savepoint(_)
+            | Step::Release(_)
+            | Step::RollbackTo(_) => self.transaction(step),
+            Step::LoseTrack => self.state.certain = false,
+            Step::LoseRole => {
+                self.state.user.unknown = true;
+                self.state.local_user = None;
+            }
+            Step::Lurk => self.lurking = true,
+        }
+    }
+
+    fn transaction(&mut self, step: &Step) {
+        match step {
+            Step::Begin if self.saved.is_empty() => {
+                self.saved.push((None, self.state.clone()));
+                self.failed = false;
             }
             Step::Commit { chain } => {
                 if self.failed {
@@ -184,7 +289,21 @@ impl Tracker {
                     self.failed = false;
                 }
             }
-            Step::LoseTrack => self.state.certain = false,
+            _ => {}
+        }
+    }
+
+    fn user(&self) -> User {
+        let state = &self.state;
+        state.local_user.as_ref().unwrap_or(&state.user).clone()
+    }
+
+    fn become_user(&mut self, user: User, local: bool) {
+        if !local {
+            self.state.user = user;
+            self.state.local_user = None;
+        } else if !self.saved.is_empty() {
+            self.state.local_user = Some(user);
         }
     }
 
@@ -205,6 +324,9 @@ impl Tracker {
         self.end_local();
         self.saved.clear();
         self.failed = false;
+        if let Some(before) = &mut self.before {
+            before.ended = true;
+        }
         if chain {
             self.saved.push((None, self.state.clone()));
         }
@@ -213,6 +335,7 @@ impl Tracker {
     /// What lasts until the transaction ends, ends.
     fn end_local(&mut self) {
         self.state.local = None;
+        self.state.local_user = None;
         for name in std::mem::take(&mut self.state.until_commit) {
             self.state.temporary.remove(&name);
         }
@@ -320,6 +443,75 @@ mod tests {
         assert_eq!(run(&mut session, &["DO 'x'"]), "b [] ?");
         session.reported(vec!["z".to_owned()]);
         assert_eq!(shown(&session), "z []");
+    }
+
+    #[test]
+    fn another_role_has_another_schema() {
+        let mut session = tracker();
+        assert_eq!(run(&mut session, &["SET ROLE bob"]), "bob,public []");
+        assert_eq!(
+            run(&mut session, &["SET search_path = \"$user\", x"]),
+            "bob,x []"
+        );
+        assert_eq!(run(&mut session, &["SET ROLE NONE"]), "app,x []");
+        let texts = ["SET SESSION AUTHORIZATION eve", "SET ROLE bob"];
+        assert_eq!(run(&mut session, &texts), "bob,x []");
+        assert_eq!(run(&mut session, &["RESET ROLE"]), "eve,x []");
+        session.reported(vec!["$user".to_owned()]);
+        assert_eq!(shown(&session), "eve []", "as the server has it");
+        assert_eq!(run(&mut session, &["BEGIN; SET LOCAL ROLE bob"]), "bob []");
+        assert_eq!(run(&mut session, &["COMMIT"]), "eve []");
+        assert_eq!(run(&mut session, &["DO 'x'"]), "eve [] ?");
+        let path = ["SET search_path = \"$user\""];
+        assert_eq!(run(&mut session, &path), "eve [] ?", "who knows");
+        assert_eq!(run(&mut session, &["SET search_path = a"]), "a []");
+    }
+
+    #[test]
+    fn what_lurks_stays() {
+        let mut session = tracker();
+        let texts = [
+            "PREPARE p AS SELECT set_config('search_path', 'x', false)",
+            "SET search_path = a",
+        ];
+        assert_eq!(run(&mut session, &texts), "a [] ?");
+    }
+
+    #[test]
+    fn one_failure_takes_back_all_that_was_sent_before_the_server_was_idle() {
+        let mut session = tracker();
+        run(
+            &mut session,
+            &["SET search_path = a", "SET search_path = b"],
+        );
+        session.failed();
+        assert_eq!(shown(&session), "app,public []");
+        session.status(b'I');
+        assert_eq!(shown(&session), "app,public []");
+    }
+
+    #[test]
+    fn a_commit_that_fails_leaves_doubt() {
+        let mut session = tracker();
+        for text in ["BEGIN", "SET search_path = a", "COMMIT"] {
+            run(&mut session, &[text]);
+            if text == "COMMIT" {
+                session.failed();
+                session.status(b'I');
+            } else {
+                session.status(b'T');
+            }
+        }
+        assert_eq!(shown(&session), "app,public [] ?");
+    }
+
+    #[test]
+    fn what_was_committed_in_a_text_that_failed_leaves_doubt() {
+        let mut session = tracker();
+        run(&mut session, &["SET search_path = a; COMMIT; SELECT 1/0"]);
+        session.failed();
+        session.status(b'I');
+        assert_eq!(shown(&session), "app,public [] ?");
     }
 
     #[test]

@@ -53,6 +53,7 @@ fn naming(certain: bool) -> Naming {
         search_path: vec!["app".to_owned()],
         certain,
         temporary: ["drafts".to_owned()].into(),
+        veiled: false,
     }
 }
 

@@ -1,0 +1,104 @@
+//! What SQL gave a name to and may still be there: prepared statements, cursors, views that only the session sees.
+//!
+//! Each was decided by the rules, and read by the search path, of its time, and the server holds the text that went out then.
+//! Under other rules it is not run again.
+
+use weir_sql::{Kind, RelationName, catalog::Naming};
+
+use super::allowance::{Runs, has_word};
+use crate::guard::Verdict;
+
+/// Of each kind, by what the oldest was judged.
+#[derive(Debug, Default)]
+pub(super) struct Standing {
+    prepared: Option<Since>,
+    declared: Option<Since>,
+    /// A cursor may outlive its transaction.
+    holds: bool,
+    views: Option<Since>,
+}
+
+#[derive(Debug, Clone)]
+struct Since {
+    /// For whom, and under which policy.
+    rules: (u64, u64),
+    search_path: Vec<String>,
+}
+
+impl Standing {
+    /// A statement is let through that may give names.
+    pub(super) fn made(&mut self, verdict: &Verdict, naming: &Naming) {
+        if !verdict.names {
+            return;
+        }
+        let facts = &verdict.statement.decided.facts;
+        let since = || Since {
+            rules: verdict.rules(),
+            search_path: naming.search_path.clone(),
+        };
+        if has_word(&facts.normalised, "prepare") {
+            self.prepared.get_or_insert_with(since);
+        }
+        if has_word(&facts.normalised, "declare") {
+            self.declared.get_or_insert_with(since);
+            self.holds |= has_word(&facts.normalised, "hold");
+        }
+        if facts.kinds.contains(&Kind::Create) && has_word(&facts.normalised, "view") {
+            self.views.get_or_insert_with(since);
+        }
+    }
+
+    /// A statement has run to its end.
+    pub(super) fn done(&mut self, verdict: &Verdict) {
+        if self.prepared.is_none() && self.declared.is_none() && self.views.is_none() {
+            return;
+        }
+        let text = &verdict.statement.decided.facts.normalised;
+        if verdict.names || !has_word(text, "all") {
+            return;
+        }
+        if has_word(text, "discard") {
+            *self = Self::default();
+        } else if has_word(text, "deallocate") {
+            self.prepared = None;
+        } else if has_word(text, "close") {
+            self.declared = None;
+            self.holds = false;
+        }
+    }
+
+    /// No transaction is open any more: cursors are gone, unless one was declared to stay.
+    pub(super) fn transaction_over(&mut self) {
+        if !self.holds {
+            self.declared = None;
+        }
+    }
+
+    /// Whether what a statement runs by name, or a view that it reads, may have been judged by other rules, or read by
+    /// another search path, than it would be now. With `pinned`, names went out with their schemas where that matters.
+    pub(super) fn is_outdated(&self, verdict: &Verdict, naming: &Naming, pinned: bool) -> bool {
+        let facts = &verdict.statement.decided.facts;
+        let changed = |since: &Option<Since>| {
+            since.as_ref().is_some_and(|since| {
+                since.rules != verdict.rules()
+                    || (!pinned && since.search_path != naming.search_path)
+            })
+        };
+        if changed(&self.prepared) || changed(&self.declared) {
+            let runs = Runs::of(facts, verdict.text().is_empty());
+            if (runs.prepared && changed(&self.prepared))
+                || (runs.declared && changed(&self.declared))
+            {
+                return true;
+            }
+        }
+        let own = |name: &RelationName| match &name.schema {
+            Some(schema) => schema.starts_with("pg_temp"),
+            None => naming.temporary.contains(&name.name),
+        };
+        self.views
+            .as_ref()
+            .is_some_and(|since| since.rules != verdict.rules())
+            && facts.relations.iter().any(|used| own(&used.relation))
+    }
+}
