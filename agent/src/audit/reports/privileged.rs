@@ -20,8 +20,8 @@ const COLUMNS: &[Column] = &[
     column("text", Shape::Text),
 ];
 
-/// Events that are no change to weir or to who may do what.
-const ELSEWHERE: &str = "'ungoverned', 'kernel_counted', 'connection_refused'";
+/// Events that completeness is about.
+const ELSEWHERE: &str = "'ungoverned', 'kernel_counted'";
 
 pub(super) fn rows(store: &Connection, period: Period) -> rusqlite::Result<Answer> {
     let (from, until) = period.hours();

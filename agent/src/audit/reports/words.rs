@@ -45,6 +45,16 @@ pub(super) fn event(body: &str) -> Told {
                 ""
             },
         )),
+        "connection_refused" => only(format!(
+            "connection to {} by {} refused: {}",
+            body["origin"]["destination"]
+                .as_str()
+                .unwrap_or("an unknown place"),
+            body["evidence"]["exe_path"]
+                .as_str()
+                .unwrap_or("an unknown program"),
+            text("reason")
+        )),
         "agent_stopped" => only(format!("stopped: {}", text("reason"))),
         "gap" => only(format!(
             "no agent from {} to {}: {} connections passed, {} refused",
