@@ -55,7 +55,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => Ok(doctor::run(&args)),
         Command::Status(args) => status::run(&args),
         Command::Top(args) => top::run(&args),
-        Command::Login(args) => login::run(args),
+        Command::Login(args) => login::run(&args),
         Command::Logout(args) => logout::run(args),
         Command::Whoami(args) => whoami::run(args),
         Command::Whois(args) => whois::run(args),

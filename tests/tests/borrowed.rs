@@ -36,7 +36,7 @@ fn holds_on(server_version: Option<u16>) -> Result<()> {
         "nothing is hidden from alice, and nothing is asked on her connection"
     );
 
-    let program = Program::python("borrowed.py").patience(Duration::from_mins(8));
+    let program = Program::python("borrowed.py").patience(Duration::from_mins(15));
     let verdicts = verdicts::run(program.governed(lab, Identity::Bob))?;
     for verdict in &verdicts {
         println!("{}: {}", verdict.case, verdict.got);

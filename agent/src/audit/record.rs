@@ -227,7 +227,7 @@ pub enum Event {
         /// What was observed of it.
         evidence: Option<Evidence>,
         /// Who the provider says it is.
-        identity: Option<Identity>,
+        identity: Option<Box<Identity>>,
         /// `kept`: the same identity, or a stronger one; `kept, another program`; `weakened`: the sender's, which rests on
         /// the session's; `unidentified`: the sender has another identity or none; `too many`: nothing more may run.
         outcome: String,

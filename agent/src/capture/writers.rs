@@ -62,6 +62,7 @@ impl Writers {
 
     /// Changes before the bytes of a new foreign writer can be read from its connection. Takes no system call.
     #[must_use]
+    #[expect(clippy::cast_ptr_alignment, reason = "a mapping is aligned to a page")]
     pub fn stamp(&self) -> u64 {
         let word = self.shared.stamp.as_ptr().cast::<u64>();
         // SAFETY: the mapping is a page long and aligned to one. The kernel writes whole words.

@@ -182,7 +182,7 @@ impl Borrower {
         if now.duration_since(since) < PATIENCE {
             return Poll::Pending;
         }
-        if moment == Moment::Open {
+        if moment == Moment::Open && !self.database.lending().is_under_way() {
             return self.give_up(required);
         }
         // The server's answer, or a look that takes long, is waited for; one that never ends is taken over.

@@ -92,6 +92,13 @@ impl Lending {
         })
     }
 
+    /// Whether somebody looks.
+    pub(super) fn is_under_way(&self) -> bool {
+        let state = self.lock();
+        let under_way = state.under_way.as_ref();
+        under_way.is_some_and(|under_way| under_way.since.elapsed() < OVERDUE)
+    }
+
     /// Somebody waits for this check and cannot make it: who can is asked to.
     pub(super) fn demand(&self, number: u64) {
         if self.demanded.fetch_max(number, Ordering::AcqRel) >= number {

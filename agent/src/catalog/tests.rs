@@ -67,13 +67,13 @@ async fn a_failure_takes_the_snapshot_away_and_says_why() {
     stage.wait(second).await;
     assert_eq!(stage.epoch(), None);
     assert!(stage.database.version() > version);
-    let problem = stage.database.summary().problem;
+    let problem = stage.database.summary(&|_| 0).problem;
     assert_eq!(problem.as_deref(), Some("it is broken"));
     let third = stage.database.ask();
     stage.expect_look(Ok(true)).await;
     stage.wait(third).await;
     assert_eq!(
-        (stage.epoch(), stage.database.summary().problem),
+        (stage.epoch(), stage.database.summary(&|_| 0).problem),
         (Some(2), None)
     );
 }

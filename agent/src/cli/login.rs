@@ -73,7 +73,7 @@ pub(super) struct Args {
 /// # Errors
 ///
 /// When the agent refuses, or the command cannot be started.
-pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let scope = args
         .scope
         .or((!args.command.is_empty()).then_some(Scope::Tree));
@@ -83,7 +83,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         );
     }
     let mut client = Client::connect(&socket_path())?;
-    let binding = log_in(&args, scope, &mut client)?;
+    let binding = log_in(args, scope, &mut client)?;
     if args.command.is_empty() {
         if args.json {
             println!("{}", json!({ "binding": binding }));

@@ -17,6 +17,7 @@ use crate::{
         events::{EventError, Receiver},
         fetch::FetchError,
         http::{self, Method, Request, Response},
+        secret::Secret,
     },
     telemetry,
 };
@@ -119,7 +120,7 @@ async fn fetch(receiver: &Receiver, told: &Told) -> Result<Sets, PollError> {
         "setErrs": told.refused,
     });
     let token = receiver.poll_token()?;
-    let bearer = token.as_ref().map(|token| token.expose());
+    let bearer = token.as_ref().map(Secret::expose);
     let answer = provider.fetcher().post_with(&url, bearer, &body).await?;
     Ok(serde_json::from_slice(&answer.body)?)
 }
@@ -189,8 +190,7 @@ fn refused(status: u16, word: &str, description: &str) -> Response {
 }
 
 async fn take(desk: &Desk, receiver: &Receiver, event: &str) -> Result<(), EventError> {
-    let received = desk.identities.receive_event(receiver, event).await;
-    match received {
+    match desk.identities.receive_event(receiver, event).await {
         Ok(changes) => {
             desk.settle(&changes);
             Ok(())

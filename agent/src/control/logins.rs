@@ -199,14 +199,14 @@ impl Desk {
             )),
             (Some(only), None) => Ok(Some(only)),
             (Some(_), Some(_)) => {
-                let names: Vec<&str> = issuers
+                let listed: Vec<&str> = issuers
                     .all()
                     .iter()
                     .filter(|issuer| issuer.client().is_some())
                     .map(|issuer| issuer.settings().issuer.as_str())
                     .collect();
                 Err(Refusal::with_hint(
-                    format!("people log in at several issuers: {}", names.join(", ")),
+                    format!("people log in at several issuers: {}", listed.join(", ")),
                     "say which: `weir login --issuer URL`",
                 ))
             }

@@ -383,6 +383,12 @@ impl Terms {
     fn binding(self, parent: &Arc<Bound>, delegated: Delegated, owner_uid: u32) -> NewBinding {
         let ttl_s = self.ttl.min(LONGEST_RUN).as_secs();
         let until_s = i64::try_from(clock::now().as_secs() + ttl_s).unwrap_or(i64::MAX);
+        // A login that is renewed may last longer than it says now; the run ends with it in any case.
+        let parent_s = if parent.is_renewable() {
+            i64::MAX
+        } else {
+            parent.not_after_s()
+        };
         let mut actors = parent.identity.actors.clone();
         actors.push(delegated.actor);
         NewBinding {
@@ -394,7 +400,7 @@ impl Terms {
                 purpose: self.purpose.or_else(|| parent.identity.purpose.clone()),
             },
             fingerprint: delegated.fingerprint,
-            not_after_s: until_s.min(delegated.not_after_s).min(parent.not_after_s()),
+            not_after_s: until_s.min(delegated.not_after_s).min(parent_s),
             development: delegated.development || parent.development,
             owner_uid,
             parent: Some(Arc::clone(parent)),

@@ -177,9 +177,10 @@ impl Fetcher {
 /// `application/x-www-form-urlencoded`.
 #[must_use]
 pub fn encode_form(fields: &[(&str, &str)]) -> String {
-    let mut place = Url::parse("http://localhost").expect("a constant address");
-    place.query_pairs_mut().extend_pairs(fields);
-    place.query().unwrap_or_default().to_owned()
+    Url::parse_with_params("http://localhost", fields)
+        .ok()
+        .and_then(|url| url.query().map(str::to_owned))
+        .unwrap_or_default()
 }
 
 /// Reads an address and holds it to the rules.

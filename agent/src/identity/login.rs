@@ -182,19 +182,18 @@ pub async fn begin(issuer: &Arc<Issuer>, wanted: Wanted) -> Result<(Prompt, Pend
             issuer: issuer.settings().issuer.clone(),
         });
     }
-    let flow = match wanted.flow {
-        Some(flow) => flow,
-        None => {
-            let metadata = issuer
-                .provider()
-                .metadata()
-                .await
-                .map_err(GrantError::from)?;
-            if metadata.device_authorization_endpoint.is_some() {
-                Flow::Device
-            } else {
-                Flow::Browser
-            }
+    let flow = if let Some(flow) = wanted.flow {
+        flow
+    } else {
+        let metadata = issuer
+            .provider()
+            .metadata()
+            .await
+            .map_err(GrantError::from)?;
+        if metadata.device_authorization_endpoint.is_some() {
+            Flow::Device
+        } else {
+            Flow::Browser
         }
     };
     let issuer = Arc::clone(issuer);
@@ -301,11 +300,11 @@ fn check_wanted(wanted: &Wanted, verified: &Verified, now_s: i64) -> Result<(), 
 /// What both flows ask for.
 fn common_fields<'a>(
     scope: &'a str,
-    max_age: &'a Option<String>,
+    max_age: Option<&'a str>,
     wanted: &'a Wanted,
 ) -> Vec<(&'static str, &'a str)> {
     let mut fields = vec![("scope", scope)];
-    fields.extend(max_age.as_deref().map(|seconds| ("max_age", seconds)));
+    fields.extend(max_age.map(|seconds| ("max_age", seconds)));
     fields.extend(wanted.acr.as_deref().map(|acr| ("acr_values", acr)));
     fields
 }

@@ -205,7 +205,7 @@ impl Provider {
             .post(
                 client,
                 &metadata,
-                &metadata.token_endpoint,
+                metadata.token_endpoint.as_deref(),
                 "token_endpoint",
                 fields,
             )
@@ -224,7 +224,7 @@ impl Provider {
         fields: &[(&str, &str)],
     ) -> Result<DeviceCode, GrantError> {
         let metadata = self.metadata().await?;
-        let endpoint = &metadata.device_authorization_endpoint;
+        let endpoint = metadata.device_authorization_endpoint.as_deref();
         let name = "device_authorization_endpoint";
         let reply = self.post(client, &metadata, endpoint, name, fields).await?;
         self.read(&reply)
@@ -241,7 +241,7 @@ impl Provider {
             ("token", token.expose()),
             ("token_type_hint", "refresh_token"),
         ];
-        let endpoint = &metadata.revocation_endpoint;
+        let endpoint = metadata.revocation_endpoint.as_deref();
         let reply = self
             .post(client, &metadata, endpoint, "revocation_endpoint", &fields)
             .await?;
@@ -280,13 +280,11 @@ impl Provider {
         &self,
         client: &Client,
         metadata: &Metadata,
-        endpoint: &Option<String>,
+        endpoint: Option<&str>,
         name: &'static str,
         fields: &[(&str, &str)],
     ) -> Result<Reply, GrantError> {
-        let url = endpoint
-            .as_deref()
-            .ok_or(GrantError::NoEndpoint { endpoint: name })?;
+        let url = endpoint.ok_or(GrantError::NoEndpoint { endpoint: name })?;
         let url = self.endpoint(url)?;
         let audience = metadata.token_endpoint.as_deref().unwrap_or(&self.issuer);
         let proof = client.prove(audience)?;

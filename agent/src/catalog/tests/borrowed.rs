@@ -123,11 +123,11 @@ fn a_look_that_fails_blinds_the_session_it_failed_on() {
         stage.database.snapshot().is_some(),
         "the others keep theirs"
     );
-    assert!(stage.database.summary().problem.is_some());
+    assert!(stage.database.summary(&|_| 0).problem.is_some());
     assert!(other.sight(Moment::Idle).is_look());
     stage.read_all();
     assert!(one.sight(Moment::Idle).sees());
-    assert_eq!(stage.database.summary().problem, None);
+    assert_eq!(stage.database.summary(&|_| 0).problem, None);
 }
 
 #[test]

@@ -90,7 +90,7 @@ pub(super) async fn begin(
         .append_pair("nonce", &browser.nonce)
         .append_pair("code_challenge", &challenge)
         .append_pair("code_challenge_method", "S256")
-        .extend_pairs(common_fields(&scope, &max_age, wanted));
+        .extend_pairs(common_fields(&scope, max_age.as_deref(), wanted));
     let prompt = Prompt {
         issuer: issuer.settings().issuer.clone(),
         flow: Flow::Browser,

@@ -35,7 +35,7 @@ pub(super) async fn begin(
     let client = client(issuer)?;
     let scope = issuer.settings().scope();
     let max_age = wanted.max_age_s.map(|seconds| seconds.to_string());
-    let fields = common_fields(&scope, &max_age, wanted);
+    let fields = common_fields(&scope, max_age.as_deref(), wanted);
     let code = issuer.provider().device_code(client, &fields).await?;
     let printable = |text: &str| !text.chars().any(char::is_control);
     let addresses = [

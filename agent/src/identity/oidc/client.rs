@@ -1,6 +1,9 @@
 //! How weir proves to a provider which client it is.
 
-use std::{fmt, io, path::PathBuf};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -216,9 +219,9 @@ pub(in crate::identity) fn random_text() -> Result<String, aws_lc_rs::error::Uns
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
-fn read_secret(path: &PathBuf) -> Result<Secret, ClientError> {
+fn read_secret(path: &Path) -> Result<Secret, ClientError> {
     Secret::read(path).map_err(|source| ClientError::Read {
-        path: path.clone(),
+        path: path.to_owned(),
         source,
     })
 }
@@ -291,7 +294,7 @@ const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path};
+    use std::fs;
 
     use super::*;
 

@@ -28,7 +28,7 @@ pub(super) fn unit<'a>(watched: &str, path: &'a str) -> Option<Place<'a>> {
     };
     parts(path)
         .filter(|part| part.path.len() > skipped)
-        .find(|part| !part.name.ends_with(".slice"))
+        .find(|part| !matches!(part.name.rsplit_once('.'), Some((_, "slice"))))
         .filter(|part| is_unit(part.name))
 }
 

@@ -127,7 +127,9 @@ fn expand(template: &[String]) -> Vec<PathBuf> {
     let mut paths = vec![PathBuf::from("/")];
     for part in template {
         if !part.contains(['*', '?']) {
-            paths.iter_mut().for_each(|path| path.push(part));
+            for path in &mut paths {
+                path.push(part);
+            }
             continue;
         }
         paths = paths

@@ -48,12 +48,12 @@ impl Section {
                 }
                 "path" => {
                     section.naming.search_path =
-                        rest.split_whitespace().map(str::to_owned).collect()
+                        rest.split_whitespace().map(str::to_owned).collect();
                 }
                 "uncertain" => section.naming.certain = false,
                 "late" => section.naming.veiled = true,
                 "temporary" => {
-                    section.naming.temporary = rest.split_whitespace().map(str::to_owned).collect()
+                    section.naming.temporary = rest.split_whitespace().map(str::to_owned).collect();
                 }
                 "store" => section.store_masked = true,
                 "reviewed" => section.reviewed.push(rest.to_owned()),

@@ -90,7 +90,9 @@ impl SessionJudge {
             session,
             sender: Some(origin.clone()),
             evidence: Some((*resolved.evidence).clone()),
-            identity: resolved.identity.map(|bound| bound.identity.clone()),
+            identity: resolved
+                .identity
+                .map(|bound| Box::new(bound.identity.clone())),
             outcome: outcome.to_owned(),
             continued_as,
         });

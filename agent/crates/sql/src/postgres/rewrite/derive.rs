@@ -77,7 +77,7 @@ impl Pass<'_> {
                 .statements
                 .get(statement)
                 .is_none_or(|statement| statement.leaky)
-            || self.scan.called.iter().any(|name| made(name))
+            || self.scan.called.iter().any(made)
     }
 
     /// From `ONLY` to the last word of the name, a `*` included.
