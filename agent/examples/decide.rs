@@ -13,7 +13,7 @@ use weir::{
     audit::{self, Durability, Journal},
     catalog::CatalogSnapshot,
     clock,
-    guard::{Guard, MaskKey, SessionView, Who},
+    guard::{Guard, MaskKey, SessionView, Standing, Who},
     policy::{self, Policy},
 };
 use weir_policy::{Identity, Mode, Principal, PrincipalKind, Process, Strength, Target};
@@ -49,6 +49,7 @@ fn main() -> Result<()> {
         naming: &naming,
         catalog: Some(&known),
         defining: false,
+        standing: Standing::default(),
     };
     println!("{:<10}{:>12}{:>12}", "statement", "anew, us", "again, ns");
     for (name, text) in STATEMENTS {
@@ -134,12 +135,14 @@ fn somebody() -> Who {
                 groups_complete: true,
                 auth_time: None,
                 acr: None,
+                amr: Vec::new(),
                 claims: std::collections::BTreeMap::default(),
             },
             actors: Vec::new(),
             method: "login".to_owned(),
             strength: Strength::Strong,
             purpose: None,
+            delegation: None,
         }),
         process: Process::default(),
         target: Target {

@@ -39,7 +39,7 @@ use crate::{
         dial::Dialler,
         listener::{Workers, accept},
     },
-    sessions::Sessions,
+    sessions::{End, Sessions},
     tls::{Authority, AuthorityError},
 };
 
@@ -183,7 +183,13 @@ pub fn run(config: &Config) -> Result<(), AppError> {
     });
     record_start(&journal, &policy, &identities, &takeover)?;
     let running = Arc::new(Running::new(
-        &proxy, policy, capture, exports, state_dir, port,
+        &proxy,
+        policy,
+        capture,
+        exports,
+        state_dir,
+        port,
+        Duration::from_secs(config.agent.login_grace_seconds),
     ));
     let setting = config.policy.as_ref().map(|it| it.auto_classify);
     let auto = Auto::open(
@@ -272,7 +278,7 @@ async fn drain(running: &Running, limit: Duration) {
         }
     };
     wait(Instant::now() + limit).await;
-    let ended = sessions.end_where(|_| true);
+    let ended = sessions.end_where(End::Stopped, |_| true);
     if ended > 0 {
         tracing::info!(ended, "sessions that had not finished were ended");
         wait(Instant::now() + LAST_RECORDS).await;

@@ -124,6 +124,9 @@ pub struct AgentSettings {
     pub workers: usize,
     /// How long sessions may go on after a stop was asked for, seconds.
     pub drain_seconds: u64,
+    /// How long a connection whose log-in has expired stays open for a new one, seconds: until then only the end of its
+    /// transaction passes.
+    pub login_grace_seconds: u64,
 }
 
 impl Default for AgentSettings {
@@ -133,6 +136,7 @@ impl Default for AgentSettings {
             socket: "/run/weir/weir.sock".into(),
             workers: 0,
             drain_seconds: 5,
+            login_grace_seconds: 60,
         }
     }
 }

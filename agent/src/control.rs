@@ -41,6 +41,9 @@ pub trait Parts: Send + Sync {
     /// Ends all sessions whose identity [rests on](Bound::rests_on) this binding, at once.
     fn end_sessions(&self, bound: &Bound);
 
+    /// Ends the sessions whose log-in has expired and was not renewed in time; called every second.
+    fn end_lapsed_sessions(&self) {}
+
     /// Answers a request that this module does not know; `None` when nobody does.
     fn other(&self, request: &Value, asking: &Asking) -> Option<Result<Value, String>> {
         let _ = (request, asking);

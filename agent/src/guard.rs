@@ -11,6 +11,7 @@ mod hidden;
 mod key;
 mod naming;
 mod scope;
+mod standing;
 mod verdict;
 
 use std::{
@@ -23,7 +24,7 @@ use std::{
     },
 };
 
-use weir_policy::Decision;
+use weir_policy::{Decision, Identity};
 use weir_sql::{
     Confidence, Facts, Kind, SessionModes,
     catalog::Naming,
@@ -43,6 +44,7 @@ pub use budgets::{Left, of_run as run_budget};
 pub use key::{MaskKey, MaskKeyError};
 pub use naming::KnownNaming;
 pub use scope::{Protection, Scope, Who};
+pub use standing::{KnownStanding, Standing};
 pub use verdict::{Replacement, Verdict, admission_refusal};
 
 use budgets::Budgets;
@@ -78,6 +80,8 @@ pub struct SessionView<'a> {
     pub catalog: Option<&'a Arc<CatalogSnapshot>>,
     /// Whether it may know objects that the catalog does not show yet.
     pub defining: bool,
+    /// How its log-in stands.
+    pub standing: Standing,
 }
 
 /// The answer about a connection, before a session begins.
@@ -128,6 +132,17 @@ impl Guard {
         scope
     }
 
+    /// The scope of a session whose log-in was renewed.
+    pub fn scope_of_renewed(&self, scope: &Scope, identity: Identity) -> Arc<Scope> {
+        let who = &scope.who;
+        self.scope(Who {
+            identity: Some(identity),
+            process: who.process.clone(),
+            target: who.target.clone(),
+            budgets: who.budgets.clone(),
+        })
+    }
+
     /// Whether anything is refused at all.
     #[must_use]
     pub fn enforces(&self) -> bool {
@@ -169,13 +184,14 @@ impl Guard {
         if protection.needs_catalog {
             self.decide_governed(scope, view, text, protection)
         } else {
-            self.decide_plain(scope, view.modes, text)
+            self.decide_plain(scope, view, text)
         }
     }
 
     /// Where neither columns nor classes matter.
-    fn decide_plain(&self, scope: &Scope, modes: SessionModes, text: &[u8]) -> Arc<Verdict> {
+    fn decide_plain(&self, scope: &Scope, view: &SessionView<'_>, text: &[u8]) -> Arc<Verdict> {
         let epoch = self.policy.epoch();
+        let (modes, standing) = (view.modes, view.standing);
         WORKER.with_borrow_mut(|worker| {
             let key = |text, shape| Key {
                 text,
@@ -185,6 +201,7 @@ impl Guard {
                 naming: 0,
                 epoch,
                 catalog: 0,
+                standing: standing.code,
             };
             if let Some(verdict) = worker.cache.find(&key(text, false)) {
                 return verdict;
@@ -197,9 +214,13 @@ impl Guard {
             let facts = postgres::analyse(text, modes);
             let by_shape = shaped && facts.literal_free;
             let snapshot = self.policy.current();
-            let decision = governed::decide(&snapshot, &scope.who, &facts);
+            let decision = governed::decide(&snapshot, &scope.who, &facts, standing);
             let judged = Judged::plain(facts, decision);
-            let verdict = self.verdict(scope, &snapshot, text, judged, &Basis::default());
+            let basis = Basis {
+                standing: standing.code,
+                ..Basis::default()
+            };
+            let verdict = self.verdict(scope, &snapshot, text, judged, &basis);
             let stored = if by_shape {
                 worker.shape.as_bytes()
             } else {
@@ -230,6 +251,7 @@ impl Guard {
                 naming: view.naming.id,
                 epoch,
                 catalog,
+                standing: view.standing.code,
             };
             if let Some(verdict) = worker.cache.find(&key(text, false)) {
                 return verdict;
@@ -248,6 +270,7 @@ impl Guard {
                 protect: protection.hides,
                 catalog: Some(catalog),
                 naming: Some(view.naming),
+                standing: view.standing.code,
             };
             let verdict = self.verdict(scope, &snapshot, text, judged, &basis);
             // What the session defines itself is not known to others, and what is not known may be made at any time: such a
@@ -272,7 +295,7 @@ impl Guard {
         text: &[u8],
         protection: Protection,
     ) -> Judged {
-        let decide = |facts: &Facts| governed::decide(snapshot, &scope.who, facts);
+        let decide = |facts: &Facts| governed::decide(snapshot, &scope.who, facts, view.standing);
         let Some(known) = view.catalog else {
             let facts = postgres::analyse(text, view.modes);
             let decision = decide(&facts);
@@ -287,7 +310,13 @@ impl Guard {
     }
 
     /// Decides a request that is not a text weir can read.
-    pub fn decide_opaque(&self, scope: &Scope, kind: Kind, description: &str) -> Arc<Verdict> {
+    pub fn decide_opaque(
+        &self,
+        scope: &Scope,
+        standing: Standing,
+        kind: Kind,
+        description: &str,
+    ) -> Arc<Verdict> {
         let confidence = match kind {
             Kind::Unknown => Confidence::Unparsed,
             _ => Confidence::Opaque,
@@ -299,28 +328,29 @@ impl Guard {
             normalised: format!("<{description}>"),
             ..Facts::default()
         };
-        self.decide_facts(scope, facts)
+        self.decide_facts(scope, standing, facts)
     }
 
     /// The verdict for what only SQL named (`PREPARE`, `DECLARE`): its text was decided when it was made.
-    pub fn made_by_sql(&self, scope: &Scope) -> Arc<Verdict> {
+    pub fn made_by_sql(&self, scope: &Scope, standing: Standing) -> Arc<Verdict> {
         let facts = Facts {
             kinds: vec![Kind::Utility],
             normalised: "<execution of what SQL prepared or declared>".to_owned(),
             ..Facts::default()
         };
-        self.decide_facts(scope, facts)
+        self.decide_facts(scope, standing, facts)
     }
 
-    fn decide_facts(&self, scope: &Scope, facts: Facts) -> Arc<Verdict> {
+    fn decide_facts(&self, scope: &Scope, standing: Standing, facts: Facts) -> Arc<Verdict> {
         let snapshot = self.policy.current();
         let protection = self.protection(scope);
-        let decision = governed::decide(&snapshot, &scope.who, &facts);
+        let decision = governed::decide(&snapshot, &scope.who, &facts, standing);
         let judged = Judged::unseen(facts, decision, protection);
         let basis = Basis {
             protect: protection.hides,
             catalog: None,
             naming: None,
+            standing: standing.code,
         };
         self.verdict(scope, &snapshot, b"", judged, &basis)
     }
@@ -337,13 +367,15 @@ impl Guard {
                 .permits_everything(identity, &who.process, &who.target, clock::now())
     }
 
-    /// Whether a verdict was taken for whom the session is of, under the policy in force, by the catalog that the session
-    /// goes by, and with its names read as they are read now: the server reads those of a prepared statement anew.
+    /// Whether a verdict was taken for whom the session is of, under the policy in force, as their log-in stands, by the
+    /// catalog that the session goes by, and with its names read as they are read now: the server reads those of a
+    /// prepared statement anew.
     #[must_use]
     pub fn is_current(&self, scope: &Scope, verdict: &Verdict, view: &SessionView<'_>) -> bool {
         let known = view.catalog.map_or(0, |snapshot| snapshot.epoch);
         verdict.scope == scope.id
             && verdict.epoch == self.policy.epoch()
+            && verdict.standing == view.standing.code
             && verdict.catalog.is_none_or(|epoch| epoch == known)
             && (verdict.naming.as_ref()).is_none_or(|naming| {
                 naming.reads_alike(view.naming, &verdict.statement.decided.facts)
@@ -450,6 +482,7 @@ impl Guard {
             cleared: cleared.into(),
             scope: scope.id,
             epoch: snapshot.epoch,
+            standing: basis.standing,
             catalog: basis.catalog,
             naming: basis.naming.cloned(),
             names: names_queries(&facts),
@@ -476,6 +509,8 @@ struct Basis<'a> {
     protect: bool,
     /// The catalog's epoch, zero when there was none; `None` when it played no part.
     catalog: Option<u64>,
+    /// How the log-in stood.
+    standing: u32,
     /// How names were read, where that played a part.
     naming: Option<&'a Arc<KnownNaming>>,
 }

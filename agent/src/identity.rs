@@ -26,12 +26,16 @@ pub mod process;
 mod renewal;
 pub mod secret;
 pub mod settings;
+#[cfg(feature = "spiffe")]
+mod spiffe;
 pub mod token;
 pub mod workload;
 
 pub use agents::{Delegated, DelegationError};
-pub use bound::{Bound, Delegation, Key, RunBudget, State};
-pub use directory::{Absence, BindError, Change, Identities, NewBinding, OpenError, Resolved};
+pub use bound::{Bound, Delegation, Key, Proof, RunBudget, State};
+pub use directory::{
+    Absence, BindError, Change, Identities, NewBinding, OpenError, Resolved, Said, Tried,
+};
 pub use evidence::Evidence;
 pub use secret::Secret;
 pub use settings::{

@@ -159,11 +159,7 @@ impl Candidate {
         let evidence = &self.resolved.evidence;
         self.proxy.guard.scope(Who {
             identity: self.identity(),
-            process: Process {
-                exe: evidence.exe_path.clone(),
-                cgroup: evidence.cgroup_path.clone(),
-                uid: evidence.uid,
-            },
+            process: Process::from(&**evidence),
             target,
             budgets: run_budgets(self.resolved.identity.as_ref()),
         })
@@ -189,6 +185,7 @@ impl Candidate {
             origin: self.origin.clone(),
             evidence: (*self.resolved.evidence).clone(),
             identity: self.identity(),
+            proof: self.resolved.identity.as_ref().map(|bound| bound.proof()),
             target,
             application_name,
         })?;

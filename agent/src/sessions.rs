@@ -5,14 +5,18 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     task::Waker,
+    time::Duration,
 };
 
 use serde::Serialize;
 
-use crate::{audit, identity::Bound};
+use crate::{
+    audit,
+    identity::{Bound, State},
+};
 
 /// All live sessions.
 #[derive(Debug, Default)]
@@ -45,8 +49,19 @@ pub struct Live {
     requests: AtomicU64,
     denied: AtomicU64,
     masked: AtomicU64,
-    ended: AtomicBool,
+    ended: AtomicU8,
     waker: Mutex<Option<Waker>>,
+}
+
+/// Why a session is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The agent stops.
+    Stopped = 1,
+    /// Its log-in has expired, and was not renewed in time: what runs finishes.
+    Lapsed = 2,
+    /// Its log-in was ended: at once.
+    Revoked = 3,
 }
 
 /// One live session, for people and scripts to read.
@@ -107,7 +122,7 @@ impl Sessions {
             requests: AtomicU64::new(0),
             denied: AtomicU64::new(0),
             masked: AtomicU64::new(0),
-            ended: AtomicBool::new(false),
+            ended: AtomicU8::new(0),
             waker: Mutex::default(),
         });
         self.counts.opened.fetch_add(1, Ordering::Relaxed);
@@ -128,8 +143,18 @@ impl Sessions {
         self.counts.unattributed.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Ends the sessions whose log-in has been over for longer than `grace` at `now`, since the epoch; returns how many.
+    pub fn end_lapsed(&self, now: Duration, grace: Duration) -> usize {
+        let over = |bound: &Arc<Bound>| {
+            let expires = Duration::from_secs(u64::try_from(bound.expires_s()).unwrap_or(0));
+            bound.state(now) == State::Expired && now >= expires.saturating_add(grace)
+        };
+        let lapsed = |live: &Live| live.bound.as_ref().is_some_and(over);
+        self.end_where(End::Lapsed, |live| live.ends().is_none() && lapsed(live))
+    }
+
     /// Ends the sessions that a test holds for; returns how many.
-    pub fn end_where(&self, ends: impl Fn(&Live) -> bool) -> usize {
+    pub fn end_where(&self, why: End, ends: impl Fn(&Live) -> bool) -> usize {
         let ending: Vec<Arc<Live>> = self
             .lock()
             .values()
@@ -137,7 +162,7 @@ impl Sessions {
             .cloned()
             .collect();
         for live in &ending {
-            live.end();
+            live.end(why);
         }
         ending.len()
     }
@@ -194,23 +219,29 @@ impl Sessions {
 }
 
 impl Live {
-    /// Asks the session to end at once.
-    pub fn end(&self) {
-        self.ended.store(true, Ordering::Release);
+    /// Asks the session to end. The most urgent reason stays.
+    pub fn end(&self, why: End) {
+        self.ended.fetch_max(why as u8, Ordering::AcqRel);
         let waker = self
             .waker
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .take();
+            .clone();
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 
-    /// Whether the session is to end.
+    /// Why the session is to end, if it is.
     #[must_use]
-    pub fn is_ended(&self) -> bool {
-        self.ended.load(Ordering::Acquire)
+    #[inline]
+    pub fn ends(&self) -> Option<End> {
+        match self.ended.load(Ordering::Acquire) {
+            0 => None,
+            1 => Some(End::Stopped),
+            2 => Some(End::Lapsed),
+            _ => Some(End::Revoked),
+        }
     }
 
     /// The task to wake when the session is to end.

@@ -44,7 +44,7 @@ impl OidcProvider {
             &folder.join("provider.log"),
             Ending::default(),
         )?;
-        service.wait_until(Duration::from_secs(60), || ready.exists())?;
+        service.wait_until(Duration::from_mins(1), || ready.exists())?;
         let about: Value = serde_json::from_str(&fs::read_to_string(&ready)?)
             .context("cannot read where the provider is")?;
         let text = |name: &str| about[name].as_str().unwrap_or_default().to_owned();
@@ -218,7 +218,7 @@ impl Session {
     ///
     /// When it takes longer than a minute.
     pub fn wait_for_login(&mut self) -> Result<Value> {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             let answer = self.ask(&json!({ "op": "login_wait" }))?;
             if answer["ok"] != "waiting" {
@@ -286,7 +286,7 @@ pub fn post(
 ) -> Result<(u16, String)> {
     let host = url.strip_prefix("http://").context("not http")?;
     let mut stream = TcpStream::connect(host).with_context(|| format!("cannot reach {url}"))?;
-    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    stream.set_read_timeout(Some(Duration::from_mins(1)))?;
     write!(
         stream,
         "POST / HTTP/1.1\r\nHost: {host}\r\nContent-Type: {content_type}\r\nAuthorization: {authorization}\r\n\

@@ -33,7 +33,7 @@ fn holds_on(server_version: Option<u16>) -> Result<()> {
     let changes = Program::python("../filters/changes.py");
     verdicts::all_well(&verdicts::run(changes.governed(site.lab(), Identity::Bob))?)?;
 
-    let reads = Program::python("../filters/filters.py").patience(Duration::from_mins(8));
+    let reads = Program::python("../filters/filters.py").patience(Duration::from_mins(20));
     let verdicts = verdicts::run(reads.governed(site.lab(), Identity::Bob))?;
     let count = |kind: &str| {
         let is = |verdict: &&Verdict| verdict.got["verdict"] == kind;

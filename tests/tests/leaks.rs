@@ -33,7 +33,7 @@ fn holds_on(server_version: Option<u16>) -> Result<()> {
     for database in ["leak_a", "leak_b"] {
         site.create(database, &[])?;
     }
-    let program = Program::python("../leaks/leaks.py").patience(Duration::from_mins(10));
+    let program = Program::python("../leaks/leaks.py").patience(Duration::from_mins(30));
     let verdicts = verdicts::run(program.governed(site.lab(), Identity::Bob))?;
     for kind in ["safe", "denied", "leak"] {
         println!("{kind}: {}", count(&verdicts, kind));

@@ -29,6 +29,8 @@ pub(crate) fn weir(talk: Talk) -> Result<PathBuf> {
             "--release",
             "--locked",
             "--workspace",
+            "--features",
+            FEATURES,
             "--bin",
             "weir",
         ]);
@@ -47,6 +49,9 @@ pub(crate) fn weir(talk: Talk) -> Result<PathBuf> {
     }
     harness::place::weir()
 }
+
+/// As the suites of `cargo xtask test` say it: one build serves all.
+const FEATURES: &str = "tests/kernel";
 
 /// Builds what runs inside the machine of `cargo xtask vm`.
 ///

@@ -4,6 +4,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -13,11 +14,13 @@ use tokio::sync::Notify;
 use crate::{
     audit::{export::Exports, record::Event},
     capture::{Capture, Counters, Finding, Origin},
+    clock,
     control::{self, Asking},
     discover::{Discoveries, Plan},
     identity::Bound,
     policy::Policy,
     proxy::Proxy,
+    sessions::End,
     telemetry,
 };
 
@@ -33,6 +36,8 @@ pub(super) struct Running {
     exports: Arc<Exports>,
     state_dir: PathBuf,
     pub(super) port: u16,
+    /// How long a connection waits for a new log-in.
+    grace: Duration,
     since: OffsetDateTime,
     pub(super) stop_asked: Notify,
     /// What of the kernel's counts is in the journal.
@@ -47,6 +52,7 @@ impl Running {
         exports: Arc<Exports>,
         state_dir: PathBuf,
         port: u16,
+        grace: Duration,
     ) -> Self {
         let catalogs = Arc::clone(&proxy.catalogs);
         Self {
@@ -58,6 +64,7 @@ impl Running {
             exports,
             state_dir,
             port,
+            grace,
             since: OffsetDateTime::now_utc(),
             stop_asked: Notify::new(),
             noted: Mutex::default(),
@@ -210,9 +217,17 @@ impl control::Parts for Running {
 
     fn end_sessions(&self, bound: &Bound) {
         let rests = |of: &Option<Arc<Bound>>| of.as_ref().is_some_and(|of| of.rests_on(bound));
-        let ended = self.proxy.sessions.end_where(|live| rests(&live.bound));
+        let sessions = &self.proxy.sessions;
+        let ended = sessions.end_where(End::Revoked, |live| rests(&live.bound));
         if ended > 0 {
             tracing::info!(ended, "sessions ended with their log-in");
+        }
+    }
+
+    fn end_lapsed_sessions(&self) {
+        let ended = self.proxy.sessions.end_lapsed(clock::now(), self.grace);
+        if ended > 0 {
+            tracing::info!(ended, "sessions end whose log-in was not renewed in time");
         }
     }
 }

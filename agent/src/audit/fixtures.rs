@@ -12,7 +12,10 @@ use super::{
     journal::reader::{Position, Reader, Record},
     record::{Ending, Outcome},
 };
-use crate::{capture::Origin, identity::Evidence};
+use crate::{
+    capture::Origin,
+    identity::{Evidence, Proof},
+};
 
 /// Small segments, so that tests meet their ends.
 pub(crate) fn settings() -> Settings {
@@ -52,6 +55,15 @@ pub(crate) fn new_session(who: &str, exe: &str) -> NewSession {
             ..Evidence::default()
         },
         identity: (!who.is_empty()).then(|| identity(who)),
+        proof: (!who.is_empty()).then(|| Proof {
+            key: "audit session 7 of boot b".to_owned(),
+            token_fingerprint: format!("fingerprint of {who}'s token"),
+            issued_s: 1_700_000_000,
+            not_after_s: 1_700_003_600,
+            last_verified_s: 1_700_000_060,
+            stale: false,
+            development: true,
+        }),
         target: Target {
             endpoint: "shop".to_owned(),
             environment: "production".to_owned(),
@@ -78,6 +90,7 @@ fn identity(who: &str) -> Identity {
             groups_complete: true,
             auth_time: None,
             acr: None,
+            amr: Vec::new(),
             claims: std::collections::BTreeMap::new(),
         },
         actors: actor
@@ -92,6 +105,7 @@ fn identity(who: &str) -> Identity {
         method: "login".to_owned(),
         strength: Strength::Strong,
         purpose: None,
+        delegation: None,
     }
 }
 
@@ -132,6 +146,7 @@ pub(crate) fn allowed() -> Decision {
         would: Vec::new(),
         tags: Vec::new(),
         obligations: weir_policy::Obligations::default(),
+        step_up: None,
     }
 }
 
@@ -144,6 +159,7 @@ pub(crate) fn denied() -> Decision {
         would: Vec::new(),
         tags: Vec::new(),
         obligations: weir_policy::Obligations::default(),
+        step_up: None,
     }
 }
 

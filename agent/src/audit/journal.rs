@@ -39,7 +39,11 @@ use super::{
     chain::key::KeyError,
     record::{Event, Outcome, Requested, SessionOpened, StatementDecided, Via},
 };
-use crate::{capture::Origin, clock, identity::Evidence};
+use crate::{
+    capture::Origin,
+    clock,
+    identity::{Evidence, Proof},
+};
 
 pub use recovery::Recovery;
 
@@ -126,6 +130,8 @@ pub struct NewSession {
     pub evidence: Evidence,
     /// Who the provider says it is; `None` is unidentified.
     pub identity: Option<Identity>,
+    /// What that rests on.
+    pub proof: Option<Proof>,
     /// What is spoken to.
     pub target: Target,
     /// `application_name` as claimed.
@@ -273,6 +279,7 @@ impl Journal {
                 origin: new.origin,
                 evidence: new.evidence,
                 identity: new.identity,
+                proof: new.proof,
                 target: new.target,
                 application_name: new.application_name,
             },

@@ -6,7 +6,7 @@ use weir_sql::Facts;
 
 use crate::{
     capture::{Counters, Origin},
-    identity::{Delegation, Evidence, RunBudget},
+    identity::{Delegation, Evidence, Proof, RunBudget},
 };
 
 /// A session's opening: everything its statements have in common.
@@ -20,6 +20,9 @@ pub struct SessionOpened {
     pub evidence: Evidence,
     /// Who the provider says it is; `None` is unidentified.
     pub identity: Option<Identity>,
+    /// What that rests on. Earlier versions did not record it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
     /// What is spoken to; database and user as the startup packet says.
     pub target: Target,
     /// `application_name` as claimed.
@@ -201,6 +204,18 @@ pub enum Event {
         key: String,
         /// SHA-256 of the token, hex.
         token_fingerprint: String,
+        /// All that it rests on. Earlier versions did not record it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proof: Option<Proof>,
+    },
+    /// A session goes on with a newer log-in of the same subject: its records from here on rest on that.
+    SessionRenewed {
+        /// A [`SessionOpened`].
+        session: u64,
+        /// With the groups it has now.
+        identity: Identity,
+        /// What it rests on.
+        proof: Proof,
     },
     /// An agent was let act for somebody: what joins the two. With `delegation: local` this record is that, and the
     /// chain's seal its signature.
@@ -225,7 +240,7 @@ pub enum Event {
         /// The process as the kernel saw it; `None` when there were more than it tells apart.
         sender: Option<Origin>,
         /// What was observed of it.
-        evidence: Option<Evidence>,
+        evidence: Option<Box<Evidence>>,
         /// Who the provider says it is.
         identity: Option<Box<Identity>>,
         /// `kept`: the same identity, or a stronger one; `kept, another program`; `weakened`: the sender's, which rests on

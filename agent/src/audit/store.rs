@@ -16,6 +16,7 @@ const VERSION: i64 = SCHEMA.len() as i64;
 const SCHEMA: &[&str] = &[
     include_str!("../../migrations/0001_usage.sql"),
     include_str!("../../migrations/0002_columns.sql"),
+    include_str!("../../migrations/0003_bindings.sql"),
     include_str!("../../migrations/0004_evidence.sql"),
 ];
 

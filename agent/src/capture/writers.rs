@@ -195,16 +195,15 @@ const HOOKS: [(&str, &str, bool); 2] = [
 const NAME: &str = "writers";
 const REMEDY: &str = "a connection counts as its maker's, whoever writes on it; Linux 5.11 or later that lets programs trace functions tells them apart";
 
+/// What went wrong, without the verifier's log: it is long, and for developers.
 fn chain(error: &dyn std::error::Error) -> String {
-    use std::fmt::Write as _;
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let _ = write!(text, ": {cause}");
-        source = cause.source();
+    let text = error.to_string();
+    if let Some((said, _)) = text.split_once(". Verifier output") {
+        return said.to_owned();
     }
-    // The verifier's log is long, and for developers.
-    text.lines().next().unwrap_or_default().to_owned()
+    error
+        .source()
+        .map_or(text.clone(), |cause| format!("{text}: {cause}"))
 }
 
 /// Whether this kernel would do it; nothing stays.

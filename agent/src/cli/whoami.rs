@@ -5,8 +5,9 @@ use std::{io::IsTerminal, process::ExitCode};
 use anyhow::Context;
 use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-use weir_policy::Strength;
+use weir_policy::{Delegation, Identity, Strength};
 
+use crate::identity::{Said, Tried};
 use crate::{
     control::{
         Client,
@@ -89,6 +90,28 @@ pub(super) fn sentence(binding: &Binding) -> String {
     )
 }
 
+/// What the provider said of the log-in, and who vouches for a delegation.
+fn login(identity: &Identity) -> Vec<String> {
+    let principal = &identity.principal;
+    let means = (!principal.amr.is_empty()).then(|| principal.amr.join(", "));
+    let delegation = identity.delegation.map(|delegation| match delegation {
+        Delegation::Local => "local: this host alone vouches that the agent acts for this subject",
+        Delegation::Exchanged => {
+            "exchanged: the provider vouches that the agent acts for this subject"
+        }
+    });
+    let facts = [
+        ("proved", principal.auth_time.map(instant)),
+        ("acr", principal.acr.clone()),
+        ("amr", means),
+        ("agent", delegation.map(str::to_owned)),
+    ];
+    facts
+        .into_iter()
+        .filter_map(|(name, value)| Some(format!("  {name:<8} {}", value?)))
+        .collect()
+}
+
 fn describe(who: &Who) -> String {
     let mut lines = Vec::new();
     match &who.binding {
@@ -105,6 +128,9 @@ fn describe(who: &Who) -> String {
             lines.push(format!("  groups   {}{cut}", principal.groups.join(", ")));
             lines.push(format!("  bound to {}", binding.key));
             lines.push(format!("  vouched  {}", instant(binding.verified_s)));
+            lines.push(format!("  since    {}", instant(binding.issued_s)));
+            lines.push(format!("  token    sha256:{}", binding.token_fingerprint));
+            lines.extend(login(&binding.identity));
             if !binding.renewable && matches!(binding.identity.method.as_str(), "device" | "code") {
                 lines.push(
                     "  renewal  none: the agent was restarted, or the provider gave no refresh token; run `weir login` again before it ends"
@@ -141,7 +167,35 @@ fn describe(who: &Who) -> String {
     ));
     lines.push(format!("  cgroup   {}", evidence.cgroup_path));
     lines.push(format!("  parents  {}", evidence.parents.join(" < ")));
+    let observed = [
+        ("unit", evidence.systemd_unit.clone()),
+        ("container", evidence.container_id.clone()),
+        ("sha256", evidence.exe_sha256.clone()),
+        ("session", evidence.audit_session.map(|id| id.to_string())),
+        ("loginuid", evidence.loginuid.map(|id| id.to_string())),
+    ];
+    lines.extend(
+        observed
+            .into_iter()
+            .filter_map(|(name, value)| Some(format!("  {name:<8} {}", value?))),
+    );
+    lines.extend(how(&who.tried));
     lines.join("\n")
+}
+
+/// The sources in the order in which they count, and what each of them said.
+fn how(tried: &[Tried]) -> Vec<String> {
+    let lines = tried.iter().enumerate().map(|(at, tried)| {
+        let outcome = match tried.outcome {
+            Said::Matched => "yes",
+            Said::Silent => "no",
+            Said::Refused => "refused",
+            Said::NotAsked => "not asked",
+        };
+        format!("    {}. {}: {outcome}: {}", at + 1, tried.source, tried.why)
+    });
+    let title = (!tried.is_empty()).then(|| "  how".to_owned());
+    title.into_iter().chain(lines).collect()
 }
 
 fn limits(budget: RunBudget) -> String {

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, process::ExitCode, str::FromStr};
 use super::whoami;
 use crate::control::{Client, protocol::Request, socket_path};
 
-/// Show who is behind a process, or behind the client's end of a connection.
+/// Show who is behind a process, or behind the client's end of a connection, and how that answer came about.
 #[derive(Debug, Clone, Copy, clap::Args)]
 #[command(after_help = "Examples:\n  weir whois 4242\n  weir whois 127.0.0.1:51724 --json")]
 pub(super) struct Args {

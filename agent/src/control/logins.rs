@@ -247,6 +247,7 @@ fn new_binding(peer: &Peer, granted: &Granted) -> NewBinding {
             method: method.to_owned(),
             strength: Strength::Strong,
             purpose: None,
+            delegation: None,
         },
         fingerprint: verified.fingerprint.clone(),
         not_after_s: verified.not_after_s,

@@ -7,7 +7,7 @@ use serde_json::Value;
 use weir_policy::Identity;
 
 use crate::identity::{
-    Bound, Delegation, Evidence, Resolved, RunBudget,
+    Bound, Delegation, Evidence, Resolved, RunBudget, Tried,
     login::{Flow, Prompt},
 };
 
@@ -191,6 +191,9 @@ pub struct Binding {
     /// When it was last vouched for, seconds since the epoch.
     #[serde(default)]
     pub verified_s: i64,
+    /// When it was bound, seconds since the epoch.
+    #[serde(default)]
+    pub issued_s: i64,
 }
 
 /// The answer to `whoami` and `whois`.
@@ -204,6 +207,9 @@ pub struct Who {
     pub in_agent_run: bool,
     /// What was observed.
     pub evidence: Evidence,
+    /// How the answer came about, where it was asked for: the sources in the order in which they count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<Tried>,
 }
 
 impl From<&Bound> for Binding {
@@ -219,6 +225,7 @@ impl From<&Bound> for Binding {
             stale: bound.is_stale(),
             renewable: bound.is_renewable(),
             verified_s: bound.verified_s(),
+            issued_s: bound.issued_s,
         }
     }
 }
@@ -233,6 +240,7 @@ impl From<&Resolved> for Who {
                 .then(|| resolved.absence.to_string()),
             in_agent_run: resolved.in_agent_run,
             evidence: Evidence::clone(&resolved.evidence),
+            tried: Vec::new(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use weir_policy::{Identity, PrincipalKind, Strength};
+use weir_policy::{Identity, Method, PrincipalKind, Strength};
 
 use super::{
     Asking, Parts,
@@ -103,8 +103,12 @@ impl Desk {
         }
     }
 
-    /// Records changes, and ends the sessions that rest on what was ended.
+    /// Ends the sessions that rest on what was ended, and records the changes.
     pub(super) fn settle(&self, changes: &[Change]) {
+        // First of all: no row passes for as long as a record takes.
+        for change in changes.iter().filter(|change| change.ends_sessions()) {
+            self.parts.end_sessions(&change.bound);
+        }
         for Change { what, bound } in changes {
             tracing::info!(what, key = %bound.key, subject = bound.identity.principal.subject, "a binding changed");
             self.parts.record(Event::Binding {
@@ -112,10 +116,8 @@ impl Desk {
                 identity: bound.identity.clone(),
                 key: bound.key.to_string(),
                 token_fingerprint: bound.token_fingerprint.clone(),
+                proof: Some(bound.proof()),
             });
-        }
-        for change in changes.iter().filter(|change| change.ends_sessions()) {
-            self.parts.end_sessions(&change.bound);
         }
     }
 
@@ -133,9 +135,9 @@ impl Desk {
         if scope == Scope::Session && resolved.evidence.audit_session.is_none() {
             return Err(bind_refusal(&BindError::NoSession));
         }
-        let token = match (user, token) {
-            (Some(user), None) => self.development_token(&user).await?,
-            (None, Some(token)) => token,
+        let (token, method) = match (user, token) {
+            (Some(user), None) => (self.development_token(&user).await?, Method::Login),
+            (None, Some(token)) => (token, Method::Token),
             _ => return Err(Refusal::new("a login needs a user or a token, not both")),
         };
         let verified = self.verify(&token).await?;
@@ -156,9 +158,10 @@ impl Desk {
             identity: Identity {
                 principal: verified.principal,
                 actors: Vec::new(),
-                method: "login".to_owned(),
+                method: method.word().to_owned(),
                 strength: Strength::Strong,
                 purpose: None,
+                delegation: None,
             },
             fingerprint: verified.fingerprint,
             not_after_s: verified.not_after_s,
@@ -265,10 +268,13 @@ impl Desk {
                 if pid != peer.pid {
                     asking.as_administrator("another process's identity")?;
                 }
-                let resolved = self.identities.resolve_process(pid);
-                self.who(&resolved.map_err(|error| {
-                    Refusal::new(format!("cannot look at process {pid}: {error}"))
-                })?)
+                let gone = |error| Refusal::new(format!("cannot look at process {pid}: {error}"));
+                let resolved = self.identities.resolve_process(pid).map_err(gone)?;
+                let tried = self.identities.trail_of_process(pid).map_err(gone)?;
+                value(&Who {
+                    tried,
+                    ..Who::from(&resolved)
+                })
             }
             (None, Some(address)) => {
                 asking.as_administrator("another process's identity")?;
@@ -278,7 +284,10 @@ impl Desk {
                         "give the client's end of a connection that is open now",
                     )
                 })?;
-                self.who(&self.identities.resolve(&origin))
+                value(&Who {
+                    tried: self.identities.trail(&origin),
+                    ..Who::from(&self.identities.resolve(&origin))
+                })
             }
             _ => Err(Refusal::new("give a process or an address")),
         }
@@ -395,9 +404,10 @@ impl Terms {
             identity: Identity {
                 principal: parent.identity.principal.clone(),
                 actors,
-                method: "exec".to_owned(),
+                method: Method::Exec.word().to_owned(),
                 strength: parent.identity.strength,
                 purpose: self.purpose.or_else(|| parent.identity.purpose.clone()),
+                delegation: Some(delegated.how.vouched()),
             },
             fingerprint: delegated.fingerprint,
             not_after_s: until_s.min(delegated.not_after_s).min(parent_s),

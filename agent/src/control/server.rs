@@ -221,6 +221,7 @@ async fn sweep(desk: &Desk) {
     loop {
         time::sleep(SWEEP_EVERY).await;
         desk.settle(&desk.identities.sweep());
+        desk.parts.end_lapsed_sessions();
     }
 }
 

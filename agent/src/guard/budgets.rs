@@ -341,6 +341,7 @@ mod tests {
                 groups_complete: true,
                 auth_time: None,
                 acr: None,
+                amr: Vec::new(),
                 claims: std::collections::BTreeMap::default(),
             },
             actors: vec![Actor {
@@ -352,6 +353,7 @@ mod tests {
             method: "exec".to_owned(),
             strength: Strength::Strong,
             purpose: None,
+            delegation: None,
         }))
     }
 

@@ -22,6 +22,8 @@ pub(super) struct Key<'a> {
     pub(super) epoch: u64,
     /// Of the catalog; zero where it does not matter.
     pub(super) catalog: u64,
+    /// How the log-in stands.
+    pub(super) standing: u32,
 }
 
 #[derive(Debug)]
@@ -33,6 +35,7 @@ struct Entry {
     naming: u64,
     epoch: u64,
     catalog: u64,
+    standing: u32,
     verdict: Arc<Verdict>,
 }
 
@@ -46,6 +49,7 @@ impl Entry {
             naming: self.naming,
             epoch: self.epoch,
             catalog: self.catalog,
+            standing: self.standing,
         }
     }
 }
@@ -81,6 +85,7 @@ impl Cache {
             naming: key.naming,
             epoch: key.epoch,
             catalog: key.catalog,
+            standing: key.standing,
             verdict: Arc::clone(verdict),
         };
         self.add(self.hasher.hash_one(key), entry);

@@ -140,6 +140,7 @@ impl Judged {
             would: Vec::new(),
             tags: std::mem::take(&mut self.decision.tags),
             obligations: std::mem::take(&mut self.decision.obligations),
+            step_up: None,
         };
         self.replacement = None;
         self.obstacle = Some(obstacle);
@@ -204,13 +205,15 @@ pub(super) fn decide(
     snapshot: &crate::policy::Snapshot,
     who: &super::Who,
     facts: &Facts,
+    standing: super::Standing,
 ) -> Decision {
     snapshot.pack.decide(&Question {
         identity: who.identity.as_ref(),
         process: &who.process,
         target: &who.target,
         facts,
-        now: crate::clock::now(),
+        now: standing.time(),
+        stale: standing.stale,
     })
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use weir_sql::{Facts, Kind, Reachable, RelationName, RelationUse, Use, catalog::Relation};
 
-use super::{SessionView, Who, governed};
+use super::{SessionView, Standing, Who, governed};
 use crate::{catalog::CatalogSnapshot, policy::Snapshot};
 
 /// Numbers of hidden columns by relation, under one policy and one catalog; asked for as relations are met.
@@ -16,7 +16,8 @@ pub(super) struct Hidden(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    epochs: (u64, u64),
+    /// Of the policy and of the catalog, and how the log-in stood.
+    basis: (u64, u64, u32),
     columns: HashMap<u32, Arc<[i16]>>,
 }
 
@@ -60,7 +61,7 @@ impl Hidden {
                 HiddenColumns::None
             };
         };
-        HiddenColumns::These(self.columns(policy, catalog, who, known))
+        HiddenColumns::These(self.columns(policy, catalog, who, view.standing, known))
     }
 
     fn columns(
@@ -68,24 +69,25 @@ impl Hidden {
         policy: &Snapshot,
         catalog: &CatalogSnapshot,
         who: &Who,
+        standing: Standing,
         relation: &Relation,
     ) -> Arc<[i16]> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let epochs = (policy.epoch, catalog.epoch);
-        if known.epochs != epochs {
-            known.epochs = epochs;
+        let basis = (policy.epoch, catalog.epoch, standing.code);
+        if known.basis != basis {
+            known.basis = basis;
             known.columns.clear();
         }
         let columns = known
             .columns
             .entry(relation.oid)
-            .or_insert_with(|| ask(policy, who, relation));
+            .or_insert_with(|| ask(policy, who, standing, relation));
         Arc::clone(columns)
     }
 }
 
 /// As if all of the relation were read.
-fn ask(policy: &Snapshot, who: &Who, relation: &Relation) -> Arc<[i16]> {
+fn ask(policy: &Snapshot, who: &Who, standing: Standing, relation: &Relation) -> Arc<[i16]> {
     let reachable = relation
         .columns
         .iter()
@@ -107,7 +109,7 @@ fn ask(policy: &Snapshot, who: &Who, relation: &Relation) -> Arc<[i16]> {
         resolved: true,
         ..Facts::default()
     };
-    let decision = governed::decide(policy, who, &facts);
+    let decision = governed::decide(policy, who, &facts, standing);
     relation
         .columns
         .iter()

@@ -57,8 +57,8 @@ fn a_verdict_without_a_catalog_is_void_once_there_is_one() {
     let mut stage = Stage::new(RULES);
     let known = stage.known.take();
     let verdict = stage.decide("bob", "SELECT id FROM app.orders");
-    assert!(stage.is_current(&verdict, None));
-    assert!(!stage.is_current(&verdict, known.as_ref()));
+    assert!(stage.is_current("bob", &verdict, None));
+    assert!(!stage.is_current("bob", &verdict, known.as_ref()));
     stage.known = known;
     assert!(
         stage
@@ -74,7 +74,7 @@ fn a_catalog_read_anew_voids_what_was_remembered() {
     let before = stage.decide("bob", "SELECT ssn FROM app.customers");
     stage.know(&[("app.customers", vec![("id", "int"), ("ssn", "int")])]);
     let after = stage.decide("bob", "SELECT ssn FROM app.customers");
-    assert!(!stage.is_current(&before, stage.known.as_ref()));
+    assert!(!stage.is_current("bob", &before, stage.known.as_ref()));
     assert!(!after.sends_the_same_as(&before), "it is a number now");
 }
 
@@ -92,17 +92,17 @@ fn names_that_are_read_otherwise_void_what_was_prepared() {
     stage.naming = stage.guard.naming(temporary(&["other"]));
     let known = stage.known.clone();
     assert!(
-        stage.is_current(&bare, known.as_ref()),
+        stage.is_current("bob", &bare, known.as_ref()),
         "not one of its names"
     );
     stage.naming = stage.guard.naming(temporary(&["orders"]));
-    assert!(!stage.is_current(&bare, known.as_ref()));
-    assert!(stage.is_current(&qualified, known.as_ref()));
+    assert!(!stage.is_current("bob", &bare, known.as_ref()));
+    assert!(stage.is_current("bob", &qualified, known.as_ref()));
     stage.naming = stage.guard.naming(Naming {
         search_path: vec!["app".to_owned()],
         ..temporary(&[])
     });
-    assert!(!stage.is_current(&bare, known.as_ref()));
+    assert!(!stage.is_current("bob", &bare, known.as_ref()));
 }
 
 #[test]
@@ -133,7 +133,10 @@ fn what_cannot_be_seen_through_is_refused_to_whom_something_is_hidden_from() {
     for (who, refused) in [("bob", true), ("alice", false)] {
         let scope = stage.scope(who);
         for kind in [Kind::FunctionCall, Kind::Replication] {
-            let verdict = stage.guard.decide_opaque(&scope, kind, "something");
+            let standing = Standing::default();
+            let verdict = stage
+                .guard
+                .decide_opaque(&scope, standing, kind, "something");
             assert_eq!(verdict.refusal.is_some(), refused, "{who} {kind:?}");
         }
     }
@@ -279,15 +282,21 @@ impl Stage {
             naming: &self.naming,
             catalog: self.known.as_ref(),
             defining: self.defining,
+            standing: Standing::default(),
         }
     }
 
-    fn is_current(&self, verdict: &Verdict, known: Option<&Arc<CatalogSnapshot>>) -> bool {
+    fn is_current(
+        &self,
+        who: &str,
+        verdict: &Verdict,
+        known: Option<&Arc<CatalogSnapshot>>,
+    ) -> bool {
         let view = SessionView {
             catalog: known,
             ..self.view()
         };
-        self.guard.is_current(&self.scope("bob"), verdict, &view)
+        self.guard.is_current(&self.scope(who), verdict, &view)
     }
 
     fn decide(&self, who: &str, text: &str) -> Arc<Verdict> {
@@ -312,12 +321,14 @@ impl Stage {
                     groups_complete: true,
                     auth_time: None,
                     acr: None,
+                    amr: Vec::new(),
                     claims: std::collections::BTreeMap::default(),
                 },
                 actors: Vec::new(),
                 method: "login".to_owned(),
                 strength: Strength::Strong,
                 purpose: None,
+                delegation: None,
             }),
             process: Process::default(),
             target: Target {

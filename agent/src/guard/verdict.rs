@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use weir_policy::{Decision, Effect, Obligations};
+use weir_policy::{Decision, Effect, Obligations, StepUp};
 use weir_sql::{
     Confidence, RelationName,
     postgres::{Edit, Step},
@@ -44,6 +44,8 @@ pub struct Verdict {
     /// For whom: [`Scope`](super::Scope)'s number.
     pub(super) scope: u64,
     pub(super) epoch: u64,
+    /// How the log-in stood.
+    pub(super) standing: u32,
     /// The catalog's epoch, zero when there was none; `None` where it played no part.
     pub(super) catalog: Option<u64>,
     /// How the text's names were read; `None` where that played no part.
@@ -122,6 +124,7 @@ pub(super) fn refusal(judged: &Judged) -> Option<Refusal> {
             .as_ref()
             .map(|obstacle| obstacle.hint.clone())
             .filter(|hint| !hint.is_empty())
+            .or_else(|| decision.step_up.as_ref().map(StepUp::hint))
             .or_else(|| Some(HINT.into())),
     })
 }

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, RwLock,
+        Arc, OnceLock, RwLock,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
@@ -65,6 +65,17 @@ pub enum Delegation {
     Local,
 }
 
+impl Delegation {
+    /// Who vouches for it, in the words of rules.
+    #[must_use]
+    pub fn vouched(self) -> weir_policy::Delegation {
+        match self {
+            Self::Exchange | Self::IdJag => weir_policy::Delegation::Exchanged,
+            Self::Local => weir_policy::Delegation::Local,
+        }
+    }
+}
+
 impl fmt::Display for Delegation {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
@@ -113,11 +124,48 @@ pub struct Bound {
     pub owner_uid: u32,
     /// The binding that this one was derived from: an agent's run ends with the login it acts for.
     pub parent: Option<Arc<Bound>>,
+    /// When it was made, seconds since the epoch.
+    pub issued_s: i64,
     /// What an agent's run rests on.
     pub delegation: Option<Delegation>,
     /// What an agent's run may use up.
     pub budget: Option<RunBudget>,
     lease: Arc<Lease>,
+    successor: Successor,
+}
+
+/// The binding that has taken this one's place: the provider says something else of the same subject now. Sessions that rest on
+/// the old one go on with it.
+#[derive(Debug, Default)]
+struct Successor(OnceLock<Arc<Bound>>);
+
+impl Drop for Successor {
+    /// One after the other: an idle session may hold the first of very many.
+    fn drop(&mut self) {
+        let mut next = self.0.take();
+        while let Some(bound) = next {
+            next = Arc::into_inner(bound).and_then(|mut bound| bound.successor.0.take());
+        }
+    }
+}
+
+/// What a binding rests on, as records carry it: never a token, only its hash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// To what the identity is bound, as text.
+    pub key: String,
+    /// SHA-256 of the token, hex.
+    pub token_fingerprint: String,
+    /// When it was bound, seconds since the epoch.
+    pub issued_s: i64,
+    /// When it ends, if nothing ends it earlier.
+    pub not_after_s: i64,
+    /// When the provider last vouched for it.
+    pub last_verified_s: i64,
+    /// Whether the provider could not be asked lately whether it still holds.
+    pub stale: bool,
+    /// Whether a development issuer vouches for it.
+    pub development: bool,
 }
 
 /// For how long a binding holds: one for a binding and for what takes its place when the provider renews it.
@@ -158,9 +206,11 @@ impl Bound {
             development: false,
             owner_uid: 0,
             parent: None,
+            issued_s: seconds(clock::now()),
             delegation: None,
             budget: None,
             lease: Arc::new(Lease::until(not_after_s)),
+            successor: Successor::default(),
         }
     }
 
@@ -174,20 +224,78 @@ impl Bound {
             development: self.development,
             owner_uid: self.owner_uid,
             parent: self.parent.clone(),
+            issued_s: seconds(clock::now()),
             delegation: self.delegation,
             budget: self.budget,
             lease: Arc::clone(&self.lease),
+            successor: Successor::default(),
         }
     }
 
-    /// Whether it holds at `now` (since the epoch), and all it was derived from as well.
+    /// Whether it, or what has taken its place, holds at `now` (since the epoch), and all it was derived from as well. Reads a
+    /// few atomics.
     #[must_use]
+    #[inline]
     pub fn state(&self, now: Duration) -> State {
-        let inherited = self
+        let latest = self.latest();
+        let inherited = latest
             .parent
             .as_ref()
             .map_or(State::Live, |parent| parent.state(now));
-        inherited.max(self.own_state(now))
+        inherited.max(latest.own_state(now))
+    }
+
+    /// When nothing holds any more of it, or of what has taken its place, and of what that was derived from.
+    #[must_use]
+    pub fn expires_s(&self) -> i64 {
+        let latest = self.latest();
+        let inherited = latest.parent.as_ref().map(|parent| parent.expires_s());
+        latest.not_after_s().min(inherited.unwrap_or(i64::MAX))
+    }
+
+    /// The binding that has taken this one's place; itself where none has.
+    #[must_use]
+    #[inline]
+    pub fn latest(&self) -> &Self {
+        self.newer().map_or(self, |newer| &**newer)
+    }
+
+    /// The last of those that have taken this one's place, where one has.
+    #[must_use]
+    #[inline]
+    pub fn newer(&self) -> Option<&Arc<Self>> {
+        let mut latest = self.successor.0.get()?;
+        while let Some(next) = latest.successor.0.get() {
+            latest = next;
+        }
+        Some(latest)
+    }
+
+    /// Puts a newer binding of the same subject, through the same actors, in this one's place: sessions go on with it. Returns
+    /// whether it is in place; another subject never is.
+    pub(crate) fn supersede(&self, newer: &Arc<Self>) -> bool {
+        let (own, other) = (&self.identity, &newer.identity);
+        let same = own.principal.issuer == other.principal.issuer
+            && own.principal.subject == other.principal.subject
+            && own.principal.kind == other.principal.kind
+            && own.actors == other.actors
+            && own.purpose == other.purpose;
+        let cycle = std::ptr::eq(self, newer.latest());
+        same && !cycle && !self.is_revoked() && self.successor.0.set(Arc::clone(newer)).is_ok()
+    }
+
+    /// What it rests on, for records.
+    #[must_use]
+    pub fn proof(&self) -> Proof {
+        Proof {
+            key: self.key.to_string(),
+            token_fingerprint: self.token_fingerprint.clone(),
+            issued_s: self.issued_s,
+            not_after_s: self.not_after_s(),
+            last_verified_s: self.verified_s(),
+            stale: self.is_stale(),
+            development: self.development,
+        }
     }
 
     /// When it ends, seconds since the epoch, if nothing ends it earlier.
@@ -202,11 +310,12 @@ impl Bound {
         !self.identity.actors.is_empty()
     }
 
-    /// Whether it is `other` or was derived from it.
+    /// Whether it is `other` or was derived from it, whichever bindings have taken their places.
     #[must_use]
     pub fn rests_on(&self, other: &Self) -> bool {
         self.is(other)
             || self
+                .latest()
                 .parent
                 .as_ref()
                 .is_some_and(|parent| parent.rests_on(other))
@@ -215,7 +324,7 @@ impl Bound {
     /// Whether both are one binding, renewed or not.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.lease, &other.lease)
+        Arc::ptr_eq(&self.latest().lease, &other.latest().lease)
     }
 
     /// The token, where it may serve to have another one issued. It is in memory alone: a restarted agent has none.
@@ -233,8 +342,9 @@ impl Bound {
     /// Whether the provider could not be asked lately: this is the last that it said.
     #[must_use]
     pub fn is_stale(&self) -> bool {
-        self.lease.stale.load(Ordering::Relaxed)
-            || self.parent.as_ref().is_some_and(|parent| parent.is_stale())
+        let latest = self.latest();
+        let parent = latest.parent.as_ref();
+        latest.lease.stale.load(Ordering::Relaxed) || parent.is_some_and(|parent| parent.is_stale())
     }
 
     /// Whether the agent can renew it: not after a restart, and not without a refresh token.
@@ -344,6 +454,7 @@ pub(crate) mod tests {
                 groups_complete: true,
                 auth_time: None,
                 acr: None,
+                amr: Vec::new(),
                 claims: std::collections::BTreeMap::new(),
             },
             actors: actor
@@ -358,6 +469,7 @@ pub(crate) mod tests {
             method: "login".to_owned(),
             strength: Strength::Strong,
             purpose: None,
+            delegation: None,
         }
     }
 
@@ -375,6 +487,38 @@ pub(crate) mod tests {
         assert_eq!(bound.state(Duration::from_secs(100)), State::Expired);
         bound.extend(200);
         assert_eq!(bound.state(Duration::from_secs(100)), State::Live);
+    }
+
+    #[test]
+    fn a_newer_binding_of_the_same_subject_takes_the_place_of_the_old_one() {
+        let old = bound(100);
+        let newer = Arc::new(bound(200));
+        assert!(old.supersede(&newer) && !old.supersede(&Arc::new(bound(300))));
+        assert_eq!(old.state(Duration::from_secs(150)), State::Live);
+        assert_eq!(old.expires_s(), 200);
+        assert!(old.rests_on(&newer) && newer.rests_on(&old));
+        newer.revoke();
+        assert_eq!(old.state(Duration::from_secs(1)), State::Revoked);
+        assert!(!newer.supersede(&Arc::new(bound(300))), "ended is ended");
+
+        let key = Key::Workload {
+            name: "x".to_owned(),
+        };
+        let other = Bound::new(identity("eve", None), key, String::new(), 900);
+        assert!(!bound(100).supersede(&Arc::new(other)));
+    }
+
+    #[test]
+    fn a_long_line_of_bindings_is_dropped_without_a_deep_stack() {
+        let first = Arc::new(bound(1));
+        let mut last = Arc::clone(&first);
+        for _ in 0..100_000 {
+            let next = Arc::new(last.renewed(identity("bob", None), String::new()));
+            assert!(last.supersede(&next));
+            last = next;
+        }
+        drop(last);
+        drop(first);
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub const AUDIENCE: &str = "weir";
 
 /// A token's life when the request does not say, and its bounds, in seconds.
 const DEFAULT_TTL_S: u64 = 3_600;
-const TTL_S: std::ops::RangeInclusive<u64> = 300..=3_600;
+const TTL_S: std::ops::RangeInclusive<u64> = 1..=3_600;
 
 /// Clients served at a time; more wait.
 const CLIENTS: usize = 64;

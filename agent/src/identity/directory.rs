@@ -7,6 +7,7 @@
 mod ambiguities;
 mod bindings;
 mod outcomes;
+mod trail;
 
 use std::{
     collections::HashMap,
@@ -19,7 +20,10 @@ use std::{
 };
 
 use self::ambiguities::Ambiguities;
-pub use self::outcomes::{Absence, BindError, Change, NewBinding, Resolved};
+pub use self::{
+    outcomes::{Absence, BindError, Change, NewBinding, Resolved},
+    trail::{Said, Tried},
+};
 use super::{
     account::Account,
     agents::{AgentError, Agents, Delegated, DelegationError},
@@ -369,11 +373,15 @@ impl Identities {
                 tracing::warn!(why, "a workload cannot be identified");
             }
             for renewal in renewals {
-                // Not revoked: sessions see the new generation and resolve to the new identity.
-                changes.extend(renewal.ended.map(|bound| Change {
-                    what: "renewed",
-                    bound,
-                }));
+                // Not revoked: the sessions that rest on it go on with the new one.
+                let mut what = "renewed";
+                if let (Some(ended), Some(begun)) = (&renewal.ended, &renewal.begun)
+                    && !ended.supersede(begun)
+                {
+                    ended.revoke();
+                    what = "replaced";
+                }
+                changes.extend(renewal.ended.map(|bound| Change { what, bound }));
                 changes.extend(renewal.begun.map(|bound| Change {
                     what: "workload",
                     bound,
@@ -397,7 +405,7 @@ impl Identities {
 
     fn resolve_sighting(&self, seen: &Sighting) -> Resolved {
         let observation = self.processes.observe(seen);
-        let evidence = observation.evidence;
+        let evidence = self.with_hash(seen, observation.evidence);
         let captured = self.run_at(&evidence.cgroup_path);
         let present = observation
             .present_cgroup
@@ -438,6 +446,18 @@ impl Identities {
                 absence,
                 in_agent_run,
             },
+        }
+    }
+
+    /// With the program file's hash, where it is known already: the first process of a program only asks for it.
+    fn with_hash(&self, seen: &Sighting, evidence: Arc<Evidence>) -> Arc<Evidence> {
+        let file = self.processes.open_exe(seen);
+        match file.and_then(|file| self.hashes.of(file)) {
+            Some(digest) => Arc::new(Evidence {
+                exe_sha256: Some(hex::encode(digest)),
+                ..(*evidence).clone()
+            }),
+            None => evidence,
         }
     }
 

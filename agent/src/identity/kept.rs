@@ -51,6 +51,8 @@ struct Entry {
     verified_s: i64,
     #[serde(default = "endless")]
     boot_limit_s: i64,
+    #[serde(default)]
+    issued_s: i64,
     parent: Option<Box<Entry>>,
 }
 
@@ -126,6 +128,7 @@ impl Entry {
             budget: bound.budget,
             verified_s: bound.verified_s(),
             boot_limit_s: bound.boot_limit_s(),
+            issued_s: bound.issued_s,
             parent: bound.parent.as_deref().map(Self::of).map(Box::new),
         }
     }
@@ -147,6 +150,7 @@ impl Entry {
         bound.delegation = self.delegation;
         bound.budget = self.budget;
         bound.restore(self.verified_s, self.boot_limit_s);
+        bound.issued_s = self.issued_s;
         bound.parent = self.parent.map(|parent| parent.restore(known));
         if self.revoked {
             bound.revoke();

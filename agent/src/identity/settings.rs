@@ -184,7 +184,7 @@ const DEFAULT_GRACE_S: u64 = 3_600;
 const DEFAULT_SCOPE: &str = "openid profile offline_access";
 
 /// One service: which processes are it (all selectors that are given must match), and what proves it (exactly one of
-/// `token_file`, `client_credentials` and `kubernetes`).
+/// `token_file`, `client_credentials`, `kubernetes` and `spiffe`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WorkloadSettings {
@@ -210,6 +210,8 @@ pub struct WorkloadSettings {
     pub client_credentials: Option<ClientSettings>,
     /// Proof: the token that Kubernetes projects into the pod.
     pub kubernetes: Option<ProjectedSettings>,
+    /// Proof: a JWT-SVID from the node's SPIFFE Workload API; in builds with the feature `spiffe`.
+    pub spiffe: Option<SpiffeSettings>,
     /// The `sub` that the token must carry; any when absent.
     pub subject: Option<String>,
     /// Says that selectors which any user can satisfy (`exe` and `exe_sha256` alone) are meant; the binding is then
@@ -255,6 +257,29 @@ pub struct ProjectedSettings {
     pub token_file: String,
 }
 
+/// Where the SPIFFE Workload API is, and what to ask it for. weir is a workload of its own there: the id's registration
+/// has to name weir's selectors.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SpiffeSettings {
+    /// As `unix:///run/spire/sockets/agent.sock`; the socket and the folders above it must be root's.
+    pub socket: String,
+    /// The exact SPIFFE ID, as `spiffe://shop.example/billing`.
+    pub id: String,
+    /// What the token must be for.
+    pub audience: String,
+}
+
+impl Default for SpiffeSettings {
+    fn default() -> Self {
+        Self {
+            socket: String::new(),
+            id: String::new(),
+            audience: "weir".to_owned(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -272,12 +297,18 @@ mod tests {
             exe = "/usr/bin/billing"
             uid = 1001
             token_file = "/run/billing/token"
+            [[workload]]
+            name = "svc-shipping"
+            cgroup = "/system.slice/shipping.service"
+            spiffe = { socket = "unix:///run/spire/agent.sock", id = "spiffe://shop.example/shipping" }
         "#;
 
         let settings: Settings = toml::from_str(text).expect("the documented form");
 
         assert!(settings.issuers[0].development && !settings.issuers[0].trust_kind);
         assert_eq!(settings.workloads[0].uid, Some(1001));
+        let spiffe = settings.workloads[1].spiffe.as_ref().expect("a proof");
+        assert_eq!(spiffe.audience, "weir");
     }
 
     #[test]
@@ -307,7 +338,7 @@ mod tests {
         );
         assert!(issuer.matches_accounts() && issuer.login_token == LoginToken::Id);
         assert_eq!(issuer.scope(), "openid profile groups offline_access");
-        assert_eq!(IssuerSettings::default().probe(), Duration::from_secs(300));
+        assert_eq!(IssuerSettings::default().probe(), Duration::from_mins(5));
     }
 
     #[test]

@@ -30,6 +30,9 @@ const TRUNCATED_GROUPS: usize = 100;
 /// The longest subject or group name.
 const NAME_BYTES: usize = 512;
 
+/// Means of a log-in that are kept.
+const MAX_MEANS: usize = 16;
+
 /// Instants beyond this (the year 5138) are mistakes, not times.
 const LATEST_S: f64 = 1e11;
 
@@ -221,6 +224,7 @@ struct Claims {
     client_id: Option<String>,
     nonce: Option<String>,
     at_hash: Option<String>,
+    amr: Option<serde_json::Value>,
     weir_kind: Option<String>,
     #[serde(flatten)]
     others: BTreeMap<String, serde_json::Value>,
@@ -433,9 +437,27 @@ fn check(claims: Claims, expected: Expected<'_>) -> Result<(Principal, i64), Tok
         groups,
         auth_time: claims.auth_time.and_then(instant),
         acr: claims.acr.filter(|acr| is_name(acr)),
+        amr: means(claims.amr.as_ref()),
         claims: named,
     };
     Ok((principal, not_after_s))
+}
+
+/// By which means the subject logged in (RFC 8176). Providers also write one text, or what is no text: that says nothing.
+fn means(amr: Option<&serde_json::Value>) -> Vec<String> {
+    let listed = amr.and_then(serde_json::Value::as_array);
+    let mut means: Vec<String> = listed
+        .into_iter()
+        .flatten()
+        .chain(amr.filter(|amr| amr.is_string()))
+        .filter_map(serde_json::Value::as_str)
+        .filter(|word| is_name(word))
+        .take(MAX_MEANS)
+        .map(str::to_owned)
+        .collect();
+    means.sort_unstable();
+    means.dedup();
+    means
 }
 
 /// The claims that the configuration names, as far as the token has them as texts. No others are kept: every principal is

@@ -85,9 +85,28 @@ pub enum WorkloadError {
     },
     /// None, or more than one.
     #[error(
-        "workload {name:?} needs exactly one proof: token_file, client_credentials or kubernetes"
+        "workload {name:?} needs exactly one proof: token_file, client_credentials, kubernetes or spiffe"
     )]
     Proofs {
+        /// The name.
+        name: String,
+    },
+    /// The Workload API's settings.
+    #[cfg(feature = "spiffe")]
+    #[error("workload {name:?}: spiffe cannot be used")]
+    Spiffe {
+        /// The name.
+        name: String,
+        /// Why.
+        #[source]
+        source: super::spiffe::SpiffeError,
+    },
+    /// Not built in.
+    #[cfg(not(feature = "spiffe"))]
+    #[error(
+        "workload {name:?}: this weir is built without SPIFFE: build it with `cargo build --release --features spiffe`"
+    )]
+    NoSpiffe {
         /// The name.
         name: String,
     },
@@ -349,6 +368,7 @@ impl Workload {
                 Strength::Strong
             },
             purpose: None,
+            delegation: None,
         };
         let key = Key::Workload {
             name: self.name.clone(),

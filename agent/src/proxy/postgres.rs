@@ -18,13 +18,14 @@ use super::{Candidate, dial::DialError, listener::Place, reset, senders::Senders
 use crate::{
     audit::JournalError,
     catalog,
-    guard::{Scope, admission_refusal},
+    guard::{KnownStanding, Scope, admission_refusal},
+    identity::Absence,
     net::Leg,
     telemetry,
 };
 
 use cancel::Route;
-use judge::{Asked, Parts, Sending, SessionJudge, process_of};
+use judge::{Asked, Parts, Sending, SessionJudge};
 use relay::Relay;
 use startup::{Beginning, begin};
 
@@ -117,7 +118,7 @@ impl Candidate {
             replication: message.is_replication(),
             search_path: Asked::of(&message),
             database_user: message.user(),
-            sending: Sending::new(senders, identities, process_of(&self.resolved)),
+            sending: Sending::new(senders, identities, &self.resolved),
         });
         judge.meet_senders();
         // Binding a log-in to a TLS channel needs one: a client in clear would refuse the offer (and need not make it).
@@ -138,12 +139,7 @@ impl Candidate {
 
     fn admit(&self, scope: &Arc<Scope>, replication: bool) -> Result<(), Refusal> {
         if let Some(absence) = self.bar() {
-            return Err(Refusal {
-                sqlstate: "28000".into(),
-                message: format!("weir: {absence}"),
-                detail: None,
-                hint: Some("\"weir whoami\" shows what is known of this process".into()),
-            });
+            return Err(barred(absence));
         }
         let admission = self.proxy.guard.admit(scope);
         if !admission.decision.permits() {
@@ -151,10 +147,15 @@ impl Candidate {
             return Err(admission_refusal(&admission.decision, identified));
         }
         if replication {
+            let stale = self
+                .resolved
+                .identity
+                .as_ref()
+                .is_some_and(|it| it.is_stale());
+            let guard = &self.proxy.guard;
+            let standing = guard.standing(scope, &mut KnownStanding::default(), stale);
             let verdict =
-                self.proxy
-                    .guard
-                    .decide_opaque(scope, Kind::Replication, "replication session");
+                guard.decide_opaque(scope, standing, Kind::Replication, "replication session");
             if let Some(refusal) = &verdict.refusal {
                 return Err(refusal.clone());
             }
@@ -214,6 +215,16 @@ impl Candidate {
         if !matches!(told, Some(Ok(()))) {
             tracing::debug!("a refused client does not read");
         }
+    }
+}
+
+/// For who may have fewer rights than nobody has.
+fn barred(absence: &Absence) -> Refusal {
+    Refusal {
+        sqlstate: "28000".into(),
+        message: format!("weir: {absence}"),
+        detail: None,
+        hint: Some("\"weir whoami\" shows what is known of this process".into()),
     }
 }
 

@@ -35,7 +35,7 @@ fn a_pushed_event_ends_the_login_and_a_hostile_one_does_not() -> Result<()> {
         post(&url, "application/secevent+jwt", &authorization, text(set)?)
     };
 
-    let good = event(&world, "one", json!({}), json!({}))?;
+    let good = event(&world, "one", &json!({}), &json!({}))?;
     ensure!(push(&good, "guessed")?.0 == 401);
     for (header, claims, word) in [
         (json!({ "typ": "JWT" }), json!({}), "invalid_request"),
@@ -61,7 +61,7 @@ fn a_pushed_event_ends_the_login_and_a_hostile_one_does_not() -> Result<()> {
             "invalid_request",
         ),
     ] {
-        let hostile = event(&world, "hostile", header.clone(), claims.clone())?;
+        let hostile = event(&world, "hostile", &header, &claims)?;
         let (status, body) = push(&hostile, "push-secret")?;
         ensure!(
             status == 400 && body.contains(word),
@@ -71,7 +71,7 @@ fn a_pushed_event_ends_the_login_and_a_hostile_one_does_not() -> Result<()> {
     // About somebody else.
     let other =
         json!({ "sub_id": { "format": "iss_sub", "iss": world.provider.issuer(), "sub": "bob" } });
-    let other = event(&world, "other", json!({}), other)?;
+    let other = event(&world, "other", &json!({}), &other)?;
     ensure!(push(&other, "push-secret")?.0 == 202);
     ensure!(
         principal(&session.who()?)["subject"] == "alice",
@@ -104,7 +104,7 @@ fn events_are_fetched_and_answered_for() -> Result<()> {
     let mut session = world.session()?;
     bound(&world.log_in(&mut session, "alice")?)?;
     let queue = |id: &str, claims: Value| -> Result<()> {
-        let set = event(&world, id, json!({}), claims)?;
+        let set = event(&world, id, &json!({}), &claims)?;
         world
             .provider
             .order(&json!({ "op": "queue", "id": id, "set": set }))
@@ -121,7 +121,7 @@ fn events_are_fetched_and_answered_for() -> Result<()> {
 }
 
 /// An event about alice, signed by the provider, with changes; null removes.
-fn event(world: &World, id: &str, header: Value, claims: Value) -> Result<Value> {
+fn event(world: &World, id: &str, header: &Value, claims: &Value) -> Result<Value> {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     let issuer = world.provider.issuer();
     let base = json!({
@@ -142,7 +142,7 @@ fn event(world: &World, id: &str, header: Value, claims: Value) -> Result<Value>
         }
         base
     };
-    let header = changed(json!({ "typ": "secevent+jwt" }), &header);
-    let order = json!({ "op": "sign", "header": header, "claims": changed(base, &claims) });
+    let header = changed(json!({ "typ": "secevent+jwt" }), header);
+    let order = json!({ "op": "sign", "header": header, "claims": changed(base, claims) });
     world.provider.order(&order)
 }

@@ -227,10 +227,7 @@ fn clients_prove_themselves_by_secret_or_key() -> Result<()> {
                 "a secret of thirty-two characters\n"
             };
             fs::write(&file, text).expect("a file");
-            format!(
-                "client_id = {client:?}\n{settings} = {:?}\nclient_key_id = \"weir-key\"",
-                file
-            )
+            format!("client_id = {client:?}\n{settings} = {file:?}\nclient_key_id = \"weir-key\"")
         })?;
         let mut session = world.session()?;
         let answer = world.log_in(&mut session, "alice")?;

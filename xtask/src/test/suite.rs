@@ -77,7 +77,14 @@ fn lint() -> Result<Suite> {
 
 fn unit() -> Suite {
     let mut command = cargo_test();
-    command.args(["--workspace", "--exclude", "tests"]);
+    // With what the tests of the kernel turn on in weir: nothing is built again with other features.
+    command.args([
+        "--workspace",
+        "--exclude",
+        "tests",
+        "--features",
+        "weir/spiffe",
+    ]);
     let mut harness = cargo_test();
     harness.args(["--package", "tests", "--features", "kernel", "--lib"]);
     Suite {

@@ -33,6 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     target: &target(),
                     facts: &facts,
                     now: Duration::from_hours(473_364),
+                    stale: false,
                 };
                 let ns = nanoseconds(|| {
                     black_box(pack.decide(black_box(&question)));
@@ -96,12 +97,14 @@ fn person() -> Identity {
             groups_complete: true,
             auth_time: None,
             acr: None,
+            amr: Vec::new(),
             claims: [("region".to_owned(), "eu".to_owned())].into(),
         },
         actors: Vec::new(),
         method: "login".to_owned(),
         strength: Strength::Strong,
         purpose: Some("churn".to_owned()),
+        delegation: None,
     }
 }
 

@@ -12,9 +12,10 @@ use crate::{
     conditions::{Attribute, Conditions, Groups, Matcher},
     finding::{Finding, Place},
     pack::Compiled,
+    principal::Method,
     rule::Rule,
     schema::{Answer, Mode},
-    view::{kind_actions, kind_bits},
+    view::{AGENT, HUMAN, WORKLOAD, kind_actions, kind_bits},
 };
 
 /// Everything about the pack that deserves a warning.
@@ -58,7 +59,21 @@ fn never_fires(rule: &Rule, tree: &ClassTree) -> Option<Finding> {
             "name narrower classes under `none`",
         ));
     }
-    if let Some((a, b)) = contradiction(&rule.matching) {
+    if let Some(field) = rule
+        .matching
+        .matchers
+        .iter()
+        .find_map(|matcher| match matcher {
+            Matcher::Means(means) if means.contradicts_itself() => Some(matcher.field()),
+            _ => None,
+        })
+    {
+        return Some(rule.place.warning(
+            format!("`{id}` can never fire: `{field}` leaves out what it asks for"),
+            "remove one of the two",
+        ));
+    }
+    if let Some((a, b)) = contradiction(&rule.matching).or_else(|| ageless(rule)) {
         return Some(rule.place.warning(
             format!("`{id}` can never fire: `{a}` and `{b}` exclude each other"),
             "remove one of the two",
@@ -73,6 +88,26 @@ fn never_fires(rule: &Rule, tree: &ClassTree) -> Option<Finding> {
     })
 }
 
+/// A grant to services alone that asks for the time of their log-in, which they do not have.
+fn ageless(rule: &Rule) -> Option<(&'static str, &'static str)> {
+    let matchers = &rule.matching.matchers;
+    let services = matchers.contains(&Matcher::ActorKind(WORKLOAD));
+    let aged = |matcher: &Matcher| matches!(matcher, Matcher::MaxAuthAge(_));
+    (rule.effects.allow && services && matchers.iter().any(aged))
+        .then_some(("actor.kind", "actor.max_auth_age"))
+}
+
+/// Whether nobody of these kinds can be bound by one of these methods.
+fn excludes_kinds(methods: &[Method], kinds: u8) -> bool {
+    let of = |method: &Method| match method {
+        Method::Workload => WORKLOAD,
+        // The principal is asked as well.
+        Method::Exec => HUMAN | WORKLOAD | AGENT,
+        Method::Login | Method::Code | Method::Device | Method::Token => HUMAN | WORKLOAD,
+    };
+    methods.iter().all(|method| of(method) & kinds == 0)
+}
+
 /// Two fields that no question can meet together.
 fn contradiction(conditions: &Conditions) -> Option<(&'static str, &'static str)> {
     let matchers = &conditions.matchers;
@@ -81,13 +116,29 @@ fn contradiction(conditions: &Conditions) -> Option<(&'static str, &'static str)
         _ => None,
     });
     let unidentified = matchers.contains(&Matcher::Identified(false));
+    let actors = matchers.iter().find_map(|matcher| match matcher {
+        Matcher::ActorKind(mask) => Some(*mask),
+        _ => None,
+    });
     matchers.iter().find_map(|matcher| {
         let field = matcher.field();
         let excluded = |with: bool, other| with.then_some((field, other));
         match (matcher, kinds) {
+            (Matcher::Methods(methods), _)
+                if actors.is_some_and(|kinds| excludes_kinds(methods, kinds)) =>
+            {
+                excluded(true, "actor.kind")
+            }
             (
                 Matcher::ActorKind(_)
-                | Matcher::Named(Attribute::Subject | Attribute::Issuer | Attribute::Purpose, _),
+                | Matcher::Methods(_)
+                | Matcher::Delegations(_)
+                | Matcher::Strengths(_)
+                | Matcher::Stale(true)
+                | Matcher::Named(
+                    Attribute::Subject | Attribute::Issuer | Attribute::Purpose | Attribute::Acr,
+                    _,
+                ),
                 _,
             ) => excluded(unidentified, "actor.identified"),
             (Matcher::Groups(groups), _) => excluded(
@@ -179,10 +230,16 @@ fn implies(given: &Matcher, wanted: &Matcher) -> bool {
         (Matcher::When(a), Matcher::When(b)) => a == b,
         (Matcher::Joins(a), Matcher::Joins(b)) => a == b,
         (Matcher::Strengths(a), Matcher::Strengths(b)) => a.iter().all(|s| b.contains(s)),
+        (Matcher::Methods(a), Matcher::Methods(b)) => a.iter().all(|m| b.contains(m)),
+        (Matcher::Delegations(a), Matcher::Delegations(b)) => a.iter().all(|d| b.contains(d)),
+        (Matcher::Hashes(a), Matcher::Hashes(b)) => a.iter().all(|h| b.contains(h)),
+        (Matcher::Means(a), Matcher::Means(b)) => a == b,
+        (Matcher::MaxAuthAge(a), Matcher::MaxAuthAge(b)) => a <= b,
         (Matcher::Claimed(a), Matcher::Claimed(b)) | (Matcher::Claims(a), Matcher::Claims(b)) => {
             a == b
         }
         (Matcher::Identified(a), Matcher::Identified(b))
+        | (Matcher::Stale(a), Matcher::Stale(b))
         | (Matcher::HasWhere(a), Matcher::HasWhere(b)) => a == b,
         _ => false,
     }

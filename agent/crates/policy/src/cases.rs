@@ -17,6 +17,7 @@ use crate::{
     pack::{Pack, check_version, parse},
     principal::{Identity, Target},
     rule::parse_instant,
+    schema::parse_duration,
     source::CASES,
 };
 
@@ -25,10 +26,32 @@ use text::{CaseFile, CaseText, RequestText};
 /// A pack's promises.
 #[derive(Debug, Default)]
 pub struct Cases {
-    people: BTreeMap<String, Option<Identity>>,
+    people: BTreeMap<String, Person>,
     promises: Vec<CaseText>,
     database: Option<Database>,
     target: Target,
+}
+
+/// Somebody who asks in cases.
+#[derive(Debug, Clone, Default)]
+pub struct Person {
+    identity: Option<Identity>,
+    auth_age: Option<Duration>,
+    /// Whether the provider could not be asked lately.
+    pub stale: bool,
+}
+
+impl Person {
+    /// Who it is at this time, since the epoch; `None` for somebody unidentified.
+    #[must_use]
+    pub fn identity(&self, now: Duration) -> Option<Identity> {
+        let mut identity = self.identity.clone()?;
+        let seconds = |time: Duration| i64::try_from(time.as_secs()).ok();
+        identity.principal.auth_time = self
+            .auth_age
+            .and_then(|age| seconds(now)?.checked_sub(seconds(age)?));
+        Some(identity)
+    }
 }
 
 /// How one case went.
@@ -66,7 +89,25 @@ impl Cases {
             }
             let principal =
                 principal.and_then(|(on, found)| found.map(|found| (on.value.as_str(), found)));
-            people.insert(name.clone(), person.identity(name, principal));
+            // Whoever acts for somebody acts by that one's log-in.
+            let logged_in = principal.map_or(person, |(_, principal)| principal);
+            let identity = person.identity(name, principal);
+            let auth_age = logged_in.auth_age.as_ref().and_then(|age| {
+                let parsed = parse_duration(&age.value);
+                if parsed.is_none() {
+                    findings.push(Place::new(CASES, age.referenced).error(
+                        format!("`{}` is no duration", age.value),
+                        "write 90s, 15m, 2h or 1d",
+                    ));
+                }
+                parsed
+            });
+            let person = Person {
+                identity,
+                auth_age,
+                stale: person.stale || logged_in.stale,
+            };
+            people.insert(name.clone(), person);
         }
         for case in &file.cases {
             if !people.contains_key(&case.who.value) {
@@ -120,10 +161,10 @@ impl Cases {
         self.promises.is_empty()
     }
 
-    /// One of its people; `None` when nobody here is called so, `Some(None)` for somebody unidentified.
+    /// One of its people; `None` when nobody here is called so.
     #[must_use]
-    pub fn person(&self, name: &str) -> Option<Option<&Identity>> {
-        self.people.get(name).map(Option::as_ref)
+    pub fn person(&self, name: &str) -> Option<&Person> {
+        self.people.get(name)
     }
 
     /// What its people are called.
@@ -159,12 +200,14 @@ impl Cases {
     }
 
     fn decide(&self, case: &CaseText, pack: &Pack, now: Duration) -> Option<(Decision, Facts)> {
-        let identity = self.people.get(&case.who.value)?.as_ref();
         let now = case
             .at
             .as_ref()
             .and_then(|at| parse_instant(&at.value))
             .unwrap_or(now);
+        let person = self.people.get(&case.who.value)?;
+        let identity = person.identity(now);
+        let identity = identity.as_ref();
         let process = &case.process.process();
         let target = &case.on.target();
         let text = case.sql.as_deref().unwrap_or_default().as_bytes();
@@ -186,6 +229,7 @@ impl Cases {
             target,
             facts: &facts,
             now,
+            stale: person.stale,
         });
         Some((decision, facts))
     }

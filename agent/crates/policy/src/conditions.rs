@@ -7,15 +7,20 @@ mod compile;
 mod data;
 mod evaluate;
 mod gate;
+mod login;
 pub(crate) mod show;
 mod when;
 mod window;
+
+use std::time::Duration;
 
 use weir_sql::{ColumnName, Confidence, Kind};
 
 pub(crate) use compile::{Known, class_names as written_classes, group_names as written_groups};
 pub(crate) use data::{ClassSet, Joins};
 pub(crate) use gate::Gate;
+pub(crate) use login::Means;
+pub use login::StepUp;
 pub use show::Check;
 pub(crate) use when::When;
 pub(crate) use window::Window;
@@ -23,7 +28,7 @@ pub(crate) use window::Window;
 use crate::{
     bits::Bits,
     pattern::{ColumnPattern, Pattern, QualifiedPattern},
-    principal::Strength,
+    principal::{Delegation, Method, Strength},
     schema::Action,
 };
 
@@ -68,6 +73,15 @@ pub(crate) enum Matcher {
     Time(Box<Window>),
     Uids(Vec<u32>),
     Strengths(Vec<Strength>),
+    Methods(Vec<Method>),
+    Delegations(Vec<Delegation>),
+    /// By which means the subject logged in.
+    Means(Box<Means>),
+    /// How long ago it did at most.
+    MaxAuthAge(Duration),
+    Stale(bool),
+    /// SHA-256 of the program's file, hex.
+    Hashes(Vec<String>),
     /// Tags that the statement claims.
     Claimed(Vec<(String, Vec<Pattern>)>),
     /// Claims that the identity provider vouches for.
@@ -117,6 +131,9 @@ pub(crate) enum Attribute {
     Endpoint,
     Environment,
     Purpose,
+    Acr,
+    Unit,
+    Container,
     /// Issuer and subject, `issuer#subject`: no two of them are alike.
     Id,
     Client,
@@ -177,9 +194,18 @@ impl Matcher {
             | Self::LimitAbove(_)
             | Self::LimitAtMost(_)
             | Self::Uids(_)
-            | Self::Strengths(_) => 0,
+            | Self::Strengths(_)
+            | Self::Methods(_)
+            | Self::Delegations(_)
+            | Self::MaxAuthAge(_)
+            | Self::Stale(_) => 0,
             Self::Groups(_) => 1,
-            Self::Named(..) | Self::Time(_) | Self::Claimed(_) | Self::Claims(_) => 2,
+            Self::Named(..)
+            | Self::Means(_)
+            | Self::Hashes(_)
+            | Self::Time(_)
+            | Self::Claimed(_)
+            | Self::Claims(_) => 2,
             Self::Relations(_) | Self::Functions(_) => 3,
             Self::Classes(_) | Self::Columns { .. } => 4,
             Self::Joins(_) => 5,

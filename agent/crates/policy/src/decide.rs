@@ -5,7 +5,7 @@ use std::time::Duration;
 use weir_sql::{Confidence, Facts, Kind};
 
 use crate::{
-    conditions::{Focus, Truth},
+    conditions::{Focus, StepUp, Truth},
     decision::{Decision, Effect, Obligations, RuleId},
     obligations::{Gathered, Hiding},
     pack::{Compiled, Pack},
@@ -26,8 +26,10 @@ pub struct Question<'a> {
     pub target: &'a Target,
     /// What the request does.
     pub facts: &'a Facts,
-    /// Since the epoch; exemptions end by it.
+    /// Since the epoch; exemptions end by it, and log-ins age.
     pub now: Duration,
+    /// Whether the identity provider could not be asked lately whether the log-in still holds.
+    pub stale: bool,
 }
 
 impl Pack {
@@ -46,6 +48,7 @@ impl Pack {
                 focus: Focus::Statement,
                 classifier: &self.classifier,
                 now: question.now,
+                stale: Some(question.stale),
             };
             self.ask(&view, &reading, &mut answers);
         }
@@ -158,6 +161,7 @@ impl Pack {
             focus: Focus::Some,
             classifier: &self.classifier,
             now,
+            stale: None,
         }
     }
 
@@ -182,6 +186,7 @@ impl Pack {
                 continue;
             }
             match rule.evaluate(view) {
+                Truth::No if rule.effects.allow => answers.wish(rule, view),
                 Truth::No => {}
                 Truth::Yes if rule.effects.allow => {
                     if rule.mode == Mode::Enforce {
@@ -195,7 +200,12 @@ impl Pack {
                 Truth::Maybe if rule.mode == Mode::Enforce && rule.is_denial() => {
                     answers.doubts.push(rule);
                 }
-                Truth::Maybe | Truth::Yes => answers.add(rule),
+                Truth::Maybe | Truth::Yes => {
+                    if rule.is_denial() && rule.mode == Mode::Enforce {
+                        answers.steps.push(rule.step_up(view));
+                    }
+                    answers.add(rule);
+                }
             }
         }
         answers.uncovered |= !granted && defaults.effect == Answer::Deny;
@@ -219,6 +229,10 @@ struct Answers<'p, 'f> {
     uncovered: bool,
     /// It cannot be seen through, and nothing allows that.
     opaque: bool,
+    /// For each denial, what a new log-in would have to bring to lift it.
+    steps: Vec<Option<StepUp>>,
+    /// What a new log-in would have to bring for a rule to allow it.
+    wished: Option<StepUp>,
 }
 
 impl<'p, 'f> Answers<'p, 'f> {
@@ -251,9 +265,31 @@ impl<'p, 'f> Answers<'p, 'f> {
         }
     }
 
+    /// A rule that does not allow the request, but would after another log-in.
+    fn wish(&mut self, rule: &'p Rule, view: &View<'_>) {
+        if rule.mode == Mode::Enforce && self.wished.is_none() {
+            self.wished = rule.step_up(view);
+        }
+    }
+
+    /// What would lift all denials; nothing where one of them stays.
+    fn lifted(&self) -> Option<StepUp> {
+        let mut all: Option<StepUp> = None;
+        for step in &self.steps {
+            let step = step.clone()?;
+            all = Some(match all {
+                None => step,
+                Some(all) => all.and(step),
+            });
+        }
+        all
+    }
+
     fn settle(mut self, pack: &Compiled, facts: &'f Facts) -> Decision {
         if !self.denials.is_empty() {
-            return self.deny(reasons(&self.denials), ids(&self.denials));
+            let mut decision = self.deny(reasons(&self.denials), ids(&self.denials));
+            decision.step_up = self.lifted();
+            return decision;
         }
         let enforced = pack.defaults.mode == Mode::Enforce;
         if self.opaque && enforced {
@@ -267,7 +303,9 @@ impl<'p, 'f> Answers<'p, 'f> {
             return self.deny(reason, ids(&self.veiled));
         }
         if self.uncovered && enforced {
-            return self.deny("no rule allows this".to_owned(), by_default(DEFAULT));
+            let mut decision = self.deny("no rule allows this".to_owned(), by_default(DEFAULT));
+            decision.step_up.clone_from(&self.wished);
+            return decision;
         }
         if let Some((rule, claim)) = self.gathered.lacking.first() {
             let reason = format!(
@@ -314,6 +352,7 @@ impl<'p, 'f> Answers<'p, 'f> {
             would,
             tags: self.tags(),
             obligations: Obligations::default(),
+            step_up: None,
         }
     }
 
@@ -325,6 +364,7 @@ impl<'p, 'f> Answers<'p, 'f> {
             would: Vec::new(),
             tags: self.tags(),
             obligations: Obligations::default(),
+            step_up: None,
         }
     }
 

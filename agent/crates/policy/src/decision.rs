@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use weir_sql::{ColumnMask, Facts, RowFilter, postgres::Orders};
 
-use crate::schema::Per;
+use crate::{conditions::StepUp, schema::Per};
 
 /// A rule's name, unique in its pack.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -37,6 +37,9 @@ pub struct Decision {
     /// What must be done with the request before it goes on, and with its answer.
     #[serde(default)]
     pub obligations: Obligations,
+    /// What a new log-in would have to bring for this to be allowed, where that is all that is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_up: Option<StepUp>,
 }
 
 /// What an allowed request is subject to: all rules together, the strictest of each.

@@ -69,6 +69,7 @@ impl Pack {
                 focus: Focus::Statement,
                 classifier: &self.classifier,
                 now: question.now,
+                stale: Some(question.stale),
             };
             for rule in &self.compiled.rules {
                 let mut trace = trace(rule, &view, question, name.clone());

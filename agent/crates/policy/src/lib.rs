@@ -26,15 +26,17 @@ pub mod source;
 mod template;
 mod view;
 
-pub use cases::{CaseResult, Cases};
-pub use conditions::Check;
+pub use cases::{CaseResult, Cases, Person};
+pub use conditions::{Check, StepUp};
 pub use database::Database;
 pub use decide::Question;
 pub use decision::{Budget, Decision, Effect, Obligations, RuleId};
 pub use explain::{Explanation, RuleTrace};
 pub use finding::{Finding, PackError, Place, Severity};
 pub use pack::Pack;
-pub use principal::{Actor, Identity, Principal, PrincipalKind, Process, Strength, Target};
+pub use principal::{
+    Actor, Delegation, Identity, Method, Principal, PrincipalKind, Process, Strength, Target,
+};
 pub use rule::Rule;
 pub use schema::{Answer, Classes, Effects, Mode, Per};
 pub use source::Sources;

@@ -37,6 +37,8 @@ pub(crate) struct Compiled {
     given_classes: Vec<String>,
     cases: Cases,
     reviewed_functions: Vec<String>,
+    /// Ages of a log-in at which some rule changes its answer, sorted.
+    auth_age_limits: Vec<Duration>,
     warnings: Vec<Finding>,
 }
 
@@ -145,6 +147,9 @@ impl Pack {
             .iter()
             .map(|rule| Gate::new(&rule.matching, rule.stance()))
             .collect();
+        let mut auth_age_limits: Vec<_> = rules.iter().flat_map(Rule::auth_age_limits).collect();
+        auth_age_limits.sort_unstable();
+        auth_age_limits.dedup();
         let mut compiled = Compiled {
             rules,
             gates,
@@ -154,6 +159,7 @@ impl Pack {
             classes,
             cases,
             reviewed_functions,
+            auth_age_limits,
             warnings: Vec::new(),
         };
         compiled.warnings = analysis::warnings(&compiled, classifier.tree());
@@ -246,6 +252,13 @@ impl Pack {
             .iter()
             .filter_map(|rule| rule.next_change(now));
         exemptions.chain(windows).min()
+    }
+
+    /// Ages of a log-in, sorted, of which some rule asks whether it is older: a decision for it is good until it gets past
+    /// the next one.
+    #[must_use]
+    pub fn auth_age_limits(&self) -> &[Duration] {
+        &self.compiled.auth_age_limits
     }
 
     /// What the pack says data is.

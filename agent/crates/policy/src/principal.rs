@@ -35,6 +35,9 @@ pub struct Principal {
     pub auth_time: Option<i64>,
     /// The token's `acr`.
     pub acr: Option<String>,
+    /// The token's `amr`: by which means the subject logged in; empty where the provider does not say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub amr: Vec<String>,
     /// Further claims with a text for a value, which row filters and rules may ask for by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub claims: BTreeMap<String, String>,
@@ -63,6 +66,49 @@ pub enum Strength {
     Weak,
 }
 
+/// How a binding came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// `weir login` by name at the development issuer.
+    Login,
+    /// `weir login` through a browser on this host.
+    Code,
+    /// `weir login` through a browser elsewhere.
+    Device,
+    /// `weir login` with a token that was handed over.
+    Token,
+    /// A `[[workload]]` entry.
+    Workload,
+    /// `weir exec`: an agent that acts for somebody.
+    Exec,
+}
+
+impl Method {
+    /// As identities and records spell it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::Code => "code",
+            Self::Device => "device",
+            Self::Token => "token",
+            Self::Workload => "workload",
+            Self::Exec => "exec",
+        }
+    }
+}
+
+/// Who vouches for it that an agent acts for somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Delegation {
+    /// This host alone: both were verified, and weir put them together.
+    Local,
+    /// The identity provider: it issued a token for both.
+    Exchanged,
+}
+
 /// A verified identity: the person or service, and who acts for it (outermost first; empty for plain humans and workloads).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Identity {
@@ -70,12 +116,15 @@ pub struct Identity {
     pub principal: Principal,
     /// Through whom.
     pub actors: Vec<Actor>,
-    /// How it was established: `login`, `workload`, `exec`.
+    /// How it was established, a [`Method`]'s word.
     pub method: String,
     /// How well the process is bound to it.
     pub strength: Strength,
     /// What it is for, as the run was started with.
     pub purpose: Option<String>,
+    /// Who vouches for the delegation, where somebody acts for the principal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delegation: Option<Delegation>,
 }
 
 impl Identity {
@@ -95,8 +144,17 @@ impl Identity {
 pub struct Process {
     /// The program file.
     pub exe: String,
+    /// SHA-256 of that file, hex; `None` while it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exe_sha256: Option<String>,
     /// The cgroup's path.
     pub cgroup: String,
+    /// The systemd unit that the cgroup names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// The container that the cgroup names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
     /// The effective user id at connect time.
     pub uid: u32,
 }

@@ -8,7 +8,7 @@ use time::{
 
 use crate::{
     bits::Bits,
-    conditions::{Conditions, Known, Matcher, Stance, Truth, When},
+    conditions::{Conditions, Known, Matcher, Stance, StepUp, Truth, When},
     decision::RuleId,
     finding::{Finding, Place, suggest},
     masking::{self, MaskPlan},
@@ -159,6 +159,26 @@ impl Rule {
             truth = truth.min(exception.evaluate(view, stance.opposite()).not());
         }
         truth
+    }
+
+    /// What a new log-in would have to bring for a rule that allows to allow, or for one that restricts to except.
+    pub(crate) fn step_up(&self, view: &View<'_>) -> Option<StepUp> {
+        if self.effects.allow {
+            return self.matching.step_up(view).filter(|_| {
+                self.exceptions(view.now)
+                    .all(|exception| exception.evaluate(view, Stance::Restrict) == Truth::No)
+            });
+        }
+        self.exceptions(view.now)
+            .find_map(|exception| exception.step_up(view))
+    }
+
+    /// How old a log-in may be for its fields to hold, each limit that is named.
+    pub(crate) fn auth_age_limits(&self) -> impl Iterator<Item = Duration> {
+        self.all_matchers().filter_map(|matcher| match matcher {
+            Matcher::MaxAuthAge(limit) => Some(*limit),
+            _ => None,
+        })
     }
 
     /// Whether a column with these classes can be meant at all: the quick answer for most columns.

@@ -11,8 +11,10 @@ use serde_saphyr::Spanned;
 pub use weir_sql::Mask;
 use weir_sql::{Confidence, Kind};
 
-use crate::principal::Strength;
+use crate::principal::{Delegation, Method, Strength};
 
+pub use effect::parse_duration;
+pub(crate) use effect::show_duration;
 pub use effect::{Approve, BudgetText, Cap, Effects, OnWrite, Per};
 pub(crate) use window::{DAY_MINUTES, WindowText, parse_days, parse_hours, parse_zone};
 pub(crate) use words::OneOrMany;
@@ -114,6 +116,37 @@ pub(crate) struct MatchText {
     pub(crate) actor_claims: Option<BTreeMap<String, OneOrMany<String>>>,
     #[serde(rename = "process.uid")]
     pub(crate) process_uid: Option<OneOrMany<u32>>,
+    /// How the binding came about.
+    #[serde(rename = "actor.method")]
+    pub(crate) actor_method: Option<OneOrMany<Method>>,
+    /// Who vouches for it that an agent acts for somebody.
+    #[serde(rename = "actor.delegation")]
+    pub(crate) actor_delegation: Option<OneOrMany<Delegation>>,
+    /// Globs over the context class of the log-in.
+    #[serde(rename = "actor.acr")]
+    pub(crate) actor_acr: Option<OneOrMany<String>>,
+    /// By which means the subject logged in.
+    #[serde(rename = "actor.amr")]
+    pub(crate) actor_amr: Option<Spanned<SetText>>,
+    /// The subject logged in at most so long ago; written `90s`, `15m`, `2h`, `1d`.
+    #[serde(rename = "actor.max_auth_age")]
+    pub(crate) actor_max_auth_age: Option<Spanned<String>>,
+    /// Whether the provider could not be asked lately whether the log-in still holds.
+    #[serde(rename = "actor.stale")]
+    pub(crate) actor_stale: Option<bool>,
+    /// The same as `strength`.
+    #[serde(rename = "actor.strength")]
+    pub(crate) actor_strength: Option<OneOrMany<Strength>>,
+    /// The same as `purpose`.
+    #[serde(rename = "actor.purpose")]
+    pub(crate) actor_purpose: Option<OneOrMany<String>>,
+    /// SHA-256 of the program's file, hex.
+    #[serde(rename = "process.exe_sha256")]
+    pub(crate) process_exe_sha256: Option<Spanned<OneOrMany<String>>>,
+    #[serde(rename = "process.unit")]
+    pub(crate) process_unit: Option<OneOrMany<String>>,
+    #[serde(rename = "process.container")]
+    pub(crate) process_container: Option<OneOrMany<String>>,
 }
 
 /// Who acts, as rules name it.

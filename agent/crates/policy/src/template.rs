@@ -201,12 +201,14 @@ mod tests {
                 groups_complete: true,
                 auth_time: None,
                 acr: None,
+                amr: Vec::new(),
                 claims: BTreeMap::from([("region".to_owned(), region.to_owned())]),
             },
             actors: Vec::new(),
             method: "login".to_owned(),
             strength: Strength::Strong,
             purpose: None,
+            delegation: None,
         }
     }
 

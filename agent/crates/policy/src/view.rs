@@ -8,7 +8,7 @@ use crate::{
     bits::{Bits, Names},
     classes::Classifier,
     conditions::{Focus, Stance},
-    principal::{Identity, PrincipalKind, Process, Strength, Target},
+    principal::{Delegation, Identity, PrincipalKind, Process, Strength, Target},
     schema::Action,
 };
 
@@ -24,6 +24,9 @@ pub(crate) struct View<'a> {
     pub(crate) classifier: &'a Classifier,
     /// Since the epoch.
     pub(crate) now: Duration,
+    /// Whether the provider could not be asked lately; `None` for a connection as a whole, in whose time this, and the age
+    /// of the log-in, may change.
+    pub(crate) stale: Option<bool>,
 }
 
 impl<'a> View<'a> {
@@ -47,6 +50,12 @@ pub(crate) struct ActorView<'a> {
     pub(crate) run: Option<&'a str>,
     pub(crate) purpose: Option<&'a str>,
     pub(crate) strength: Option<Strength>,
+    pub(crate) method: Option<&'a str>,
+    pub(crate) delegation: Option<Delegation>,
+    /// The principal's, also for an agent, as all that follows.
+    pub(crate) acr: Option<&'a str>,
+    pub(crate) means: &'a [String],
+    pub(crate) auth_time: Option<i64>,
     /// The principal's, also for an agent.
     pub(crate) claims: Option<&'a BTreeMap<String, String>>,
     /// The principal's groups, also for an agent: it can have no more, and its own limits are written on its kind.
@@ -91,6 +100,11 @@ pub(crate) fn actors<'a>(
             run: None,
             purpose: None,
             strength: None,
+            method: None,
+            delegation: None,
+            acr: None,
+            means: &[],
+            auth_time: None,
             claims: None,
             groups: Bits::default(),
             groups_complete: true,
@@ -108,6 +122,11 @@ pub(crate) fn actors<'a>(
             run: None,
             purpose: identity.purpose.as_deref(),
             strength: Some(identity.strength),
+            method: Some(&identity.method),
+            delegation: identity.delegation,
+            acr: identity.principal.acr.as_deref(),
+            means: &identity.principal.amr,
+            auth_time: identity.principal.auth_time,
             claims: Some(&identity.principal.claims),
             groups: names.bits(&identity.principal.groups),
             groups_complete: identity.principal.groups_complete,

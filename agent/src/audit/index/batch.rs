@@ -127,10 +127,13 @@ impl Batch {
     ) -> rusqlite::Result<bool> {
         let context = context(opened, transaction)?;
         let identity = opened.identity.as_ref();
+        let principal = identity.map(|identity| &identity.principal);
+        let proof = opened.proof.as_ref();
         transaction
             .prepare_cached(
-                "INSERT INTO session_records (id, context, opened_ns, application_name, destination, pid, cgroup, method, strength, purpose)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                "INSERT INTO session_records (id, context, opened_ns, application_name, destination, pid, cgroup, method, strength, purpose,
+                 binding, token, issued_s, not_after_s, last_verified_s, stale, development, delegation, auth_time_s, acr, amr, evidence)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)",
             )?
             .execute(params![
                 opened.session,
@@ -143,6 +146,20 @@ impl Batch {
                 identity.map(|identity| identity.method.as_str()),
                 identity.map(|identity| word(&identity.strength)),
                 identity.and_then(|identity| identity.purpose.as_deref()),
+                proof.map(|proof| proof.key.as_str()),
+                proof.map(|proof| proof.token_fingerprint.as_str()),
+                proof.map(|proof| proof.issued_s),
+                proof.map(|proof| proof.not_after_s),
+                proof.map(|proof| proof.last_verified_s),
+                proof.map(|proof| proof.stale),
+                proof.map(|proof| proof.development),
+                identity
+                    .and_then(|identity| identity.delegation)
+                    .map(|delegation| word(&delegation)),
+                principal.and_then(|principal| principal.auth_time),
+                principal.and_then(|principal| principal.acr.as_deref()),
+                principal.map(|principal| principal.amr.join(",")),
+                json(&opened.evidence),
             ])?;
         transaction
             .prepare_cached(
@@ -315,6 +332,23 @@ fn record_event(
             capped(*server_bytes)
         ])?;
         return Ok(closed == 1);
+    }
+    if let Event::SessionRenewed { session, proof, .. } = event {
+        transaction
+            .prepare_cached(
+                "INSERT OR IGNORE INTO session_renewals VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )?
+            .execute(params![
+                raw.seq,
+                session,
+                raw.time_ns,
+                proof.key,
+                proof.token_fingerprint,
+                proof.issued_s,
+                proof.not_after_s,
+                proof.last_verified_s,
+                proof.stale,
+            ])?;
     }
     let body = json(event);
     let name = serde_json::from_str::<serde_json::Value>(&body)

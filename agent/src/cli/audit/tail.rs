@@ -16,7 +16,7 @@ use crate::audit::{
         FOLDER,
         reader::{Position, Reader, Record, last_segments},
     },
-    record::{Entry, SessionOpened, StatementDecided},
+    record::{Entry, Event, SessionOpened, StatementDecided},
     reports::period::rfc3339,
 };
 
@@ -94,12 +94,30 @@ impl Dictionary {
     fn learn(&mut self, record: &Record) {
         match &record.entry {
             Entry::SessionOpened(opened) => {
-                self.sessions.insert(opened.session, opened.clone());
+                // Repeated in each segment as it was when it began.
+                self.sessions
+                    .entry(opened.session)
+                    .or_insert_with(|| opened.clone());
             }
             Entry::StatementDecided(decided) => {
                 self.statements.insert(decided.id, decided.clone());
             }
+            Entry::Event(event) => self.renew(event),
             _ => {}
+        }
+    }
+
+    /// A session goes on with a newer log-in.
+    fn renew(&mut self, event: &Event) {
+        if let Event::SessionRenewed {
+            session,
+            identity,
+            proof,
+        } = event
+            && let Some(opened) = self.sessions.get_mut(session)
+        {
+            opened.identity = Some(identity.clone());
+            opened.proof = Some(proof.clone());
         }
     }
 
@@ -171,6 +189,9 @@ impl Dictionary {
                     "principal": session.map(|opened| principal(opened)),
                     "exe": session.map(|opened| &opened.evidence.exe_path),
                     "uid": session.map(|opened| opened.evidence.uid),
+                    "identity": session.map(|opened| &opened.identity),
+                    "binding": session.map(|opened| &opened.proof),
+                    "evidence": session.map(|opened| &opened.evidence),
                     "database": session.map(|opened| &opened.target.database),
                     "statement": request.statement,
                     "kinds": statement.map(|decided| &decided.facts.kinds),

@@ -84,6 +84,7 @@ mod tests {
             would: Vec::new(),
             tags: Vec::new(),
             obligations: Obligations::default(),
+            step_up: None,
         }
     }
 

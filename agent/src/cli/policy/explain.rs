@@ -1,13 +1,13 @@
 //! `weir policy explain`: which rules decide about a statement, what they make of it, and which nearly did.
 
-use std::{fmt::Write as _, path::PathBuf, process::ExitCode};
+use std::{fmt::Write as _, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 use serde_json::json;
 use weir_policy::{
-    Actor, Database, Decision, Effect, Explanation, Identity, Obligations, Pack, Principal,
-    PrincipalKind, Process, Question, RuleTrace, Strength, Target,
+    Actor, Database, Decision, Delegation, Effect, Explanation, Identity, Method, Obligations,
+    Pack, Principal, PrincipalKind, Process, Question, RuleTrace, Strength, Target,
 };
 use weir_sql::{
     Facts, SessionModes,
@@ -49,6 +49,8 @@ pub(super) struct Args {
     /// A claim of the subject, `name=value`; may be given several times.
     #[arg(long = "claim", value_name = "NAME=VALUE", value_parser = claim)]
     claims: Vec<(String, String)>,
+    #[command(flatten)]
+    login: LoginArgs,
     /// An AI agent that acts for the subject.
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
@@ -73,6 +75,15 @@ pub(super) struct Args {
     /// The program's file.
     #[arg(long)]
     exe: Option<String>,
+    /// SHA-256 of the program's file, hex.
+    #[arg(long, value_name = "HEX")]
+    exe_sha256: Option<String>,
+    /// The process's systemd unit.
+    #[arg(long)]
+    unit: Option<String>,
+    /// The process's container.
+    #[arg(long, value_name = "ID")]
+    container: Option<String>,
     /// The process's cgroup.
     #[arg(long)]
     cgroup: Option<String>,
@@ -84,6 +95,32 @@ pub(super) struct Args {
     json: bool,
     /// The statement.
     sql: String,
+}
+
+/// How the subject logged in, where rules ask for it.
+#[derive(Debug, clap::Args)]
+struct LoginArgs {
+    /// How the process was bound: login, code, device, token, workload or exec.
+    #[arg(long, value_name = "WORD", value_parser = word::<Method>)]
+    method: Option<Method>,
+    /// How long ago the subject logged in: 90s, 15m, 2h or 1d.
+    #[arg(long, value_name = "AGE", value_parser = duration)]
+    auth_age: Option<Duration>,
+    /// The context class of the log-in.
+    #[arg(long, value_name = "CLASS")]
+    acr: Option<String>,
+    /// By which means the subject logged in; may be given several times.
+    #[arg(long, value_name = "MEANS")]
+    amr: Vec<String>,
+    /// The identity provider could not be asked lately.
+    #[arg(long)]
+    stale: bool,
+    /// How strongly the process is bound: strong or weak.
+    #[arg(long, value_name = "WORD", value_parser = word::<Strength>)]
+    strength: Option<Strength>,
+    /// Who vouches for it that the agent acts for the subject: local or exchanged.
+    #[arg(long, value_name = "WORD", value_parser = word::<Delegation>)]
+    delegation: Option<Delegation>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -106,7 +143,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let own = args.catalog.as_ref().map(read_catalog).transpose()?;
     let database = own.as_ref().or(pack.cases().database());
-    let (identity, process) = args.who(&pack)?;
+    let now = clock::now();
+    let Asked {
+        identity,
+        process,
+        stale,
+    } = args.who(&pack, now)?;
     let target = args.target(&pack);
     let facts = match database {
         Some(database) => database.analyse(args.sql.as_bytes()),
@@ -117,9 +159,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         process: &process,
         target: &target,
         facts: &facts,
-        now: clock::now(),
+        now,
+        stale,
     });
-    let protect = pack.hides(identity.as_ref(), &process, &target, clock::now());
+    let protect = pack.hides(identity.as_ref(), &process, &target, now);
     let sent = database
         .and_then(|database| sent(&args.sql, database, &explanation.decision, protect, &pack));
     if args.json {
@@ -174,15 +217,19 @@ fn read_catalog(path: &PathBuf) -> anyhow::Result<Database> {
 }
 
 impl Args {
-    fn who(&self, pack: &Pack) -> anyhow::Result<(Option<Identity>, Process)> {
+    fn who(&self, pack: &Pack, now: Duration) -> anyhow::Result<Asked> {
         // Some account: root asks only where it is said.
         let mut process = Process {
             uid: 1000,
             ..Process::default()
         };
+        let mut stale = self.login.stale;
         let mut identity = match (&self.person, self.pid) {
             (Some(name), _) => match pack.cases().person(name) {
-                Some(person) => person.cloned(),
+                Some(person) => {
+                    stale |= person.stale;
+                    person.identity(now)
+                }
                 None => bail!(
                     "nobody in the pack's cases is called {name}; there are {}",
                     pack.cases().people().collect::<Vec<_>>().join(", ")
@@ -190,10 +237,11 @@ impl Args {
             },
             (None, Some(pid)) => {
                 let who = ask_agent(pid)?;
-                process.exe = who.evidence.exe_path;
-                process.cgroup = who.evidence.cgroup_path;
-                process.uid = who.evidence.uid;
-                who.binding.map(|binding| binding.identity)
+                process = Process::from(&who.evidence);
+                who.binding.map(|binding| {
+                    stale |= binding.stale;
+                    binding.identity
+                })
             }
             (None, None) => self.identity(),
         };
@@ -203,14 +251,22 @@ impl Args {
                 .principal
                 .claims
                 .extend(self.claims.iter().cloned());
+            self.login.apply(identity, now);
         }
         let or = |own: &Option<String>, found: String| own.clone().unwrap_or(found);
         let process = Process {
             exe: or(&self.exe, process.exe),
+            exe_sha256: self.exe_sha256.clone().or(process.exe_sha256),
             cgroup: or(&self.cgroup, process.cgroup),
+            unit: self.unit.clone().or(process.unit),
+            container: self.container.clone().or(process.container),
             uid: self.uid.unwrap_or(process.uid),
         };
-        Ok((identity, process))
+        Ok(Asked {
+            identity,
+            process,
+            stale,
+        })
     }
 
     fn target(&self, pack: &Pack) -> Target {
@@ -243,6 +299,11 @@ impl Args {
             client_id: None,
             run_id: None,
         };
+        let method = match (kind, &self.agent) {
+            (_, Some(_)) => Method::Exec,
+            (PrincipalKind::Workload, None) => Method::Workload,
+            _ => Method::Login,
+        };
         Some(Identity {
             principal: Principal {
                 issuer: String::new(),
@@ -253,14 +314,55 @@ impl Args {
                 groups_complete: true,
                 auth_time: None,
                 acr: None,
+                amr: Vec::new(),
                 claims: std::collections::BTreeMap::new(),
             },
             actors: self.agent.iter().map(actor).collect(),
-            method: "explain".to_owned(),
+            method: method.word().to_owned(),
             strength: Strength::Strong,
             purpose: None,
+            delegation: self.agent.as_ref().map(|_| Delegation::Local),
         })
     }
+}
+
+impl LoginArgs {
+    /// Puts what was given in place of what is known.
+    fn apply(&self, identity: &mut Identity, now: Duration) {
+        let principal = &mut identity.principal;
+        if let Some(age) = self.auth_age {
+            let at = now.saturating_sub(age).as_secs();
+            principal.auth_time = i64::try_from(at).ok();
+        }
+        if self.acr.is_some() {
+            principal.acr.clone_from(&self.acr);
+        }
+        if !self.amr.is_empty() {
+            principal.amr.clone_from(&self.amr);
+        }
+        if let Some(method) = self.method {
+            method.word().clone_into(&mut identity.method);
+        }
+        identity.strength = self.strength.unwrap_or(identity.strength);
+        identity.delegation = self.delegation.or(identity.delegation);
+    }
+}
+
+/// Who asks, with which program.
+struct Asked {
+    identity: Option<Identity>,
+    process: Process,
+    /// Whether the provider could not be asked lately.
+    stale: bool,
+}
+
+/// A word as rules write it.
+fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_value(json!(text)).map_err(|error| error.to_string())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    weir_policy::schema::parse_duration(text).ok_or_else(|| "write 90s, 15m, 2h or 1d".to_owned())
 }
 
 fn ask_agent(pid: u32) -> anyhow::Result<Who> {
@@ -323,6 +425,9 @@ fn verdict(decision: &Decision) -> String {
     }
     if !decision.tags.is_empty() {
         lines.push(format!("tags: {}", decision.tags.join(", ")));
+    }
+    if let Some(step) = &decision.step_up {
+        lines.push(format!("a new log-in would do: {}", step.hint()));
     }
     lines.join("\n")
 }

@@ -238,6 +238,7 @@ fn decide(pack: &Pack, moment: &Moment<'_>, facts: &Facts) -> Decision {
         target: &moment.asker.target,
         facts,
         now: moment.at,
+        stale: false,
     })
 }
 
@@ -334,11 +335,7 @@ fn next(reader: &mut Reader) -> anyhow::Result<Option<Record>> {
 fn asker(opened: SessionOpened) -> Asker {
     Asker {
         identity: opened.identity,
-        process: Process {
-            exe: opened.evidence.exe_path,
-            cgroup: opened.evidence.cgroup_path,
-            uid: opened.evidence.uid,
-        },
+        process: Process::from(&opened.evidence),
         target: opened.target,
     }
 }

@@ -73,7 +73,8 @@ impl Identities {
         if let Some(before) = before
             .as_ref()
             .filter(|before| is_same_subject(&before.identity, &new.identity))
-            .filter(|before| before.state(clock::now()) == State::Live)
+            // One that has expired holds again: its connections may still be waiting.
+            .filter(|before| before.state(clock::now()) != State::Revoked)
         {
             before.extend(new.not_after_s);
             let bound = Arc::new(before.renewed(new.identity, new.fingerprint));
@@ -128,7 +129,7 @@ impl Identities {
         Ok(Change { what, bound })
     }
 
-    fn session(&self, id: u32) -> Option<Arc<Bound>> {
+    pub(super) fn session(&self, id: u32) -> Option<Arc<Bound>> {
         let bindings = self.bindings.read().ok()?;
         bindings.sessions.get(&id).cloned()
     }
@@ -139,7 +140,10 @@ impl Identities {
             let Bindings { runs, sessions, .. } = &mut *bindings;
             for place in runs.values_mut().chain(sessions.values_mut()) {
                 if place.rests_on(before) {
-                    *place = rebuilt(place, now);
+                    let newer = rebuilt(place, now);
+                    // Sessions that rest on the old one go on with it.
+                    place.supersede(&newer);
+                    *place = newer;
                 }
             }
         }

@@ -99,7 +99,7 @@ fn a_good_token_names_its_principal() {
         &header(),
         &claims(json!({
             "groups": ["dba"], "preferred_username": "alice", "email": "a@example.org", "auth_time": NOW_S - 5, "acr": "2",
-            "weir_kind": "workload",
+            "weir_kind": "workload", "amr": ["pwd", "mfa", 7, "pwd"],
         })),
     );
 
@@ -118,6 +118,7 @@ fn a_good_token_names_its_principal() {
         (principal.auth_time, principal.acr.as_deref()),
         (Some(NOW_S - 5), Some("2"))
     );
+    assert_eq!(principal.amr, ["mfa", "pwd"]);
     assert!(principal.groups == ["dba"] && principal.groups_complete);
     assert_eq!(verified.fingerprint, fingerprint(&token));
     assert!(!format!("{verified:?}").contains(&token));

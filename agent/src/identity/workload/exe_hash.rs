@@ -21,7 +21,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use crate::clock;
 
 /// A file's content.
-pub(super) type Digest = [u8; 32];
+pub(crate) type Digest = [u8; 32];
 
 /// Hashes that are known, and those being worked out.
 #[derive(Debug, Default)]
@@ -47,7 +47,7 @@ struct Key {
 
 impl ExeHashes {
     /// The hash, where it is known; else it will be, some time later.
-    pub(super) fn of(&self, file: File) -> Option<Digest> {
+    pub(crate) fn of(&self, file: File) -> Option<Digest> {
         let key = Key::of(&file).ok()?;
         let mut shared = lock(&self.shared);
         if let Some(digest) = shared.known.get(&key) {

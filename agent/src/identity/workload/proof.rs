@@ -9,6 +9,8 @@ use std::{
 use weir_policy::PrincipalKind;
 
 use super::{WorkloadError, projected::Projected};
+#[cfg(feature = "spiffe")]
+use crate::identity::spiffe::{Spiffe, SpiffeError};
 use crate::identity::{
     issuers::Issuers,
     oauth_client::{OauthClient, OauthError},
@@ -40,6 +42,10 @@ pub enum ProofError {
     /// The token breaks a rule.
     #[error("the token is refused")]
     Token(#[from] TokenError),
+    /// The Workload API gives none.
+    #[cfg(feature = "spiffe")]
+    #[error("SPIFFE gives no proof")]
+    Spiffe(#[from] SpiffeError),
     /// The token is somebody else's.
     #[error("the token is for {found:?}, not for a workload as the entry says")]
     Subject {
@@ -68,6 +74,9 @@ pub(super) enum Proof {
     ClientCredentials(OauthClient),
     /// Kubernetes puts one into each pod.
     Projected(Projected),
+    /// The node's agent gives one.
+    #[cfg(feature = "spiffe")]
+    Spiffe(Spiffe),
 }
 
 impl Proof {
@@ -80,15 +89,16 @@ impl Proof {
             &entry.token_file,
             &entry.client_credentials,
             &entry.kubernetes,
+            &entry.spiffe,
         ) {
-            (Some(path), None, None) => Ok(Self::TokenFile(path.clone())),
-            (None, Some(client), None) => OauthClient::parse(client)
+            (Some(path), None, None, None) => Ok(Self::TokenFile(path.clone())),
+            (None, Some(client), None, None) => OauthClient::parse(client)
                 .map(Self::ClientCredentials)
                 .map_err(|source| WorkloadError::Client {
                     name: name(),
                     source,
                 }),
-            (None, None, Some(kubernetes)) => {
+            (None, None, Some(kubernetes), None) => {
                 Projected::parse(&kubernetes.token_file, entry.k8s.as_ref())
                     .map(Self::Projected)
                     .ok_or_else(|| WorkloadError::Selector {
@@ -97,6 +107,15 @@ impl Proof {
                         value: kubernetes.token_file.clone(),
                     })
             }
+            #[cfg(feature = "spiffe")]
+            (None, None, None, Some(settings)) => Spiffe::parse(settings)
+                .map(Self::Spiffe)
+                .map_err(|source| WorkloadError::Spiffe {
+                    name: name(),
+                    source,
+                }),
+            #[cfg(not(feature = "spiffe"))]
+            (None, None, None, Some(_)) => Err(WorkloadError::NoSpiffe { name: name() }),
             _ => Err(WorkloadError::Proofs { name: name() }),
         }
     }
@@ -118,6 +137,9 @@ impl Proof {
                 Some(token) => token,
                 None => return Ok(None),
             },
+            // By the trust domain's keys rather than an issuer's.
+            #[cfg(feature = "spiffe")]
+            Self::Spiffe(spiffe) => return Ok(Some(spiffe.obtain().await?)),
         };
         let verified = issuers.verify(token.trim()).await?;
         if let Self::Projected(_) = self {

@@ -2,15 +2,15 @@
 
 mod allowance;
 mod follow;
+mod lasting;
+mod login;
 mod names;
 mod records;
 mod sender;
-mod standing;
 
 use std::{
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use weir_sql::{Kind, SessionModes};
@@ -26,20 +26,20 @@ use crate::{
     audit::{self, Journal},
     catalog::{Link, Turn},
     clock,
-    guard::{Guard, Protection, Scope, SessionView, Verdict},
-    identity::{Bound, State},
+    guard::{Guard, KnownStanding, Protection, Scope, SessionView, Standing, Verdict},
+    identity::Bound,
     sessions::Registration,
 };
 
 use allowance::NamedQueries;
 use follow::{budget_used_up, is_plain, limit_reached, only_reads};
+use lasting::Lasting;
 use names::Names;
-use standing::Standing;
 
 pub(crate) use follow::Ticket;
 
 pub(super) use names::Asked;
-pub(super) use sender::{Sending, process_of};
+pub(super) use sender::Sending;
 
 /// Decides and records for one session.
 #[derive(Debug)]
@@ -48,6 +48,11 @@ pub(crate) struct SessionJudge {
     journal: Arc<Journal>,
     scope: Arc<Scope>,
     bound: Option<Arc<Bound>>,
+    /// How the log-in stands, and what is known of that.
+    standing: Standing,
+    known_standing: KnownStanding,
+    /// Everything sent so far is answered, and no transaction is open.
+    idle: bool,
     live: Registration,
     /// What requests are recorded under; another than the one it began with once somebody else goes on with it.
     session: Arc<audit::Session>,
@@ -58,7 +63,8 @@ pub(crate) struct SessionJudge {
     names: Names,
     catalog: Link,
     named: NamedQueries,
-    standing: Standing,
+    /// What SQL gave names to.
+    lasting: Lasting,
     /// The client's texts are UTF-8, and so may ours be.
     utf8: bool,
     /// Hidden columns that were found in results, each reported once.
@@ -98,7 +104,7 @@ impl SessionJudge {
             names,
             catalog: parts.catalog,
             named: NamedQueries::default(),
-            standing: Standing::default(),
+            lasting: Lasting::default(),
             utf8: false,
             incidents: Vec::new(),
             guard: parts.guard,
@@ -107,6 +113,9 @@ impl SessionJudge {
             bound: parts.bound,
             session: Arc::clone(&parts.live.session),
             sending: parts.sending,
+            standing: Standing::default(),
+            known_standing: KnownStanding::default(),
+            idle: true,
             live: parts.live,
             modes: SessionModes::default(),
             modes_uncertain: parts.modes_uncertain,
@@ -152,6 +161,7 @@ impl SessionJudge {
     }
 
     fn needs_catalog(&mut self) -> bool {
+        self.follow_login();
         self.protection = self.guard.protection(&self.scope);
         // A walsender reads no statements of the extended protocol, and what it does is decided without a catalog.
         self.protection.needs_catalog && !self.replication
@@ -184,6 +194,7 @@ impl SessionJudge {
             naming: self.names.known(),
             catalog: self.catalog.snapshot(),
             defining: self.catalog.is_defining(),
+            standing: self.standing,
         }
     }
 
@@ -220,6 +231,16 @@ impl SessionJudge {
         (!self.utf8 && !text.is_ascii()).then(|| Box::new(not_utf8()))
     }
 
+    fn opaque(&self, kind: Kind, description: &str) -> Arc<Verdict> {
+        self.guard
+            .decide_opaque(&self.scope, self.standing, kind, description)
+    }
+
+    fn is_current(&self, verdict: &Verdict) -> bool {
+        self.guard
+            .is_current(&self.scope, verdict, &self.view(self.modes))
+    }
+
     fn rule(&mut self, (verdict, refusal): Decided) -> Ruling<Arc<Verdict>> {
         let certain = !verdict.unknown || self.catalog.unknown_seen() || !verdict.protect;
         match refusal {
@@ -233,27 +254,6 @@ impl SessionJudge {
         let refusal = self.refusal(&verdict);
         self.rule((verdict, refusal))
     }
-
-    /// Refuses when the identity no longer holds.
-    fn check_binding(&self, now_ns: u64) -> Result<(), Box<Refusal>> {
-        if let Some(refusal) = &self.sending.barred {
-            return Err(refusal.clone());
-        }
-        let state = self.bound.as_ref().map_or(State::Live, |bound| {
-            bound.state(Duration::from_nanos(now_ns))
-        });
-        let message = match state {
-            State::Live => return Ok(()),
-            State::Expired => "weir: the log-in behind this connection has expired",
-            State::Revoked => "weir: the log-in behind this connection was ended",
-        };
-        Err(Box::new(Refusal {
-            sqlstate: "28000".into(),
-            message: message.into(),
-            detail: None,
-            hint: Some("run \"weir login\" and connect again".into()),
-        }))
-    }
 }
 
 type Decided = (Arc<Verdict>, Option<Box<Refusal>>);
@@ -262,15 +262,20 @@ impl Judge for SessionJudge {
     type Statement = Arc<Verdict>;
     type Ticket = Ticket;
 
-    fn statement(&mut self, text: &[u8], _: Via) -> Ruling<Arc<Verdict>> {
+    fn statement(&mut self, text: &[u8], via: Via) -> Ruling<Arc<Verdict>> {
+        self.follow_login();
         if self.replication {
-            let verdict =
-                self.guard
-                    .decide_opaque(&self.scope, Kind::Replication, "replication command");
+            let verdict = self.opaque(Kind::Replication, "replication command");
             return self.rule_opaque(verdict);
         }
-        let decided = self.decide(text);
-        self.rule(decided)
+        let (verdict, refusal) = self.decide(text);
+        // What runs at once is checked when it is recorded.
+        let over = if via == Via::Parse {
+            self.check_login(&verdict, clock::now()).err()
+        } else {
+            None
+        };
+        self.rule((verdict, over.or(refusal)))
     }
 
     fn unreadable(&mut self, why: Unreadable, bytes: usize, _: Via) -> Ruling<Arc<Verdict>> {
@@ -278,28 +283,27 @@ impl Judge for SessionJudge {
             Unreadable::TooLong => format!("statement of {bytes} bytes is too long to be analysed"),
             Unreadable::NotOneString => "message is not exactly one text".to_owned(),
         };
-        let verdict = self
-            .guard
-            .decide_opaque(&self.scope, Kind::Unknown, &description);
+        self.follow_login();
+        let verdict = self.opaque(Kind::Unknown, &description);
         self.rule_opaque(verdict)
     }
 
     fn function(&mut self, oid: u32) -> Ruling<Arc<Verdict>> {
         let description = format!("fast-path call of function {oid}");
-        let verdict = self
-            .guard
-            .decide_opaque(&self.scope, Kind::FunctionCall, &description);
+        self.follow_login();
+        let verdict = self.opaque(Kind::FunctionCall, &description);
         self.rule_opaque(verdict)
     }
 
     fn made_by_sql(&mut self) -> Arc<Verdict> {
-        if let Some(verdict) = self.made_by_sql.as_ref().filter(|verdict| {
-            self.guard
-                .is_current(&self.scope, verdict, &self.view(self.modes))
-        }) {
+        if let Some(verdict) = self
+            .made_by_sql
+            .as_ref()
+            .filter(|verdict| self.is_current(verdict))
+        {
             return Arc::clone(verdict);
         }
-        let verdict = self.guard.made_by_sql(&self.scope);
+        let verdict = self.guard.made_by_sql(&self.scope, self.standing);
         self.made_by_sql = Some(Arc::clone(&verdict));
         verdict
     }
@@ -311,17 +315,16 @@ impl Judge for SessionJudge {
         parameters: u64,
         bytes: usize,
     ) -> Result<Ticket, Box<Refusal>> {
-        let now_ns = clock::now_ns();
-        if let Err(refusal) = self.check_binding(now_ns) {
+        self.follow_login();
+        let now = clock::now();
+        let now_ns = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        if let Err(refusal) = self.check_login(verdict, now) {
             self.record_refused(verdict, via, bytes);
             return Err(refusal);
         }
         let decided_again;
         let refusal;
-        let verdict = if self
-            .guard
-            .is_current(&self.scope, verdict, &self.view(self.modes))
-        {
+        let verdict = if self.is_current(verdict) {
             refusal = self.refusal(verdict);
             verdict
         } else if verdict.text().is_empty() {
@@ -350,6 +353,7 @@ impl Judge for SessionJudge {
             self.strict_seq = seq;
         }
         self.modes_uncertain |= verdict.changes_session;
+        self.idle = false;
         Ok(Ticket {
             seq,
             at_ns: now_ns,
@@ -376,7 +380,7 @@ impl Judge for SessionJudge {
         let (rows, bytes) = (finished.rows, finished.bytes);
         self.named.given(followed.runs, rows, bytes);
         if matches!(finished.ending, Ending::Completed | Ending::Suspended) {
-            self.standing.done(&followed.verdict);
+            self.lasting.done(&followed.verdict);
         } else {
             self.names.failed(&self.guard);
         }
@@ -400,11 +404,12 @@ impl Judge for SessionJudge {
 
     fn settled(&mut self, transaction: u8) {
         self.modes_uncertain = false;
+        self.idle = transaction == b'I';
         self.names.settled(&self.guard, transaction);
         if transaction == b'I' {
             self.catalog.settled();
             self.named.transaction_over();
-            self.standing.transaction_over();
+            self.lasting.transaction_over();
         }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! An idle session holds no buffer. Both directions are drained whenever they can be: drivers rely on it.
 
+mod farewell;
+
 use std::{
     cell::RefCell,
     future::Future,
@@ -12,17 +14,17 @@ use std::{
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use weir_wire::postgres::{
-    Conversation, ConversationError, Outbox, Refusal, backend, conversation::Moment,
-};
+use weir_wire::postgres::{Conversation, ConversationError, Outbox, conversation::Moment};
 
 use super::{cancel::Route, judge::SessionJudge};
 use crate::{audit::JournalError, catalog::Turn, net::Leg};
+use farewell::Farewell;
 
 /// A session under way; resolves when it is over and recorded.
 pub(super) struct Relay {
     client: Leg,
-    server: Leg,
+    /// Gone once the session is over for the server.
+    server: Option<Leg>,
     conversation: Conversation<SessionJudge>,
     judge: SessionJudge,
     up: Half,
@@ -36,8 +38,10 @@ pub(super) struct Relay {
     watched: bool,
     /// What was read of the client and waits for the catalog.
     kept: Vec<u8>,
-    /// Set once nothing more is read: what is still to be written, then the end.
-    ending: Option<&'static str>,
+    /// What runs may finish, nothing more is read of the client, then the session is over.
+    closing: bool,
+    /// Set once the session is over: what is still to be told, then the end.
+    farewell: Option<Box<Farewell>>,
 }
 
 type Cancelling = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -49,6 +53,8 @@ type Gate = Pin<Box<dyn Future<Output = Result<(), JournalError>> + Send>>;
 struct Half {
     rest: Vec<u8>,
     written: usize,
+    /// Where the first message that begins in `rest` does.
+    lead: usize,
     unflushed: bool,
     ended: bool,
     shut: bool,
@@ -78,7 +84,7 @@ impl Relay {
     ) -> Self {
         Self {
             client,
-            server,
+            server: Some(server),
             conversation,
             judge,
             up: Half::default(),
@@ -88,7 +94,8 @@ impl Relay {
             cancelling: None,
             watched: false,
             kept: Vec::new(),
-            ending: None,
+            closing: false,
+            farewell: None,
         }
     }
 
@@ -99,11 +106,11 @@ impl Relay {
             if self.down.ended {
                 return self.down.poll_shut(cx, &mut self.client);
             }
-            if self.ending.is_some() {
-                return Poll::Ready(Ok(()));
-            }
+            let Some(server) = self.server.as_mut().filter(|_| self.farewell.is_none()) else {
+                return Poll::Pending;
+            };
             let failure = ready!(SCRATCH.with_borrow_mut(|scratch| {
-                let read = ready!(poll_read(cx, &mut self.server, &mut scratch.input))?;
+                let read = ready!(poll_read(cx, server, &mut scratch.input))?;
                 let Some(input) = read else {
                     self.down.ended = true;
                     return Poll::Ready(Ok(None));
@@ -111,12 +118,17 @@ impl Relay {
                 if !self.conversation.is_looking() {
                     self.down.bytes += input.len() as u64;
                 }
+                let unfinished = self.conversation.rest_of_message();
                 scratch.out.begin();
                 let judged = self
                     .conversation
                     .server(input, &mut self.judge, &mut scratch.out);
-                self.down
-                    .write_or_keep(cx, &mut self.client, scratch.out.finish(input))?;
+                let bytes = scratch.out.finish(input);
+                let kept = self.down.write_or_keep(cx, &mut self.client, bytes)?;
+                if kept > 0 {
+                    let written = bytes.len().saturating_sub(kept);
+                    self.down.lead = farewell::lead(bytes, unfinished, written);
+                }
                 Poll::Ready(io::Result::Ok(judged.err()))
             }))?;
             if let Some(looked) = self.conversation.take_looked() {
@@ -132,12 +144,15 @@ impl Relay {
     fn poll_up(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.poll_gate(cx))?;
-            ready!(self.up.poll_write_out(cx, &mut self.server))?;
+            let Some(server) = self.server.as_mut().filter(|_| self.farewell.is_none()) else {
+                return Poll::Pending;
+            };
+            ready!(self.up.poll_write_out(cx, server))?;
             if self.up.ended {
-                return self.up.poll_shut(cx, &mut self.server);
+                return self.up.poll_shut(cx, server);
             }
-            if self.ending.is_some() {
-                return Poll::Ready(Ok(()));
+            if self.closing {
+                return Poll::Pending;
             }
             if self.conversation.in_flight() > MAX_IN_FLIGHT {
                 // The server's answers bring the task back here.
@@ -203,7 +218,11 @@ impl Relay {
         let judged = self.conversation.client(input, &mut self.judge, out);
         let bytes = out.finish(input);
         match self.judge.take_strict_seq() {
-            0 => self.up.write_or_keep(cx, &mut self.server, bytes)?,
+            0 => {
+                if let Some(server) = &mut self.server {
+                    self.up.write_or_keep(cx, server, bytes)?;
+                }
+            }
             seq => {
                 self.gate = Some(durable(&self.judge, seq));
                 self.up.rest.extend_from_slice(bytes);
@@ -271,41 +290,10 @@ impl Relay {
         Poll::Ready(Ok(()))
     }
 
-    /// The conversation cannot go on: the client is told where a message may stand, and both sides close.
-    fn break_off(&mut self, error: &ConversationError) {
-        tracing::warn!(%error, "a session is broken off");
-        self.say_farewell("protocol violation", &error.refusal());
-    }
-
-    fn say_farewell(&mut self, reason: &'static str, refusal: &Refusal) {
-        if self.conversation.may_insert() {
-            let frame = backend::error_response("FATAL", refusal);
-            self.down.rest.extend_from_slice(&frame);
-        }
-        self.ending = Some(reason);
-        self.down.ended = true;
-    }
-
-    /// Somebody ended the session from outside: at once, and without a `COMMIT` that may be on its way.
-    fn check_ended(&mut self, cx: &mut Context<'_>) -> bool {
-        if !std::mem::replace(&mut self.watched, true) {
-            self.judge.live().on_end(cx.waker());
-        }
-        if self.ending.is_none() && self.judge.live().is_ended() {
-            let refusal = Refusal {
-                sqlstate: "57P01".into(),
-                message: "weir: this session was ended".into(),
-                detail: None,
-                hint: Some("run \"weir login\" and connect again".into()),
-            };
-            self.say_farewell("ended", &refusal);
-        }
-        self.ending.is_some()
-    }
-
-    fn finish(&mut self, reason: &str) {
+    fn over(&mut self, reason: &str) -> Poll<()> {
         self.conversation.disconnected(&mut self.judge);
         self.judge.close(reason, self.up.bytes, self.down.bytes);
+        Poll::Ready(())
     }
 }
 
@@ -314,28 +302,30 @@ impl Future for Relay {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let relay = self.get_mut();
-        let ending = relay.check_ended(cx);
-        let down = relay.poll_down(cx);
-        let cancelling = relay.poll_cancelling(cx).is_pending();
-        let up = if ending || relay.ending.is_some() || cancelling {
-            Poll::Pending
-        } else {
-            relay.poll_up(cx)
-        };
-        // A message that broke the conversation off has just left its farewell.
-        let down = if relay.ending.is_some() && down.is_pending() {
-            relay.poll_down(cx)
-        } else {
-            down
-        };
-        let reason = match (down, up) {
-            (Poll::Ready(Ok(())), _) => relay.ending.unwrap_or("closed"),
-            (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => "connection lost",
-            // The client has finished; the server may still have something to say.
-            (Poll::Pending, _) => return Poll::Pending,
-        };
-        relay.finish(reason);
-        Poll::Ready(())
+        relay.check_ended(cx);
+        if relay.farewell.is_none() {
+            let down = relay.poll_down(cx);
+            let cancelling = relay.poll_cancelling(cx).is_pending();
+            let up = if cancelling {
+                Poll::Pending
+            } else {
+                relay.poll_up(cx)
+            };
+            // What was still running when the log-in lapsed may have come to its end.
+            relay.check_ended(cx);
+            match (down, up) {
+                (Poll::Ready(Ok(())), _) => return relay.over("closed"),
+                (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => {
+                    return relay.over("connection lost");
+                }
+                // The client has finished; the server may still have something to say.
+                (Poll::Pending, _) => {}
+            }
+        }
+        match relay.poll_farewell(cx) {
+            Some(reason) => relay.over(reason),
+            None => Poll::Pending,
+        }
     }
 }
 
@@ -345,13 +335,13 @@ fn durable(judge: &SessionJudge, seq: u64) -> Gate {
 }
 
 impl Half {
-    /// Writes what can be written now and keeps the rest.
+    /// Writes what can be written now and keeps the rest; returns how much that is.
     fn write_or_keep(
         &mut self,
         cx: &mut Context<'_>,
         to: &mut Leg,
         mut bytes: &[u8],
-    ) -> io::Result<()> {
+    ) -> io::Result<usize> {
         if self.rest.is_empty() {
             while !bytes.is_empty() {
                 match Pin::new(&mut *to).poll_write(cx, bytes) {
@@ -362,7 +352,7 @@ impl Half {
             self.unflushed = to.buffers();
         }
         self.rest.extend_from_slice(bytes);
-        Ok(())
+        Ok(bytes.len())
     }
 
     fn poll_write_out(&mut self, cx: &mut Context<'_>, to: &mut Leg) -> Poll<io::Result<()>> {

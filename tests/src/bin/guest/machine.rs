@@ -79,9 +79,10 @@ fn prepare() -> Result<()> {
     // They are numbered in the order in which they need one another.
     modules.sort();
     for module in modules {
-        let file = File::open(&module).with_context(|| format!("cannot read {module:?}"))?;
+        let file =
+            File::open(&module).with_context(|| format!("cannot read {}", module.display()))?;
         nix::kmod::finit_module(&file, c"", nix::kmod::ModuleInitFlags::empty())
-            .with_context(|| format!("cannot load {module:?}"))?;
+            .with_context(|| format!("cannot load {}", module.display()))?;
     }
     raise_loopback()
 }

@@ -49,6 +49,7 @@ fn serve(mut stream: TcpStream) -> Result<()> {
 
 /// One column, one row: the query's text. What weir sends in place of a query that it refuses fails, as on any server.
 fn reply(query: &[u8]) -> Vec<u8> {
+    const COLUMN: &[u8] = b"\0\x01said\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0";
     if query.windows(REFUSED.len()).any(|part| part == REFUSED) {
         let error = message(
             Some(b'E'),
@@ -56,7 +57,6 @@ fn reply(query: &[u8]) -> Vec<u8> {
         );
         return [error, READY.to_vec()].concat();
     }
-    const COLUMN: &[u8] = b"\0\x01said\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0";
     let text = query.strip_suffix(b"\0").unwrap_or(query);
     let length = u32::try_from(text.len()).unwrap_or(0).to_be_bytes();
     let row = [&[0, 1][..], &length, text].concat();

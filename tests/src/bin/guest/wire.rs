@@ -68,7 +68,7 @@ pub(crate) fn answer(from: &mut impl Read) -> Result<Value> {
     while let Some(Message { kind, body }) = read(from)? {
         match kind {
             b'D' => {
-                rows.push(String::from_utf8_lossy(body.get(6..).unwrap_or_default()).into_owned())
+                rows.push(String::from_utf8_lossy(body.get(6..).unwrap_or_default()).into_owned());
             }
             b'E' => error = Some(fields(&body)),
             b'Z' => {

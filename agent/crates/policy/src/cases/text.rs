@@ -8,7 +8,9 @@ use weir_sql::Mask;
 
 use crate::{
     database::DatabaseText,
-    principal::{Actor, Identity, Principal, PrincipalKind, Process, Strength, Target},
+    principal::{
+        Actor, Delegation, Identity, Method, Principal, PrincipalKind, Process, Strength, Target,
+    },
     schema::{Answer, OneOrMany},
 };
 
@@ -43,6 +45,16 @@ pub(super) struct PersonText {
     #[serde(default = "strong")]
     pub(super) strength: Strength,
     pub(super) run: Option<String>,
+    pub(super) method: Option<Method>,
+    pub(super) delegation: Option<Delegation>,
+    pub(super) acr: Option<String>,
+    #[serde(default)]
+    pub(super) amr: Vec<String>,
+    /// How long before the case the person logged in; written `90s`, `15m`, `2h`, `1d`.
+    pub(super) auth_age: Option<Spanned<String>>,
+    /// Whether the provider could not be asked lately.
+    #[serde(default)]
+    pub(super) stale: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -68,7 +80,10 @@ pub(super) struct TargetText {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ProcessText {
     pub(super) exe: String,
+    pub(super) exe_sha256: Option<String>,
     pub(super) cgroup: String,
+    pub(super) unit: Option<String>,
+    pub(super) container: Option<String>,
     pub(super) uid: u32,
 }
 
@@ -140,6 +155,8 @@ impl PersonText {
                 run_id: self.run.clone(),
             });
             identity.purpose.clone_from(&self.purpose);
+            identity.method = self.method.unwrap_or(Method::Exec).word().to_owned();
+            identity.delegation = self.delegation.or(Some(Delegation::Local));
             return Some(identity);
         }
         Some(Identity {
@@ -151,13 +168,22 @@ impl PersonText {
                 groups: self.groups.clone(),
                 groups_complete: self.groups_complete,
                 auth_time: None,
-                acr: None,
+                acr: self.acr.clone(),
+                amr: self.amr.clone(),
                 claims: self.claims.clone(),
             },
             actors: Vec::new(),
-            method: "case".to_owned(),
+            method: self.method().word().to_owned(),
             strength: self.strength,
             purpose: self.purpose.clone(),
+            delegation: self.delegation,
+        })
+    }
+
+    fn method(&self) -> Method {
+        self.method.unwrap_or(match self.kind {
+            PersonKind::Workload => Method::Workload,
+            _ => Method::Login,
         })
     }
 }
@@ -191,7 +217,10 @@ impl Default for ProcessText {
     fn default() -> Self {
         Self {
             exe: String::new(),
+            exe_sha256: None,
             cgroup: String::new(),
+            unit: None,
+            container: None,
             uid: 1000,
         }
     }
@@ -201,7 +230,10 @@ impl ProcessText {
     pub(super) fn process(&self) -> Process {
         Process {
             exe: self.exe.clone(),
+            exe_sha256: self.exe_sha256.clone(),
             cgroup: self.cgroup.clone(),
+            unit: self.unit.clone(),
+            container: self.container.clone(),
             uid: self.uid,
         }
     }

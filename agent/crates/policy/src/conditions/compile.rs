@@ -1,17 +1,17 @@
 //! From the written fields to matchers.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     bits::Names,
     classes::ClassTree,
     finding::{Finding, Place},
     pattern::{ColumnPattern, Pattern, QualifiedPattern},
-    schema::{ActorKind, LimitText, MatchText, OneOrMany, SetText},
+    schema::{ActorKind, LimitText, MatchText, OneOrMany, SetText, parse_duration},
     view::{self, action_bit, confidence_bit, kind_bits},
 };
 
-use super::{Attribute, ClassSet, Conditions, Groups, Joins, Matcher, Window};
+use super::{Attribute, ClassSet, Conditions, Groups, Joins, Matcher, Means, Window};
 
 /// The names that all rules of a pack share.
 pub(crate) struct Known<'a> {
@@ -39,6 +39,7 @@ impl Conditions {
             non_empty(&set.value, "actor.groups", &place, findings);
             matchers.push(Matcher::Groups(Box::new(groups(&set.value, known.groups))));
         }
+        login(text, place, &mut matchers, findings);
         named(text, &mut matchers);
         statement(text, place, &mut matchers, findings);
         data(text, known, place, &mut matchers, findings);
@@ -143,6 +144,10 @@ fn named(text: &MatchText, matchers: &mut Vec<Matcher>) {
         (Attribute::Id, &text.actor_id),
         (Attribute::Client, &text.actor_client),
         (Attribute::Run, &text.actor_run),
+        (Attribute::Acr, &text.actor_acr),
+        (Attribute::Purpose, &text.actor_purpose),
+        (Attribute::Unit, &text.process_unit),
+        (Attribute::Container, &text.process_container),
     ];
     for (attribute, globs) in fields {
         let Some(OneOrMany(globs)) = globs else {
@@ -206,8 +211,19 @@ fn statement(
     if let Some(OneOrMany(uids)) = &text.process_uid {
         matchers.push(Matcher::Uids(uids.clone()));
     }
-    if let Some(OneOrMany(strengths)) = &text.strength {
+    for OneOrMany(strengths) in [&text.strength, &text.actor_strength].into_iter().flatten() {
         matchers.push(Matcher::Strengths(strengths.clone()));
+    }
+    if let Some(hashes) = &text.process_exe_sha256 {
+        let OneOrMany(written) = &hashes.value;
+        if let Some(bad) = written.iter().find(|hash| !is_sha256(hash)) {
+            findings.push(Place::new(&place.file, hashes.referenced).error(
+                format!("`{bad}` is no SHA-256"),
+                "write its 64 hexadecimal digits, as sha256sum prints them",
+            ));
+        }
+        let hashes = written.iter().map(|hash| hash.to_ascii_lowercase());
+        matchers.push(Matcher::Hashes(hashes.collect()));
     }
     matchers.extend(text.claimed.as_ref().map(claims).map(Matcher::Claimed));
     matchers.extend(text.actor_claims.as_ref().map(claims).map(Matcher::Claims));
@@ -228,6 +244,43 @@ fn statement(
             .as_ref()
             .map(|globs| Matcher::Functions(qualified(globs))),
     );
+}
+
+/// What is asked of the log-in and of how the process is bound to it.
+fn login(
+    text: &MatchText,
+    place: &Place,
+    matchers: &mut Vec<Matcher>,
+    findings: &mut Vec<Finding>,
+) {
+    if let Some(OneOrMany(methods)) = &text.actor_method {
+        matchers.push(Matcher::Methods(methods.clone()));
+    }
+    if let Some(OneOrMany(delegations)) = &text.actor_delegation {
+        matchers.push(Matcher::Delegations(delegations.clone()));
+    }
+    if let Some(set) = &text.actor_amr {
+        let place = Place::new(&place.file, set.referenced);
+        non_empty(&set.value, "actor.amr", &place, findings);
+        let means = Means::new(&set.value);
+        findings.extend(means.misspelt(&place));
+        matchers.push(Matcher::Means(Box::new(means)));
+    }
+    if let Some(age) = &text.actor_max_auth_age {
+        let limit = parse_duration(&age.value).unwrap_or_else(|| {
+            findings.push(Place::new(&place.file, age.referenced).error(
+                format!("`{}` is no duration", age.value),
+                "write 90s, 15m, 2h or 1d",
+            ));
+            Duration::ZERO
+        });
+        matchers.push(Matcher::MaxAuthAge(limit));
+    }
+    matchers.extend(text.actor_stale.map(Matcher::Stale));
+}
+
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn groups(set: &SetText, names: &Names) -> Groups {

@@ -10,7 +10,7 @@ use crate::{
     view::{ActorView, Reading, UNIDENTIFIED, View, confidence_bit, kind_bits},
 };
 
-use super::{Attribute, Conditions, Focus, Groups, Matcher, Stance, Truth, data};
+use super::{Attribute, Conditions, Focus, Groups, Matcher, Stance, Truth, data, login};
 
 impl Conditions {
     pub(crate) fn evaluate(&self, view: &View<'_>, stance: Stance) -> Truth {
@@ -65,6 +65,20 @@ impl Matcher {
                 .strength
                 .is_some_and(|strength| strengths.contains(&strength))
                 .into(),
+            Self::Methods(methods) => view
+                .actor
+                .method
+                .is_some_and(|found| methods.iter().any(|method| method.word() == found))
+                .into(),
+            Self::Delegations(delegations) => view
+                .actor
+                .delegation
+                .is_some_and(|delegation| delegations.contains(&delegation))
+                .into(),
+            Self::Means(means) => means.hold(view.actor.means, stance).into(),
+            Self::MaxAuthAge(limit) => login::is_fresh(*limit, view, stance),
+            Self::Stale(wanted) => login::is_stale(*wanted, view),
+            Self::Hashes(hashes) => login::has_hash(hashes, view, stance).into(),
             Self::Claims(wanted) => view
                 .actor
                 .claims
@@ -143,6 +157,12 @@ impl Matcher {
             | Self::Time(_)
             | Self::Uids(_)
             | Self::Strengths(_)
+            | Self::Methods(_)
+            | Self::Delegations(_)
+            | Self::Means(_)
+            | Self::MaxAuthAge(_)
+            | Self::Stale(_)
+            | Self::Hashes(_)
             | Self::Claims(_)
             | Self::When(_) => false,
         }
@@ -181,6 +201,9 @@ impl Attribute {
             Self::Subject => view.actor.subject,
             Self::Issuer => view.actor.issuer,
             Self::Purpose => view.actor.purpose,
+            Self::Acr => view.actor.acr,
+            Self::Unit => view.process.unit.as_deref(),
+            Self::Container => view.process.container.as_deref(),
             Self::Exe => Some(view.process.exe.as_str()),
             Self::Cgroup => Some(view.process.cgroup.as_str()),
             Self::Database => Some(view.target.database.as_str()),

@@ -9,10 +9,11 @@ use weir_sql::RelationUse;
 use crate::{
     bits::Bits,
     pattern::Pattern,
+    schema::show_duration,
     view::{self, Reading, View},
 };
 
-use super::{Attribute, ClassSet, Groups, Joins, Matcher, Stance, Truth};
+use super::{Attribute, ClassSet, Groups, Joins, Matcher, Means, Stance, Truth};
 
 /// One field of a rule, held against one question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -59,7 +60,13 @@ impl Matcher {
             Self::Joins(_) => "joins",
             Self::Time(_) => "time",
             Self::Uids(_) => "process.uid",
-            Self::Strengths(_) => "strength",
+            Self::Strengths(_) => "actor.strength",
+            Self::Methods(_) => "actor.method",
+            Self::Delegations(_) => "actor.delegation",
+            Self::Means(_) => "actor.amr",
+            Self::MaxAuthAge(_) => "actor.max_auth_age",
+            Self::Stale(_) => "actor.stale",
+            Self::Hashes(_) => "process.exe_sha256",
             Self::Claimed(_) => "claimed",
             Self::Claims(_) => "actor.claims",
             Self::When(_) => "when",
@@ -86,6 +93,12 @@ impl Matcher {
             Self::When(when) => when.written.clone(),
             Self::Uids(uids) => list(uids),
             Self::Strengths(strengths) => words(strengths),
+            Self::Methods(methods) => words(methods),
+            Self::Delegations(delegations) => words(delegations),
+            Self::Means(means) => means.wanted(),
+            Self::MaxAuthAge(limit) => format!("at most {}", show_duration(*limit)),
+            Self::Stale(wanted) => wanted.to_string(),
+            Self::Hashes(hashes) => list(hashes),
             Self::Claimed(wanted) | Self::Claims(wanted) => list(
                 wanted
                     .iter()
@@ -138,6 +151,25 @@ impl Matcher {
                 .actor
                 .strength
                 .map_or_else(|| "none".to_owned(), |strength| words(&[strength])),
+            Self::Methods(_) => option(view.actor.method),
+            Self::Delegations(_) => {
+                option(view.actor.delegation.map(|delegation| word(&delegation)))
+            }
+            Self::Means(_) => list(view.actor.means),
+            Self::MaxAuthAge(_) => match view.actor.auth_age_s(view.now) {
+                _ if view.stale.is_none() => "changes while a connection lasts".to_owned(),
+                Some(age) => show_duration(Duration::from_secs(age)),
+                None => "unknown".to_owned(),
+            },
+            Self::Stale(_) => view.stale.map_or_else(
+                || "may change while a connection lasts".to_owned(),
+                |stale| stale.to_string(),
+            ),
+            Self::Hashes(_) => view
+                .process
+                .exe_sha256
+                .clone()
+                .unwrap_or_else(|| "unknown".to_owned()),
             Self::Claimed(_) => text(&|reading| pairs(&reading.facts.claimed)),
             Self::Claims(_) => view.actor.claims.map_or_else(|| "none".to_owned(), pairs),
         }
@@ -147,6 +179,17 @@ impl Matcher {
 impl Groups {
     fn wanted(&self) -> String {
         sets([&self.any, &self.all, &self.none])
+    }
+}
+
+impl Means {
+    fn wanted(&self) -> String {
+        let sets = [("any", &self.any), ("all", &self.all), ("none", &self.none)];
+        let sets = sets.into_iter().filter_map(|(word, set)| {
+            set.as_ref()
+                .map(|names| format!("{word} of {}", list(names)))
+        });
+        sets.collect::<Vec<_>>().join(" and ")
     }
 }
 
@@ -261,7 +304,10 @@ impl Attribute {
             Self::DatabaseUser => "database_user",
             Self::Endpoint => "endpoint",
             Self::Environment => "environment",
-            Self::Purpose => "purpose",
+            Self::Purpose => "actor.purpose",
+            Self::Acr => "actor.acr",
+            Self::Unit => "process.unit",
+            Self::Container => "process.container",
             Self::Id => "actor.id",
             Self::Client => "actor.client",
             Self::Run => "actor.run",

@@ -111,7 +111,10 @@ impl When {
 
     /// Whether it asks for the time: then no decision that rests on it is good for long.
     pub(crate) fn asks_for_now(&self) -> bool {
-        self.uses.iter().any(|(root, _)| *root == Root::Now)
+        let ages = |(root, field): &(Root, &str)| *root == Root::Actor && *field == "auth_age";
+        self.uses
+            .iter()
+            .any(|used| used.0 == Root::Now || ages(used))
     }
 
     pub(crate) fn show(&self, view: &View<'_>) -> String {

@@ -269,6 +269,7 @@ fn an_exemption_ends_by_itself() {
             target: &target,
             facts: &facts,
             now,
+            stale: false,
         })
         .permits()
     };
@@ -398,6 +399,7 @@ fn an_explanation_shows_fields_and_the_single_one_that_failed() {
         target: &target,
         facts: &facts,
         now: Duration::ZERO,
+        stale: false,
     });
     assert_eq!(explanation.matched[0].rule.0, "staff");
     let miss = &explanation.near_misses[0];
@@ -454,6 +456,7 @@ fn a_decision_with_a_hundred_rules() {
         target: &target,
         facts: &facts,
         now: Duration::ZERO,
+        stale: false,
     };
     let started = on_cpu_ns();
     let rounds = 200_000;
@@ -514,6 +517,7 @@ fn decide(pack: &Pack, identity: Option<&Identity>, facts: &Facts) -> Decision {
         target: &target,
         facts,
         now: Duration::ZERO,
+        stale: false,
     })
 }
 
@@ -537,12 +541,14 @@ fn human(groups: &[&str]) -> Identity {
             groups_complete: true,
             auth_time: None,
             acr: None,
+            amr: Vec::new(),
             claims: std::collections::BTreeMap::default(),
         },
         actors: Vec::new(),
         method: "login".to_owned(),
         strength: Strength::Strong,
         purpose: None,
+        delegation: None,
     }
 }
 

@@ -419,6 +419,7 @@ fn time_identity_and_claims_are_asked_for() {
             target: &Target::default(),
             facts: &facts,
             now,
+            stale: false,
         })
     };
     let decision = at(&identity, noon);
@@ -481,6 +482,7 @@ fn decide(pack: &Pack, identity: Option<&Identity>, facts: &Facts) -> Decision {
         },
         facts,
         now: Duration::ZERO,
+        stale: false,
     })
 }
 
@@ -567,12 +569,14 @@ fn human(groups: &[&str]) -> Identity {
             groups_complete: true,
             auth_time: None,
             acr: None,
+            amr: Vec::new(),
             claims: BTreeMap::new(),
         },
         actors: Vec::new(),
         method: "login".to_owned(),
         strength: Strength::Strong,
         purpose: None,
+        delegation: None,
     }
 }
 

@@ -321,7 +321,9 @@ fn parse_bytes(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
-fn parse_duration(text: &str) -> Option<Duration> {
+/// Reads `90s`, `15m`, `2h` or `1d`.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let seconds = match unit {
         "s" => 1,
@@ -335,6 +337,16 @@ fn parse_duration(text: &str) -> Option<Duration> {
         .ok()?
         .checked_mul(seconds)
         .map(Duration::from_secs)
+}
+
+/// Writes a duration as [`parse_duration`] reads it, in the largest unit that it is a multiple of.
+pub(crate) fn show_duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (number, unit) = [(86_400, 'd'), (3_600, 'h'), (60, 'm')]
+        .into_iter()
+        .find(|(unit, _)| seconds > 0 && seconds.is_multiple_of(*unit))
+        .map_or((seconds, 's'), |(unit, name)| (seconds / unit, name));
+    format!("{number}{unit}")
 }
 
 const FIELDS: &[&str] = &[

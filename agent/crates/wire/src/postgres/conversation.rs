@@ -221,6 +221,43 @@ impl<J: Judge> Conversation<J> {
         self.key_data.as_deref().map(backend::cancel_request)
     }
 
+    /// A cancel request for the server when it is at work, and how the connection may be ended at once.
+    ///
+    /// As with [`Self::take_cancel`], nothing of the client may go to the server any more.
+    #[must_use]
+    pub fn cancel_all(&self) -> Option<Vec<u8>> {
+        if self.queue.is_empty() {
+            return None;
+        }
+        self.key_data.as_deref().map(backend::cancel_request)
+    }
+
+    /// Bytes still to come of the message to the client that is under way.
+    #[must_use]
+    #[inline]
+    pub fn rest_of_message(&self) -> usize {
+        match self.server_rest {
+            // What the server says to weir itself goes nowhere.
+            Rest::Pass if self.look.is_none() => self.from_server.remaining(),
+            Rest::Pass | Rest::Drop => 0,
+        }
+    }
+
+    /// How many requests the server has not answered in full.
+    #[must_use]
+    pub fn requests(&self) -> usize {
+        self.queue.requests()
+    }
+
+    /// Whether the request under way goes on for as long as the client sends data.
+    pub fn awaits_client(&mut self) -> bool {
+        self.copy == Copying::Both
+            || matches!(
+                self.queue.first(),
+                Some(Expect::Execute(running) | Expect::Query(running)) if running.copy_in
+            )
+    }
+
     /// The connection ended: everything in flight gets its outcome.
     pub fn disconnected(&mut self, judge: &mut J) {
         while let Some(item) = self.queue.pop() {

@@ -101,6 +101,12 @@ impl Cutter {
         self.remaining == 0
     }
 
+    /// Bytes still to come of a message of which a part was given out.
+    #[must_use]
+    pub fn remaining(&self) -> usize {
+        self.remaining
+    }
+
     /// Passes over messages with this tag that are whole in `input` from `*cursor` on, within `limits`; returns how many
     /// and their bytes.
     ///

@@ -156,6 +156,18 @@ impl<S, T> Queue<S, T> {
         self.items.push_back(Owed { item, watch });
     }
 
+    /// How many requests are among them.
+    #[must_use]
+    pub fn requests(&self) -> usize {
+        let is_request = |owed: &&Owed<S, T>| {
+            matches!(
+                owed.item,
+                Expect::Execute(_) | Expect::Query(_) | Expect::Function(_)
+            )
+        };
+        self.items.iter().filter(is_request).count()
+    }
+
     /// The one that is next, passing over those that get no answer. `ready` says that the answer is `ReadyForQuery`.
     pub fn head(&mut self, ready: bool) -> Option<&mut Expect<S, T>> {
         self.head_and_watch(ready).map(|(item, _)| item)

@@ -43,7 +43,7 @@ impl SessionJudge {
         &mut self,
         verdict: &Arc<Verdict>,
     ) -> Result<Option<Box<Followed>>, Box<Refusal>> {
-        self.standing.made(verdict, &self.names.known().naming);
+        self.lasting.made(verdict, &self.names.known().naming);
         if !self.protection.needs_catalog
             && is_plain(verdict)
             && self.named.is_empty()
@@ -54,8 +54,7 @@ impl SessionJudge {
         }
         let naming = &self.names.known().naming;
         let protection = self.protection;
-        if protection.needs_catalog && self.standing.is_outdated(verdict, naming, protection.hides)
-        {
+        if protection.needs_catalog && self.lasting.is_outdated(verdict, naming, protection.hides) {
             return Err(Box::new(outdated()));
         }
         let mut left = self.guard.take(&self.scope, verdict)?;

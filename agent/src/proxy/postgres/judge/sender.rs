@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use weir_policy::{Effect, Process};
+use weir_policy::{Budget, Effect, Process};
 use weir_wire::postgres::Refusal;
 
 use super::SessionJudge;
@@ -17,6 +17,7 @@ use crate::{
     guard::{Who, admission_refusal},
     identity::{Bound, Identities, Resolved},
     proxy::{
+        postgres::barred,
         run_budgets,
         senders::{Remaining, Senders, remaining},
     },
@@ -29,16 +30,19 @@ pub(crate) struct Sending {
     pub(crate) identities: Arc<Identities>,
     /// Who the session is now; other than the binding that it was opened with once somebody else wrote.
     pub(super) process: Process,
+    /// Of every run that has had a hand in the session: becoming somebody else does not refill them.
+    budgets: Vec<Budget>,
     /// Why nothing more may run.
     pub(super) barred: Option<Box<Refusal>>,
 }
 
 impl Sending {
-    pub(crate) fn new(senders: Senders, identities: Arc<Identities>, process: Process) -> Self {
+    pub(crate) fn new(senders: Senders, identities: Arc<Identities>, opened: &Resolved) -> Self {
         Self {
             senders,
             identities,
-            process,
+            process: process_of(opened),
+            budgets: run_budgets(opened.identity.as_ref()),
             barred: None,
         }
     }
@@ -89,7 +93,7 @@ impl SessionJudge {
         self.record_sender(&Event::SenderChanged {
             session,
             sender: Some(origin.clone()),
-            evidence: Some((*resolved.evidence).clone()),
+            evidence: Some(Box::new((*resolved.evidence).clone())),
             identity: resolved
                 .identity
                 .map(|bound| Box::new(bound.identity.clone())),
@@ -132,20 +136,29 @@ impl SessionJudge {
             origin: origin.clone(),
             evidence: (*resolved.evidence).clone(),
             identity: identity.clone(),
+            proof: bound.as_ref().map(|bound| bound.proof()),
             target: target.clone(),
             application_name: self.session.opened.application_name.clone(),
         });
+        for budget in run_budgets(bound.as_ref()) {
+            if !self.sending.budgets.contains(&budget) {
+                self.sending.budgets.push(budget);
+            }
+        }
         self.scope = self.guard.scope(Who {
             identity,
             process: process.clone(),
             target,
-            budgets: run_budgets(bound.as_ref()),
+            budgets: self.sending.budgets.clone(),
         });
         self.bound = bound;
         self.sending.process = process;
+        self.follow_login();
         self.protection = self.guard.protection(&self.scope);
         let admission = self.guard.admit(&self.scope);
-        if let Effect::Deny { .. } = admission.decision.effect {
+        if let Some(absence) = resolved.bar().filter(|_| self.guard.enforces()) {
+            self.sending.barred = Some(Box::new(barred(absence)));
+        } else if let Effect::Deny { .. } = admission.decision.effect {
             let identified = self.bound.is_some();
             self.sending.barred =
                 Some(Box::new(admission_refusal(&admission.decision, identified)));
@@ -181,12 +194,7 @@ impl SessionJudge {
 
 /// What rules may ask for of the process.
 pub(crate) fn process_of(resolved: &Resolved) -> Process {
-    let evidence = &resolved.evidence;
-    Process {
-        exe: evidence.exe_path.clone(),
-        cgroup: evidence.cgroup_path.clone(),
-        uid: evidence.uid,
-    }
+    Process::from(&*resolved.evidence)
 }
 
 fn refusal(why: &str) -> Refusal {

@@ -142,6 +142,7 @@ fn an_expression_is_a_field_like_any_other() {
             target: &Target::default(),
             facts,
             now: Duration::ZERO,
+            stale: false,
         };
         let explanation = pack.explain(&question);
         (explanation.decision.permits(), explanation)
@@ -196,6 +197,7 @@ fn evaluate(expression: &str, facts: &Facts) -> Truth {
         focus: crate::conditions::Focus::Statement,
         classifier: &pack.classifier,
         now: Duration::from_secs(125),
+        stale: Some(false),
     };
     compile(expression).expect(expression).evaluate(&view)
 }
@@ -232,11 +234,13 @@ fn identity() -> Identity {
             groups_complete: true,
             auth_time: None,
             acr: None,
+            amr: Vec::new(),
             claims: BTreeMap::from([("region".to_owned(), "eu".to_owned())]),
         },
         actors: Vec::new(),
         method: "login".to_owned(),
         strength: Strength::Strong,
         purpose: Some("backup".to_owned()),
+        delegation: None,
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use cel::Value;
@@ -39,7 +40,7 @@ pub(super) fn of(
         for field in fields {
             let value = match root {
                 Root::Statement => statement(field, view)?,
-                Root::Actor => actor(field, view),
+                Root::Actor => actor(field, view)?,
                 Root::Process => process(field, view),
                 Root::Target => target(field, view),
                 Root::Now => {
@@ -95,10 +96,10 @@ fn statement(field: &str, view: &View<'_>) -> Result<Value, String> {
     })
 }
 
-fn actor(field: &str, view: &View<'_>) -> Value {
+fn actor(field: &str, view: &View<'_>) -> Result<Value, String> {
     let actor = &view.actor;
     let named = |attribute: Attribute| attribute.of(view).map_or(Value::Null, |value| text(&value));
-    match field {
+    Ok(match field {
         "kind" => text(&show::actor_kinds(actor.kind)),
         "identified" => Value::Bool(actor.kind != view::UNIDENTIFIED),
         "id" => named(Attribute::Id),
@@ -112,14 +113,37 @@ fn actor(field: &str, view: &View<'_>) -> Value {
             .strength
             .map_or(Value::Null, |strength| text(&word(&strength))),
         "claims" => map(actor.claims.into_iter().flatten()),
+        "method" => actor.method.map_or(Value::Null, text),
+        "delegation" => actor
+            .delegation
+            .map_or(Value::Null, |delegation| text(&word(&delegation))),
+        "acr" => named(Attribute::Acr),
+        "amr" => texts(actor.means.iter().cloned()),
+        "auth_age" if view.stale.is_some() => auth_age(view),
+        "stale" => Value::Bool(view.stale.ok_or(CHANGES)?),
+        "auth_age" => return Err(CHANGES.to_owned()),
         _ => Value::Null,
-    }
+    })
+}
+
+/// By the end of the minute: a decision is good for as long as it is remembered, and no log-in is taken for a fresher one.
+fn auth_age(view: &View<'_>) -> Value {
+    let minute = Duration::from_secs((view.now.as_secs() / 60 + 1) * 60);
+    let age = view
+        .actor
+        .auth_age_s(view.now)
+        .and(view.actor.auth_age_s(minute));
+    age.and_then(|age| i64::try_from(age).ok())
+        .map_or(Value::Null, number)
 }
 
 fn process(field: &str, view: &View<'_>) -> Value {
     match field {
         "exe" => text(&view.process.exe),
         "cgroup" => text(&view.process.cgroup),
+        "exe_sha256" => optional(view.process.exe_sha256.as_deref()),
+        "unit" => optional(view.process.unit.as_deref()),
+        "container" => optional(view.process.container.as_deref()),
         "uid" => number(i64::from(view.process.uid)),
         _ => Value::Null,
     }
@@ -183,9 +207,16 @@ fn text(value: &str) -> Value {
     Value::String(Arc::new(value.to_owned()))
 }
 
+fn optional(value: Option<&str>) -> Value {
+    value.map_or(Value::Null, text)
+}
+
 fn number(value: i64) -> Value {
     Value::Int(value)
 }
+
+/// Of a whole connection it cannot be said.
+const CHANGES: &str = "it changes while a connection lasts";
 
 /// Longer texts are too many to look through for every statement.
 const MAX_TEXT_BYTES: usize = 64 << 10;

@@ -10,7 +10,7 @@ use crate::guard::Verdict;
 
 /// Of each kind, by what the oldest was judged.
 #[derive(Debug, Default)]
-pub(super) struct Standing {
+pub(super) struct Lasting {
     prepared: Option<Since>,
     declared: Option<Since>,
     /// A cursor may outlive its transaction.
@@ -25,7 +25,7 @@ struct Since {
     search_path: Vec<String>,
 }
 
-impl Standing {
+impl Lasting {
     /// A statement is let through that may give names.
     pub(super) fn made(&mut self, verdict: &Verdict, naming: &Naming) {
         if !verdict.names {
