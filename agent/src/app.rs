@@ -18,7 +18,13 @@ use tokio::{
 };
 
 use crate::{
-    audit::{self, Journal, JournalError, index::Indexer, record::Event},
+    audit::{
+        self, Journal, JournalError,
+        export::{ExportError, Exports},
+        index::Indexer,
+        keeper::{KeepError, Keeper},
+        record::Event,
+    },
     capture::{self, Capture, CaptureError, ListenerPorts, Takeover},
     catalog::{Catalogs, Dial},
     clock,
@@ -61,6 +67,12 @@ pub enum AppError {
     /// The index.
     #[error("cannot open the audit index")]
     Index(#[source] audit::store::StoreError),
+    /// What becomes of full segments.
+    #[error("cannot keep the audit journal")]
+    Keep(#[from] KeepError),
+    /// Records cannot be sent elsewhere as configured.
+    #[error("cannot set up the exports")]
+    Export(#[from] ExportError),
     /// The policy: a pack with an error is refused whole.
     #[error("cannot load the policy")]
     Policy(#[from] weir_policy::PackError),
@@ -118,6 +130,16 @@ pub fn run(config: &Config) -> Result<(), AppError> {
         );
     }
     let indexer = Indexer::start(&state_dir, Arc::clone(&journal)).map_err(AppError::Index)?;
+    let exports = Arc::new(Exports::start(&config.export, &state_dir, &journal)?);
+    let keeper = Keeper::start(
+        &state_dir,
+        Arc::clone(&journal),
+        config.audit.retention.clone(),
+        {
+            let exports = Arc::clone(&exports);
+            Arc::new(move || exports.confirmed())
+        },
+    )?;
     let cgroup = config
         .capture
         .cgroup
@@ -169,6 +191,7 @@ pub fn run(config: &Config) -> Result<(), AppError> {
         &proxy,
         policy,
         capture,
+        exports,
         state_dir,
         port,
         Duration::from_secs(config.agent.login_grace_seconds),
@@ -189,7 +212,7 @@ pub fn run(config: &Config) -> Result<(), AppError> {
     )?;
     let listeners = [Some(v4), v6].into_iter().flatten().collect();
     let outcome = serve(config, &running, &auto, listeners);
-    drop(indexer);
+    drop((indexer, keeper));
     outcome
 }
 

@@ -11,7 +11,10 @@ use std::{
 use serde::Deserialize;
 
 use crate::{
-    audit,
+    audit::{
+        self,
+        export::{ExportSettings, ExportSettingsError},
+    },
     capture::{self, Cidr, EndpointRule, OnAgentDown, OnStop},
     catalog::{CatalogSettings, CatalogSettingsError, Credentials},
     identity::{self, AiAgentSettings, IssuerSettings, WorkloadSettings},
@@ -103,6 +106,15 @@ pub enum ConfigError {
         #[source]
         source: LoginSettingsError,
     },
+    /// A sink of records cannot be set up.
+    #[error("export {name:?}")]
+    Export {
+        /// Which.
+        name: String,
+        /// Why.
+        #[source]
+        source: ExportSettingsError,
+    },
     /// An endpoint's catalogs cannot be read.
     #[error("endpoint {name:?}")]
     Catalog {
@@ -134,6 +146,8 @@ pub struct Config {
     pub ai_agent: Vec<AiAgentSettings>,
     /// `[audit]`.
     pub audit: audit::Settings,
+    /// `[[export]]`.
+    pub export: Vec<ExportSettings>,
 }
 
 /// The `[agent]` section.
@@ -424,12 +438,19 @@ impl Config {
         for issuer in &mut self.issuer {
             issuer.anchor(folder);
         }
+        self.export
+            .iter_mut()
+            .flat_map(|export| [&mut export.token_file, &mut export.ca])
+            .flatten()
+            .for_each(anchor);
     }
 
     fn check(&self) -> Result<(), ConfigError> {
         if self.policy.is_none() {
             return Err(ConfigError::NoPolicy);
         }
+        ExportSettings::check(&self.export)
+            .map_err(|(name, source)| ConfigError::Export { name, source })?;
         for (index, endpoint) in self.endpoint.iter().enumerate() {
             let name = endpoint.name.clone();
             if endpoint.ports.is_empty() {

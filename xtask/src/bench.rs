@@ -43,6 +43,7 @@ use site::Site;
 use summary::Measurements;
 use workload::{IDLE, INSTRUCTIONS, SYSCALLS, WORKLOADS, Workload};
 
+mod audit;
 mod client;
 mod counts;
 mod detect;
@@ -94,6 +95,10 @@ enum Other {
     Detect(detect::Args),
     /// Measures what a mask costs a large result
     Masked(masked::Args),
+    /// Measures how many records a second the journal alone takes
+    Journal,
+    /// Measures how fast reports over ten million records are, and in how much memory
+    Reports,
 }
 
 /// Runs the benchmark and prints its table; fails when a peer fails or, with `--gate`, a goal is
@@ -102,6 +107,8 @@ pub(crate) fn run(options: &Args) -> Result<ExitCode> {
     match &options.other {
         Some(Other::Detect(options)) => return detect::run(options),
         Some(Other::Masked(options)) => return masked::run(options),
+        Some(Other::Journal) => return audit::run(audit::JOURNAL),
+        Some(Other::Reports) => return audit::run(audit::REPORTS),
         None => {}
     }
     let plan = Plan::from(options);

@@ -23,6 +23,7 @@ use crate::{
 pub(super) fn start_chores(config: &Config, running: &Arc<Running>) -> Result<(), AppError> {
     tokio::spawn(beat(Arc::clone(running)));
     tokio::spawn(check_hooks(Arc::clone(running)));
+    tokio::spawn(note_counts(Arc::clone(running)));
     if let Some(settings) = &config.policy {
         let watcher = Watcher::new(Arc::clone(&running.policy), settings.clone());
         tokio::spawn(watch_policy(watcher, Arc::clone(running)));
@@ -79,6 +80,16 @@ async fn check_hooks(running: Arc<Running>) {
             );
         }
         broken_before = !broken.is_empty();
+    }
+}
+
+/// The denominator of completeness has to be in the journal: the kernel forgets it with its maps.
+async fn note_counts(running: Arc<Running>) {
+    let mut tick = interval(NOTE_COUNTS);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        running.note_counts();
     }
 }
 
@@ -185,6 +196,8 @@ fn report(recorded: Result<(), JournalError>) {
 /// A quarter of what the kernel waits before it takes the agent for dead.
 const HEARTBEAT: Duration = Duration::from_millis(250);
 const SELF_CHECK: Duration = Duration::from_secs(1);
+/// What the agent's sudden death can take of the kernel's counts, where their maps go with it.
+const NOTE_COUNTS: Duration = Duration::from_mins(1);
 /// A connection that will become a session is one after this time: its startup may take a minute.
 const BEGUN_BY_THEN: Duration = Duration::from_mins(5);
 /// Shorter than most names' time to live.

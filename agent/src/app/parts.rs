@@ -12,8 +12,8 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::sync::Notify;
 
 use crate::{
-    audit::record::Event,
-    capture::{Capture, Finding, Origin},
+    audit::{export::Exports, record::Event},
+    capture::{Capture, Counters, Finding, Origin},
     clock,
     control::{self, Asking},
     discover::{Discoveries, Plan},
@@ -33,12 +33,15 @@ pub(super) struct Running {
     policy_problem: Mutex<Option<String>>,
     /// Gone once the agent stops capturing.
     capture: Mutex<Option<Capture>>,
+    exports: Arc<Exports>,
     state_dir: PathBuf,
     pub(super) port: u16,
     /// How long a connection waits for a new log-in.
     grace: Duration,
     since: OffsetDateTime,
     pub(super) stop_asked: Notify,
+    /// What of the kernel's counts is in the journal.
+    noted: Mutex<Option<Counters>>,
 }
 
 impl Running {
@@ -46,6 +49,7 @@ impl Running {
         proxy: &Arc<Proxy>,
         policy: Arc<Policy>,
         capture: Capture,
+        exports: Arc<Exports>,
         state_dir: PathBuf,
         port: u16,
         grace: Duration,
@@ -57,11 +61,13 @@ impl Running {
             policy,
             policy_problem: Mutex::default(),
             capture: Mutex::new(Some(capture)),
+            exports,
             state_dir,
             port,
             grace,
             since: OffsetDateTime::now_utc(),
             stop_asked: Notify::new(),
+            noted: Mutex::default(),
         }
     }
 
@@ -86,8 +92,24 @@ impl Running {
             .clone()
     }
 
+    /// Records what the kernel has counted, when that has changed since it was recorded last.
+    pub(super) fn note_counts(&self) {
+        let Some(Ok(counters)) = self.with_capture(Capture::counters) else {
+            return;
+        };
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        if *noted == Some(counters) {
+            return;
+        }
+        match self.proxy.journal.event(&Event::KernelCounted { counters }) {
+            Ok(_) => *noted = Some(counters),
+            Err(error) => tracing::error!(%error, "cannot record the kernel's counts"),
+        }
+    }
+
     /// Ends capturing as the settings say: no connection comes from then on.
     pub(super) fn stop_capturing(&self) {
+        self.note_counts();
         let capture = self
             .capture
             .lock()
@@ -152,6 +174,7 @@ impl control::Parts for Running {
             "kernel": kernel.as_ref().map(|(counters, _)| counters),
             "flows_in_transit": kernel.as_ref().and_then(|(_, leftovers)| *leftovers),
             "journal": self.proxy.journal.health(),
+            "exports": self.exports.status(),
             "masking": self.proxy.guard.status(),
             "catalogs": self.proxy.catalogs.summaries(&|catalog| snapshot.pack.governed_columns(catalog)),
             "totals": self.proxy.sessions.totals(),

@@ -9,6 +9,7 @@
 pub mod head;
 pub mod key;
 pub mod merkle;
+pub mod retired;
 pub mod seal;
 pub mod verify;
 

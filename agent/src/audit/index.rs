@@ -6,6 +6,7 @@
 
 mod batch;
 mod dictionary;
+mod rollup;
 
 use std::{
     path::Path,

@@ -6,9 +6,12 @@
 
 mod committer;
 pub(crate) mod layout;
+pub(crate) mod packed;
 pub mod reader;
 mod recovery;
 pub(crate) mod segment;
+pub(crate) mod source;
+mod trouble;
 mod writer;
 
 use std::{
@@ -32,7 +35,7 @@ use weir_sql::Facts;
 
 use self::writer::{Entries, Writer};
 use super::{
-    Settings,
+    OnAuditFailure, Settings,
     chain::key::KeyError,
     record::{Event, Outcome, Requested, SessionOpened, StatementDecided, Via},
 };
@@ -62,6 +65,16 @@ pub enum JournalError {
     )]
     Reserve {
         /// What would be left.
+        free_mib: u64,
+        /// What has to be left.
+        reserve_mib: u64,
+    },
+    /// The file system has less room than the reserve.
+    #[error(
+        "the disk of the audit journal has {free_mib} MiB free, {reserve_mib} MiB are reserved"
+    )]
+    Low {
+        /// What is left.
         free_mib: u64,
         /// What has to be left.
         reserve_mib: u64,
@@ -169,6 +182,8 @@ pub struct JournalHealth {
     pub in_flight: u64,
     /// Why nothing can be recorded at the moment.
     pub failure: Option<String>,
+    /// Until when recording goes on although the disk is short, nanoseconds since the epoch: `allow_until`.
+    pub allowed_until_ns: Option<u64>,
 }
 
 /// The journal of one state directory, open for writing.
@@ -217,7 +232,10 @@ impl Journal {
         let lock = lock(&dir)?;
         let reserve_bytes = settings.reserve_mib.saturating_mul(1 << 20);
         let segment_bytes = u64::from(settings.segment_mib.clamp(1, 1024)) << 20;
-        let recovered = recovery::recover(state_dir, &dir, segment_bytes, reserve_bytes)?;
+        let mut recovered = recovery::recover(state_dir, &dir, segment_bytes, reserve_bytes)?;
+        if let OnAuditFailure::AllowUntil(patience) = settings.on_audit_failure {
+            recovered.writer.trouble.allow_for = Some(patience.0);
+        }
         let recovery = recovered.report;
         let inner = Arc::new(Inner {
             dir,
@@ -423,12 +441,14 @@ impl Journal {
     /// How the journal is doing.
     #[must_use]
     pub fn health(&self) -> JournalHealth {
-        let (seq, segment, in_flight) = {
+        let (seq, segment, in_flight, refused, allowed_until_ns) = {
             let writer = self.inner.lock();
             (
                 writer.last_seq(),
                 writer.segment_number(),
                 writer.in_flight(),
+                writer.trouble.refusal().map(ToString::to_string),
+                writer.trouble.allowed_until_ns(),
             )
         };
         JournalHealth {
@@ -441,8 +461,15 @@ impl Journal {
             free_mib: writer::free_bytes(&self.inner.dir).map_or(0, |bytes| bytes >> 20),
             reserve_mib: self.inner.reserve_bytes >> 20,
             in_flight,
-            failure: self.inner.failure(),
+            failure: self.inner.failure().or(refused),
+            allowed_until_ns,
         }
+    }
+
+    /// The journal's folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.inner.dir
     }
 
     /// Tells [`Journal::health`] how far the index has come.

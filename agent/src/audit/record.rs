@@ -5,7 +5,7 @@ use weir_policy::{Decision, Identity, Target};
 use weir_sql::Facts;
 
 use crate::{
-    capture::Origin,
+    capture::{Counters, Origin},
     identity::{Delegation, Evidence, Proof, RunBudget},
 };
 
@@ -249,9 +249,100 @@ pub enum Event {
         /// The [`SessionOpened`] that what follows is recorded under, where it is another.
         continued_as: Option<u64>,
     },
+    /// A statement waits for an approval.
+    ApprovalRequested {
+        /// Unique for this journal.
+        approval: u64,
+        /// A [`SessionOpened`].
+        session: u64,
+        /// Who wants it.
+        requester: Option<Identity>,
+        /// The rules that ask for the approval.
+        rules: Vec<String>,
+        /// What the rules say about why.
+        reason: String,
+        /// The statement, literals replaced.
+        text: String,
+        /// Groups whose members may decide.
+        approvers: Vec<String>,
+        /// How many of them have to agree.
+        quorum: u32,
+        /// When it is given up, nanoseconds since the epoch.
+        expires_ns: u64,
+    },
+    /// Somebody decided about a statement that waits.
+    ApprovalDecided {
+        /// An [`Event::ApprovalRequested`].
+        approval: u64,
+        /// Who.
+        approver: Identity,
+        /// What.
+        verdict: Verdict,
+        /// Why, in the approver's words.
+        reason: String,
+        /// Until when the same statement needs no other approval, nanoseconds since the epoch; `None` is this once.
+        until_ns: Option<u64>,
+        /// Whether the rules were set aside for an emergency.
+        break_glass: bool,
+    },
+    /// A statement no longer waits.
+    ApprovalEnded {
+        /// An [`Event::ApprovalRequested`].
+        approval: u64,
+        /// How.
+        how: Settled,
+        /// The sequence number of the [`Requested`] that ran it; `None` when nothing ran.
+        request: Option<u64>,
+    },
+    /// What the kernel programs have counted since their maps were made: the denominator of completeness.
+    KernelCounted {
+        /// All of it, from the start.
+        counters: Counters,
+    },
+    /// Sealed segments were removed because they were kept long enough.
+    SegmentsRetired {
+        /// The first of them.
+        from_segment: u64,
+        /// The last.
+        until_segment: u64,
+        /// The last record in them.
+        last_seq: u64,
+        /// Which limit they exceeded.
+        why: String,
+    },
     /// Something that ought not to be: a broken invariant, a bypass attempt.
     Incident {
         /// What.
         what: String,
     },
+}
+
+/// What an approver said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It may run.
+    Approved,
+    /// It may not.
+    Denied,
+}
+
+/// How the wait for an approval ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Settled {
+    /// Approved, and sent to the server.
+    Ran,
+    /// Refused by an approver.
+    Denied,
+    /// Nobody decided in time.
+    TimedOut,
+    /// The client took it back.
+    Cancelled,
+    /// The client went away.
+    Disconnected,
+    /// Policy, catalog or session changed in the meantime: what was approved is not what would run.
+    Changed,
+    /// The agent ended.
+    AgentStopped,
 }

@@ -1,15 +1,19 @@
 //! Auditors' questions, answered from the store.
 //!
-//! A [`Report`] is data: a [`Header`] that says how far to trust it, columns, rows. [`render`] makes text of it.
+//! A [`Report`] is data: a [`Header`] that says how far to trust it, tables, charts. [`render`] makes text of it.
 
 mod access;
+mod approvals;
+mod charts;
 mod columns;
 mod completeness;
 mod header;
 pub mod period;
 mod privileged;
 pub mod render;
+mod review;
 mod usage;
+mod words;
 
 use std::path::Path;
 
@@ -17,6 +21,7 @@ use rusqlite::{Connection, types::ValueRef};
 
 use super::store::StoreError;
 
+pub use charts::{Bar, Chart, Tone};
 pub use header::Header;
 pub use period::Period;
 
@@ -40,6 +45,10 @@ pub enum Question {
     },
     /// DDL, grants, refusals, and changes to agent, policy and bindings.
     Privileged,
+    /// Who asked for which approval, who decided, why, and what ran.
+    Approvals,
+    /// For access reviews: each principal, its groups, what it touched, when last, and how its identity was proved.
+    Review,
     /// What weir saw, what it did not govern, and every gap.
     Completeness,
 }
@@ -55,8 +64,25 @@ pub struct Report {
     pub columns: Vec<Column>,
     /// The rows, in the order of the question.
     pub rows: Vec<Vec<Value>>,
+    /// Further tables that the question calls for.
+    pub sections: Vec<Section>,
+    /// Pictures of the same figures.
+    pub charts: Vec<Chart>,
     /// Counts over everything in the period, each statement once.
     pub totals: Vec<(&'static str, u64)>,
+}
+
+/// A table beside the first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Section {
+    /// In one word.
+    pub name: &'static str,
+    /// What it shows.
+    pub title: &'static str,
+    /// What the rows hold.
+    pub columns: &'static [Column],
+    /// The rows.
+    pub rows: Vec<Vec<Value>>,
 }
 
 /// A column's name and how its values read.
@@ -123,27 +149,55 @@ pub fn ask(
     period: Period,
 ) -> Result<Report, StoreError> {
     let header = header::read(store, state_dir, period)?;
-    let answer = match question {
+    answer(store, question, period, header).map_err(StoreError::sqlite("ask"))
+}
+
+fn answer(
+    store: &Connection,
+    question: &Question,
+    period: Period,
+    header: Header,
+) -> rusqlite::Result<Report> {
+    let (columns, rows) = match question {
         Question::Usage { table } => usage::rows(store, period, table.as_deref()),
         Question::Access { table } => access::rows(store, period, table.as_deref()),
         Question::Columns { column } => columns::rows(store, period, column.as_deref()),
         Question::Privileged => privileged::rows(store, period),
+        Question::Approvals => approvals::rows(store, period),
+        Question::Review => review::rows(store, period),
         Question::Completeness => completeness::rows(store, period),
+    }?;
+    let sections = match question {
+        Question::Completeness => completeness::sections(store, period)?,
+        _ => Vec::new(),
     };
-    let (columns, rows) = answer.map_err(StoreError::sqlite("ask"))?;
-    Ok(Report {
-        name: match question {
-            Question::Usage { .. } => "usage",
-            Question::Access { .. } => "access",
-            Question::Columns { .. } => "columns",
-            Question::Privileged => "privileged",
-            Question::Completeness => "completeness",
-        },
+    let mut report = Report {
+        name: question.name(),
         header,
         columns: columns.to_vec(),
         rows,
-        totals: totals(store, period).map_err(StoreError::sqlite("ask"))?,
-    })
+        sections,
+        charts: Vec::new(),
+        totals: totals(store, period)?,
+    };
+    report.charts = charts::of(&report, store, period)?;
+    Ok(report)
+}
+
+impl Question {
+    /// As the command line spells it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Usage { .. } => "usage",
+            Self::Access { .. } => "access",
+            Self::Columns { .. } => "columns",
+            Self::Privileged => "privileged",
+            Self::Approvals => "approvals",
+            Self::Review => "review",
+            Self::Completeness => "completeness",
+        }
+    }
 }
 
 /// Columns and the rows that fit them.
@@ -189,6 +243,9 @@ fn select(
     })?;
     rows.collect()
 }
+
+/// As SQL says who a context is.
+const PRINCIPAL: &str = "CASE c.subject WHEN '' THEN 'unidentified' ELSE c.subject END";
 
 /// A table as asked for, as SQL's `GLOB` and as the name without schema: a statement may leave the schema out.
 fn table_patterns(table: Option<&str>) -> (String, String) {

@@ -2,12 +2,13 @@
 
 use agent_ebpf::Counter;
 use aya::maps::{MapData, PerCpuArray};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::CaptureError;
 
 /// Counts since the programs' maps were made; an agent's restart does not reset them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Counters {
     /// Connections redirected to the agent.
     pub governed: u64,

@@ -71,6 +71,7 @@ fn print(status: &Value) {
         println!("\nidentity: {}", text(problem));
     }
     catalogs(status);
+    exports(status);
     let sessions = status["sessions"].as_array().map_or(&[][..], Vec::as_slice);
     if sessions.is_empty() {
         println!("\nno sessions");
@@ -149,6 +150,27 @@ fn catalogs(status: &Value) {
         );
     }
     println!("\ncatalogs\n{table}");
+}
+
+/// How far records have got elsewhere.
+fn exports(status: &Value) {
+    let exports = status["exports"].as_array().map_or(&[][..], Vec::as_slice);
+    if exports.is_empty() {
+        return;
+    }
+    let columns = ["name", "form", "to", "confirmed_seq", "lag"];
+    let mut table = Table::new();
+    table.set_header(columns.into_iter().chain(["problem"]));
+    for export in exports {
+        let problem = export["problem"].as_str().unwrap_or_default().to_owned();
+        table.add_row(
+            columns
+                .map(|column| text(&export[column]))
+                .into_iter()
+                .chain([problem]),
+        );
+    }
+    println!("\nexports\n{table}");
 }
 
 fn text(value: &Value) -> String {

@@ -1,9 +1,7 @@
 //! Checks a journal against its chain: finds any change, gap, reordering or truncation.
 
 use std::{
-    fs::File,
-    io::{self, Read, Seek, SeekFrom},
-    os::unix::fs::FileExt,
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -15,12 +13,14 @@ use super::{
     head::{Head, HeadError},
     key::PublicKey,
     merkle,
+    retired::Retired,
     seal::{Seal, SealError},
 };
 use crate::audit::journal::{
     self, FOLDER,
     layout::{self, Parsed, SEGMENT_HEADER_BYTES, SegmentHeader},
     segment,
+    source::Source,
 };
 
 /// How often a file that its writer may just be changing is read again.
@@ -35,6 +35,8 @@ pub struct Verification {
     pub fault: Option<Fault>,
     /// The journal's id, hexadecimal; empty in an empty journal.
     pub journal: String,
+    /// The last record of those that were removed because they were kept long enough; zero when none were.
+    pub retired_seq: u64,
     /// Segments checked.
     pub segments: u64,
     /// Those of them that are full and have a signed checkpoint.
@@ -107,10 +109,13 @@ pub fn verify(
         previous: [0; 32],
         previous_root: [0; 32],
         next_seq: 1,
+        retired: 0,
+        last_sealed: 0,
         done: Verification {
             intact: false,
             fault: None,
             journal: String::new(),
+            retired_seq: 0,
             segments: 0,
             sealed: 0,
             blocks: 0,
@@ -145,6 +150,10 @@ struct Walk<'a> {
     previous: Hash,
     previous_root: Hash,
     next_seq: u64,
+    /// The last segment that was removed on purpose; zero when none was.
+    retired: u64,
+    /// The last segment that has its checkpoint.
+    last_sealed: u64,
     done: Verification,
 }
 
@@ -157,14 +166,15 @@ enum Stop {
 struct Opened {
     number: u64,
     path: PathBuf,
-    file: File,
+    file: Source,
     bytes: u64,
     first_seq: u64,
 }
 
 impl Walk<'_> {
     fn all(&mut self, numbers: &[u64]) -> Result<(), Stop> {
-        let Some(last) = numbers.last().copied() else {
+        self.begin_after_retired()?;
+        let Some(last) = numbers.last().copied().filter(|last| *last > self.retired) else {
             if super::head::path(&self.dir).exists() {
                 return Err(self.fault(
                     1,
@@ -174,15 +184,16 @@ impl Walk<'_> {
             }
             return Ok(());
         };
-        for number in 1..=last {
+        let first = self.retired + 1;
+        for number in first..=last {
             if numbers.binary_search(&number).is_err() {
                 return Err(self.fault(number, None, "the segment is missing".to_owned()));
             }
-            let opened = self.open(number)?;
-            if number == 1 {
+            let mut opened = self.open(number)?;
+            if number == first {
                 self.read_head()?;
             }
-            let sealed = self.segment(&opened, number == last)?;
+            let sealed = self.segment(&mut opened, number == last)?;
             self.done.segments += 1;
             if self.done.live && !sealed {
                 // What follows was not chained when this segment was looked at, whatever its files say by now.
@@ -192,20 +203,52 @@ impl Walk<'_> {
         self.reaches_head(last)
     }
 
+    /// A journal may begin where a signed statement says that what was before has been removed.
+    fn begin_after_retired(&mut self) -> Result<(), Stop> {
+        match Retired::read(&self.dir, self.key) {
+            Ok(None) => {}
+            Ok(Some(retired)) => {
+                self.journal = retired.journal;
+                self.previous = retired.last_hash;
+                self.previous_root = retired.root;
+                self.next_seq = retired.last_seq + 1;
+                self.retired = retired.segment;
+                self.last_sealed = retired.segment;
+                self.done.retired_seq = retired.last_seq;
+                self.done.covered_seq = retired.last_seq;
+                self.done.journal = hex::encode(retired.journal);
+            }
+            Err(SealError::Read(source)) => {
+                return Err(self.cannot(&super::retired::path(&self.dir), source));
+            }
+            Err(_) => {
+                let what = "the statement of what was removed is not signed by this journal's key";
+                return Err(self.fault(1, None, what.to_owned()));
+            }
+        }
+        Ok(())
+    }
+
     fn open(&mut self, number: u64) -> Result<Opened, Stop> {
         let path = segment::path(&self.dir, number);
-        let file = File::open(&path).map_err(|source| self.cannot(&path, source))?;
-        let bytes = file
-            .metadata()
-            .map_err(|source| self.cannot(&path, source))?
-            .len();
+        let mut look = 1;
+        let mut file = loop {
+            match Source::open(&self.dir, number) {
+                Ok(file) => break file,
+                // A segment that is packed at this moment is at one of two places.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && self.again(&mut look) => {}
+                Err(source) => return Err(self.cannot_block(number, 0, &path, source)),
+            }
+        };
+        let bytes = file.bytes().map_err(|source| self.cannot(&path, source))?;
         let mut header = [0; SEGMENT_HEADER_BYTES];
         let header = file
             .read_exact_at(&mut header, 0)
             .ok()
             .and_then(|()| SegmentHeader::decode(&header))
             .filter(|header| {
-                header.number == number && (number == 1 || header.journal == self.journal)
+                let first = number == 1 && self.retired == 0;
+                header.number == number && (first || header.journal == self.journal)
             })
             .ok_or_else(|| {
                 self.fault(
@@ -254,7 +297,7 @@ impl Walk<'_> {
     }
 
     /// Checks a segment; whether it has its checkpoint.
-    fn segment(&mut self, opened: &Opened, last: bool) -> Result<bool, Stop> {
+    fn segment(&mut self, opened: &mut Opened, last: bool) -> Result<bool, Stop> {
         let number = opened.number;
         let seal = match Seal::read(&self.dir, number, self.key) {
             Ok(seal) => seal,
@@ -324,14 +367,15 @@ impl Walk<'_> {
 
     fn block(
         &mut self,
-        opened: &Opened,
+        opened: &mut Opened,
         block: u64,
         entry: &Entry,
         covered: u64,
     ) -> Result<(), Stop> {
+        let number = opened.number;
         let fault = |walk: &Self, what: &str| {
             Stop::Fault(Fault {
-                segment: opened.number,
+                segment: number,
                 block: Some(block),
                 first_seq: walk.next_seq,
                 last_seq: Some(entry.first_seq + entry.records.saturating_sub(1)),
@@ -351,7 +395,10 @@ impl Walk<'_> {
         opened
             .file
             .read_exact_at(&mut bytes, entry.offset)
-            .map_err(|source| self.cannot(&opened.path, source))?;
+            .map_err(|source| match source.kind() {
+                io::ErrorKind::InvalidData => fault(self, "the packed records do not unpack"),
+                _ => self.cannot(&opened.path, source),
+            })?;
         if block_hash(&self.previous, &bytes) != entry.hash {
             return Err(fault(self, "the records are not those that were recorded"));
         }
@@ -370,12 +417,7 @@ impl Walk<'_> {
                     ));
                 }
             }
-            self.meets_head(
-                opened.number,
-                block,
-                self.next_seq + count - 1,
-                &bytes[..at],
-            )?;
+            self.meets_head(number, block, self.next_seq + count - 1, &bytes[..at])?;
         }
         if count != entry.records {
             return Err(fault(
@@ -451,16 +493,19 @@ impl Walk<'_> {
             ));
         }
         self.previous_root = seal.root;
+        self.last_sealed = opened.number;
         self.done.sealed += 1;
         Ok(())
     }
 
     /// What the chain does not cover yet: whole records, then nothing but zeros.
-    fn rest(&mut self, opened: &Opened, covered: u64, last: bool) -> Result<(), Stop> {
+    fn rest(&mut self, opened: &mut Opened, covered: u64, last: bool) -> Result<(), Stop> {
         let from = covered.max(SEGMENT_HEADER_BYTES as u64);
         // A live segment may be cut to size at this moment: what is read is what there is.
-        let bytes =
-            read_from(&opened.file, from).map_err(|source| self.cannot(&opened.path, source))?;
+        let bytes = opened
+            .file
+            .read_from(from)
+            .map_err(|source| self.cannot(&opened.path, source))?;
         let mut at = 0;
         while let Parsed::Record(record, total) = layout::parse(&bytes[at..])
             && record.seq == self.next_seq
@@ -520,7 +565,7 @@ impl Walk<'_> {
                 None,
                 "the published checkpoint is another journal's".to_owned(),
             )),
-            Some(published) if published.segment > self.done.sealed => {
+            Some(published) if published.segment > self.last_sealed => {
                 let what =
                     format!("the journal ends in segment {last}, before the published checkpoint");
                 Err(self.fault(published.segment, None, what))
@@ -549,6 +594,18 @@ impl Walk<'_> {
         })
     }
 
+    /// As [`Self::cannot`], for a segment: one that does not unpack is damage.
+    fn cannot_block(&self, number: u64, block: u64, path: &Path, source: io::Error) -> Stop {
+        if source.kind() == io::ErrorKind::InvalidData {
+            return self.fault(
+                number,
+                Some(block),
+                "the packed segment was changed".to_owned(),
+            );
+        }
+        self.cannot(path, source)
+    }
+
     fn cannot(&self, path: &Path, source: io::Error) -> Stop {
         // A file that vanished or shrank below what was read a moment ago is damage, not a lack of rights.
         if source.kind() == io::ErrorKind::UnexpectedEof {
@@ -563,14 +620,6 @@ impl Walk<'_> {
             source,
         })
     }
-}
-
-/// Everything from `offset` to the file's end.
-fn read_from(mut file: &File, offset: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.seek(SeekFrom::Start(offset))?;
-    file.read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

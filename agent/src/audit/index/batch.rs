@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::dictionary::{context, json, statement, word};
+use super::{
+    dictionary::{context, json, statement, word},
+    rollup::{Counts, capped, store_rolled},
+};
 use crate::audit::{
     journal::{
         layout::{self, RawRecord, RecordKind},
@@ -33,20 +36,6 @@ struct Open {
     session: u64,
     statement: i64,
     hour: u64,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Counts {
-    requests: u64,
-    outcomes: u64,
-    statements: u64,
-    denied: u64,
-    failed: u64,
-    rows: u64,
-    bytes: u64,
-    duration_ns: u64,
-    first_ns: u64,
-    last_ns: u64,
 }
 
 impl Batch {
@@ -172,6 +161,19 @@ impl Batch {
                 principal.map(|principal| principal.amr.join(",")),
                 json(&opened.evidence),
             ])?;
+        transaction
+            .prepare_cached(
+                "INSERT INTO context_proofs VALUES (?1, ?2, ?3, ?4, 1, ?5, ?5)
+                 ON CONFLICT DO UPDATE SET sessions = sessions + 1, first_ns = min(first_ns, excluded.first_ns),
+                 last_ns = max(last_ns, excluded.last_ns)",
+            )?
+            .execute(params![
+                context,
+                identity.map_or_else(|| "[]".to_owned(), |identity| json(&identity.principal.groups)),
+                identity.map_or("", |identity| identity.method.as_str()),
+                identity.map(|identity| word(&identity.strength)).unwrap_or_default(),
+                time_ns,
+            ])?;
         self.sessions.insert(opened.session, context);
         Ok(true)
     }
@@ -289,88 +291,6 @@ impl Batch {
     }
 }
 
-impl Counts {
-    fn add(&mut self, other: &Self) {
-        let first = if self.first_ns == 0 {
-            other.first_ns
-        } else {
-            self.first_ns.min(other.first_ns)
-        };
-        *self = Self {
-            requests: self.requests + other.requests,
-            outcomes: self.outcomes + other.outcomes,
-            statements: self.statements + other.statements,
-            denied: self.denied + other.denied,
-            failed: self.failed + other.failed,
-            rows: self.rows.saturating_add(other.rows),
-            bytes: self.bytes.saturating_add(other.bytes),
-            duration_ns: self.duration_ns.saturating_add(other.duration_ns),
-            first_ns: first,
-            last_ns: self.last_ns.max(other.last_ns),
-        };
-    }
-}
-
-fn store_rolled(
-    transaction: &Transaction<'_>,
-    context: i64,
-    statement: i64,
-    hour: u64,
-    counts: &Counts,
-) -> rusqlite::Result<()> {
-    transaction
-        .prepare_cached(
-            "INSERT INTO totals VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-             ON CONFLICT DO UPDATE SET requests = requests + excluded.requests, outcomes = outcomes + excluded.outcomes,
-             statements = statements + excluded.statements, denied = denied + excluded.denied, failed = failed + excluded.failed,
-             rows = rows + excluded.rows, bytes = bytes + excluded.bytes",
-        )?
-        .execute(params![
-            hour,
-            context,
-            counts.requests,
-            counts.outcomes,
-            counts.statements,
-            counts.denied,
-            counts.failed,
-            capped(counts.rows),
-            capped(counts.bytes),
-        ])?;
-    let kinds: String = transaction
-        .prepare_cached("SELECT kinds FROM statement_records WHERE id = ?1")?
-        .query_row([statement], |row| row.get(0))?;
-    let mut relations: Vec<(String, String)> = transaction
-        .prepare_cached("SELECT relation, action FROM statement_relations WHERE statement = ?1")?
-        .query_map([statement], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<rusqlite::Result<_>>()?;
-    if relations.is_empty() {
-        relations.push((String::new(), String::new()));
-    }
-    let mut usage = transaction.prepare_cached(
-        "INSERT INTO usage VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
-         ON CONFLICT DO UPDATE SET statements = statements + excluded.statements, denied = denied + excluded.denied,
-         failed = failed + excluded.failed, rows = rows + excluded.rows, bytes = bytes + excluded.bytes,
-         first_ns = min(first_ns, excluded.first_ns), last_ns = max(last_ns, excluded.last_ns)",
-    )?;
-    for (relation, action) in relations {
-        usage.execute(params![
-            hour,
-            context,
-            relation,
-            action,
-            kinds,
-            counts.statements,
-            counts.denied,
-            counts.failed,
-            capped(counts.rows),
-            capped(counts.bytes),
-            counts.first_ns,
-            counts.last_ns,
-        ])?;
-    }
-    Ok(())
-}
-
 fn take_open(seq: u64, transaction: &Transaction<'_>) -> rusqlite::Result<Option<Open>> {
     transaction
         .prepare_cached(
@@ -442,9 +362,4 @@ fn record_event(
         .prepare_cached("INSERT OR IGNORE INTO event_records VALUES (?1, ?2, ?3, ?4)")?
         .execute(params![raw.seq, raw.time_ns, name, body])?;
     Ok(true)
-}
-
-/// SQLite's integers are signed.
-fn capped(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }

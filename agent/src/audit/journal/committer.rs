@@ -61,10 +61,12 @@ pub(super) fn start(inner: &Arc<Inner>, chain: ChainState) -> Result<JoinHandle<
 fn run(inner: &Inner, mut chain: ChainState) {
     let mut last_work = Instant::now();
     let mut last_spare = None;
+    let mut last_look = None;
     loop {
         let stopping = inner.stopping.load(Ordering::Acquire);
         if !stopping {
             keep_spare(inner, &mut last_spare);
+            watch_disk(inner, &mut last_look);
         }
         match commit(inner, &mut chain, stopping) {
             Ok(Progress::Moved) => last_work = Instant::now(),
@@ -76,6 +78,9 @@ fn run(inner: &Inner, mut chain: ChainState) {
         }
         if last_work.elapsed() < IDLE {
             std::thread::park_timeout(INTERVAL);
+        } else if inner.lock().trouble.is_present() {
+            // Nobody writes while requests are refused: this thread has to see for itself when there is room.
+            std::thread::park_timeout(SPARE_RETRY);
         } else {
             sleep_until_woken(inner);
         }
@@ -183,7 +188,7 @@ fn keep_spare(inner: &Inner, last_try: &mut Option<Instant>) {
         }
         (writer.dir.clone(), writer.segment_bytes)
     };
-    match writer::make_spare(&dir, bytes, inner.reserve_bytes) {
+    match writer::make_spare(&dir, writer::SPARE, bytes, inner.reserve_bytes) {
         Ok(spare) => {
             *last_try = None;
             let mut writer = inner.lock();
@@ -200,6 +205,40 @@ fn keep_spare(inner: &Inner, last_try: &mut Option<Instant>) {
                 );
             }
         }
+    }
+}
+
+/// Looks whether the disk has its reserve, and keeps an emergency segment where one is asked for.
+fn watch_disk(inner: &Inner, last_look: &mut Option<Instant>) {
+    if last_look.is_some_and(|at| at.elapsed() < SPARE_RETRY) {
+        return;
+    }
+    *last_look = Some(Instant::now());
+    let Ok(free) = writer::free_bytes(&inner.dir) else {
+        return;
+    };
+    let (wants_emergency, bytes) = {
+        let mut writer = inner.lock();
+        if free < inner.reserve_bytes {
+            writer.trouble.begin(JournalError::Low {
+                free_mib: free >> 20,
+                reserve_mib: inner.reserve_bytes >> 20,
+            });
+        } else if writer.spare.is_some() {
+            writer.trouble.end();
+        }
+        let wants = writer.trouble.allow_for.is_some() && writer.trouble.emergency.is_none();
+        (wants && !writer.trouble.is_present(), writer.segment_bytes)
+    };
+    if !wants_emergency {
+        return;
+    }
+    match writer::make_spare(&inner.dir, writer::EMERGENCY, bytes, inner.reserve_bytes) {
+        Ok(segment) => inner.lock().trouble.emergency = Some(segment),
+        Err(error) => tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "no emergency segment can be made: with a full disk statements are refused at once"
+        ),
     }
 }
 

@@ -1,17 +1,16 @@
 //! Reading a journal, also one that is being written.
 
 use std::{
-    fs::File,
     io,
-    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
 use super::{
     layout::{self, Parsed, RawRecord, RecordKind, SEGMENT_HEADER_BYTES, SegmentHeader},
     segment,
+    source::Source,
 };
-use crate::audit::record::Entry;
+use crate::audit::{chain::retired::Retired, record::Entry};
 
 const WINDOW_BYTES: usize = 256 << 10;
 /// How often a record is read before it is called broken.
@@ -73,7 +72,7 @@ pub enum ReadError {
 pub struct Reader {
     dir: PathBuf,
     position: Position,
-    file: Option<File>,
+    file: Option<Source>,
     window: Vec<u8>,
     /// Where `window` starts in the segment.
     window_offset: u64,
@@ -151,7 +150,10 @@ impl Reader {
     fn locate(&mut self) -> Result<Option<(usize, usize)>, ReadError> {
         loop {
             if self.file.is_none() || self.position.offset == 0 {
-                if !segment::path(&self.dir, self.position.segment).exists() {
+                if !Source::exists(&self.dir, self.position.segment) {
+                    if self.pass_retired(self.position.segment)? {
+                        continue;
+                    }
                     return self.missing();
                 }
                 self.open()?;
@@ -160,7 +162,10 @@ impl Reader {
                 return Ok(Some(found));
             }
             let next = self.position.segment + 1;
-            if !segment::path(&self.dir, next).exists() {
+            if !Source::exists(&self.dir, next) {
+                if self.pass_retired(next)? {
+                    continue;
+                }
                 return Ok(None);
             }
             // The writer may have added records between the look above and its change of segments.
@@ -174,6 +179,19 @@ impl Reader {
                 return Err(ReadError::Broken { at: self.position });
             }
         }
+    }
+
+    /// Goes to the first segment there is when `missing` was removed because it was kept long enough.
+    fn pass_retired(&mut self, missing: u64) -> Result<bool, ReadError> {
+        if Retired::last_segment(&self.dir) < missing {
+            return Ok(false);
+        }
+        let numbers = segment::list(&self.dir).map_err(|source| self.io(source))?;
+        let Some(first) = numbers.into_iter().find(|number| *number > missing) else {
+            return Ok(false);
+        };
+        self.enter(first)?;
+        Ok(true)
     }
 
     /// A segment that is not there: the end when none follows, a break otherwise.
@@ -212,22 +230,18 @@ impl Reader {
     }
 
     fn fill(&mut self, bytes: usize) -> Result<(), ReadError> {
-        let Some(file) = &self.file else {
+        let Some(file) = &mut self.file else {
             return Ok(());
         };
         self.window.resize(bytes, 0);
         self.window_offset = self.position.offset;
-        let mut filled = 0;
-        while filled < bytes {
-            let offset = self.window_offset + filled as u64;
-            match file.read_at(&mut self.window[filled..], offset) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(source) => return Err(self.io(source)),
+        match file.fill_at(&mut self.window, self.window_offset) {
+            Ok(filled) => self.window.truncate(filled),
+            Err(source) => {
+                self.window.clear();
+                return Err(self.io(source));
             }
         }
-        self.window.truncate(filled);
         Ok(())
     }
 
@@ -238,8 +252,8 @@ impl Reader {
     }
 
     fn open(&mut self) -> Result<(), ReadError> {
-        let path = segment::path(&self.dir, self.position.segment);
-        let file = File::open(&path).map_err(|source| self.io(source))?;
+        let mut file =
+            Source::open(&self.dir, self.position.segment).map_err(|source| self.io(source))?;
         self.window.clear();
         self.window_offset = 0;
         if self.position.offset == 0 {
@@ -256,6 +270,10 @@ impl Reader {
     }
 
     fn io(&self, source: io::Error) -> ReadError {
+        // A packed segment that does not unpack is damage, not a lack of rights.
+        if source.kind() == io::ErrorKind::InvalidData {
+            return ReadError::Broken { at: self.position };
+        }
         ReadError::Io {
             path: segment::path(&self.dir, self.position.segment),
             source,
@@ -290,8 +308,8 @@ pub fn journal_id(dir: &Path) -> Result<Option<[u8; 16]>, ReadError> {
         return Ok(None);
     };
     let mut bytes = [0; SEGMENT_HEADER_BYTES];
-    File::open(segment::path(dir, *first))
-        .and_then(|file| file.read_exact_at(&mut bytes, 0))
+    Source::open(dir, *first)
+        .and_then(|mut file| file.read_exact_at(&mut bytes, 0))
         .map_err(|source| reader.io(source))?;
     let header = SegmentHeader::decode(&bytes).ok_or(ReadError::Broken {
         at: Position::START,

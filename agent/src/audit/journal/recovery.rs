@@ -1,6 +1,6 @@
 //! Opening a journal: what the last agent left, repaired where that is honest and reported where it is not.
 
-use std::{fs::File, io, os::unix::fs::FileExt, path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 
@@ -9,13 +9,16 @@ use super::{
     committer::ChainState,
     layout::{self, Parsed, RecordKind, SEGMENT_HEADER_BYTES, SegmentHeader},
     segment::{self, FIRST_RECORD, Segment},
+    source::Source,
+    trouble::Trouble,
     writer::{self, Extent, Writer},
 };
 use crate::audit::chain::{
     self, Entry, Hash, SegmentChain, block_hash,
     head::{Head, HeadFile},
     key::{PublicKey, SigningKey},
-    seal::Seal,
+    retired::Retired,
+    seal::{Seal, SealError},
 };
 use crate::clock;
 
@@ -51,13 +54,27 @@ pub(super) fn recover(
 ) -> Result<Recovered, JournalError> {
     let key = SigningKey::open(state_dir).map_err(|error| JournalError::Key(Arc::new(error)))?;
     // Made ahead of need by an agent that is gone.
-    let _ = std::fs::remove_file(dir.join("spare"));
-    let numbers = segment::list(dir).map_err(JournalError::io("list", dir))?;
+    for name in [
+        writer::SPARE,
+        writer::EMERGENCY,
+        "packed.new",
+        "retired.new",
+        "seal.new",
+    ] {
+        let _ = std::fs::remove_file(dir.join(name));
+    }
+    let mut numbers = segment::list(dir).map_err(JournalError::io("list", dir))?;
+    let retired = Retired::read(dir, &key.public());
+    if let Ok(Some(retired)) = &retired {
+        // An agent that ended in the midst of it may have left some.
+        numbers.retain(|number| *number > retired.segment);
+    }
     let opening = Opening {
         dir,
         key,
         segment_bytes,
         reserve_bytes,
+        retired,
     };
     if numbers.is_empty() {
         opening.first()
@@ -71,6 +88,8 @@ struct Opening<'a> {
     key: SigningKey,
     segment_bytes: u64,
     reserve_bytes: u64,
+    /// Up to where the journal was removed on purpose.
+    retired: Result<Option<Retired>, SealError>,
 }
 
 /// What one pass over a segment's records finds.
@@ -124,10 +143,15 @@ impl Opening<'_> {
         let journal = scan.header.journal;
         let public = self.key.public();
         let mut alarms = Vec::new();
-        if numbers.len() as u64 != last {
+        if let Err(error) = &self.retired {
             alarms.push(format!(
-                "of the journal's {last} segments {} are missing",
-                last - numbers.len() as u64
+                "what was removed of the journal is unknown: {error}"
+            ));
+        }
+        let missing = (last - self.retired_segment()).saturating_sub(numbers.len() as u64);
+        if missing > 0 {
+            alarms.push(format!(
+                "of the journal's {last} segments {missing} are missing"
             ));
         }
         let head = Head::read(self.dir, &journal, &public).unwrap_or_else(|error| {
@@ -243,9 +267,17 @@ impl Opening<'_> {
         Ok(entries)
     }
 
+    /// The last segment that was removed on purpose; zero when none was.
+    fn retired_segment(&self) -> u64 {
+        match &self.retired {
+            Ok(Some(retired)) => retired.segment,
+            _ => 0,
+        }
+    }
+
     fn holds(&self, number: u64, entry: &Entry, previous: &Hash) -> Result<bool, JournalError> {
         let path = segment::path(self.dir, number);
-        let file = File::open(&path).map_err(JournalError::io("open", &path))?;
+        let mut file = Source::open(self.dir, number).map_err(JournalError::io("open", &path))?;
         let mut block = vec![0; usize::try_from(entry.length).unwrap_or(usize::MAX)];
         Ok(file.read_exact_at(&mut block, entry.offset).is_ok()
             && block_hash(previous, &block) == entry.hash)
@@ -302,6 +334,7 @@ impl Opening<'_> {
                 retired,
                 spare: None,
                 in_flight: 0,
+                trouble: Trouble::default(),
                 committer_asleep: false,
                 closed: false,
             },
@@ -318,7 +351,12 @@ impl Opening<'_> {
         head: Option<Head>,
         report: Recovery,
     ) -> Result<Recovered, JournalError> {
-        let spare = writer::make_spare(self.dir, self.segment_bytes, self.reserve_bytes)?;
+        let spare = writer::make_spare(
+            self.dir,
+            writer::SPARE,
+            self.segment_bytes,
+            self.reserve_bytes,
+        )?;
         let next_seq = report.next_seq;
         let segment = writer::activate(spare, self.dir, journal, number, next_seq, next_id)?;
         let chain = SegmentChain::begin(self.dir, journal, number, next_seq, before.last_hash)
@@ -338,6 +376,7 @@ impl Opening<'_> {
                 retired: Vec::new(),
                 spare: None,
                 in_flight: 0,
+                trouble: Trouble::default(),
                 committer_asleep: false,
                 closed: false,
             },
@@ -383,6 +422,14 @@ impl Opening<'_> {
                 root: [0; 32],
             });
         }
+        if let Ok(Some(retired)) = &self.retired
+            && retired.segment == number - 1
+        {
+            return Ok(ChainEnd {
+                last_hash: retired.last_hash,
+                root: retired.root,
+            });
+        }
         let seal = Seal::read(self.dir, number - 1, &self.key.public()).map_err(|error| {
             JournalError::io(
                 "read the checkpoint before",
@@ -421,7 +468,9 @@ fn reopen(dir: &Path, number: u64) -> Result<Segment, JournalError> {
 
 fn scan(dir: &Path, number: u64) -> Result<Scan, JournalError> {
     let path = segment::path(dir, number);
-    let bytes = std::fs::read(&path).map_err(JournalError::io("read", &path))?;
+    let bytes = Source::open(dir, number)
+        .and_then(|mut source| source.read_from(0))
+        .map_err(JournalError::io("read", &path))?;
     let header = SegmentHeader::decode(&bytes)
         .filter(|header| header.number == number)
         .ok_or_else(|| {

@@ -150,7 +150,7 @@ pub(crate) fn path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:012}.segment"))
 }
 
-/// The numbers of the segments in a journal, ascending.
+/// The numbers of the segments in a journal, plain or packed, ascending.
 ///
 /// # Errors
 ///
@@ -159,10 +159,15 @@ pub(crate) fn list(dir: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let name = entry?.file_name();
-        let stem = name.to_str().and_then(|name| name.strip_suffix(".segment"));
+        let name = name
+            .to_str()
+            .map(|name| name.strip_suffix(".zst").unwrap_or(name));
+        let stem = name.and_then(|name| name.strip_suffix(".segment"));
         numbers.extend(stem.and_then(|stem| stem.parse::<u64>().ok()));
     }
     numbers.sort_unstable();
+    // For a moment, or after a crash, a segment is there plain and packed.
+    numbers.dedup();
     Ok(numbers)
 }
 

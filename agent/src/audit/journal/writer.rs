@@ -13,6 +13,7 @@ use super::{
     JournalError, Session, Statement,
     layout::{self, HOT_PAYLOAD_BYTES, HOT_RECORD_BYTES, RecordKind, SegmentHeader},
     segment::{self, FIRST_RECORD, Segment},
+    trouble::Trouble,
 };
 use crate::{audit::record::Event, clock};
 
@@ -44,6 +45,8 @@ pub(super) struct Writer {
     pub(super) spare: Option<Segment>,
     /// Requests without an outcome.
     pub(super) in_flight: u64,
+    /// When the disk is short.
+    pub(super) trouble: Trouble,
     /// Set by the committer before it sleeps without a time limit.
     pub(super) committer_asleep: bool,
     pub(super) closed: bool,
@@ -136,6 +139,13 @@ impl Writer {
     ) -> Result<u64, JournalError> {
         if self.closed {
             return Err(JournalError::Closed);
+        }
+        if !matches!(
+            entries.kind(),
+            Some(RecordKind::Outcome | RecordKind::Event)
+        ) && let Some(error) = self.trouble.refusal()
+        {
+            return Err(error.clone());
         }
         let number = self.segment.number;
         let session = entries
@@ -242,7 +252,8 @@ impl Writer {
     fn rotate(&mut self, next_id: &AtomicU64) -> Result<(), JournalError> {
         let spare = match self.spare.take() {
             Some(spare) => spare,
-            None => make_spare(&self.dir, self.segment_bytes, self.reserve_bytes)?,
+            None => make_spare(&self.dir, SPARE, self.segment_bytes, self.reserve_bytes)
+                .or_else(|error| self.trouble.rescue(error))?,
         };
         let number = self.segment.number + 1;
         let fresh = activate(
@@ -286,10 +297,11 @@ impl Entries<'_> {
 /// Makes a segment that is not part of the journal yet.
 pub(super) fn make_spare(
     dir: &Path,
+    name: &str,
     bytes: u64,
     reserve_bytes: u64,
 ) -> Result<Segment, JournalError> {
-    let path = dir.join("spare");
+    let path = dir.join(name);
     let free = free_bytes(dir).map_err(JournalError::io("ask for free space in", dir))?;
     // The old spare's blocks are free once it is gone.
     let spare = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
@@ -306,6 +318,11 @@ pub(super) fn make_spare(
         JournalError::io("preallocate", &path)(source)
     })
 }
+
+/// The next segment, made ahead of need.
+pub(super) const SPARE: &str = "spare";
+/// The segment for a time without room.
+pub(super) const EMERGENCY: &str = "emergency";
 
 /// Makes `spare` the segment `number`.
 pub(super) fn activate(

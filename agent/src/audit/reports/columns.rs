@@ -34,8 +34,8 @@ pub(super) fn rows(
         "SELECT u.column, u.usage, CASE u.mask WHEN '' THEN 'as it is' ELSE u.mask END,
                 CASE c.subject WHEN '' THEN 'unidentified' ELSE c.subject END, c.kind, c.actor, c.exe, c.endpoint, c.database,
                 sum(a.statements), sum(a.denied), sum(a.rows), min(a.first_ns), max(a.last_ns)
-         FROM activity a JOIN statement_columns u ON u.statement = a.statement
-         JOIN session_records n ON n.id = a.session JOIN contexts c ON c.id = n.context
+         FROM statement_usage a JOIN statement_columns u ON u.statement = a.statement
+         JOIN contexts c ON c.id = a.context
          WHERE a.hour >= ?1 AND a.hour < ?2 AND u.column GLOB ?3
          GROUP BY u.column, u.usage, u.mask, c.issuer, c.subject, c.kind, c.actor, c.exe, c.endpoint, c.database
          HAVING sum(a.statements) + sum(a.denied) > 0

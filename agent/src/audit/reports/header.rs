@@ -117,15 +117,16 @@ fn incomplete(store: &Connection, period: Period) -> rusqlite::Result<Vec<String
     let (from, until) = period.nanoseconds();
     let mut notes = Vec::new();
     let count = |sql: &str| store.query_row(sql, params![from, until], |row| row.get::<_, u64>(0));
-    let mut note = |count: u64, what: &str| {
-        if count > 0 {
-            notes.push(format!("{count} {what}"));
-        }
+    let mut note = |count: u64, one: &str, more: &str| match count {
+        0 => {}
+        1 => notes.push(format!("1 {one}")),
+        count => notes.push(format!("{count} {more}")),
     };
     note(
         count(
             "SELECT count(*) FROM event_records WHERE event = 'gap' AND time_ns >= ?1 AND time_ns < ?2",
         )?,
+        "time without an agent",
         "times without an agent",
     );
     note(
@@ -133,20 +134,24 @@ fn incomplete(store: &Connection, period: Period) -> rusqlite::Result<Vec<String
             "SELECT coalesce(sum(body ->> '$.passed'), 0) FROM event_records
              WHERE event = 'gap' AND time_ns >= ?1 AND time_ns < ?2",
         )?,
+        "connection that passed while no agent ran",
         "connections that passed while no agent ran",
     );
     note(
         count(
             "SELECT count(*) FROM event_records WHERE event = 'ungoverned' AND time_ns >= ?1 AND time_ns < ?2",
         )?,
+        "connection that was not governed",
         "connections that were not governed",
     );
     note(
         store.query_row("SELECT count(*) FROM open_requests", [], |row| row.get(0))?,
+        "request without an outcome",
         "requests without an outcome",
     );
     note(
         store.query_row("SELECT count(*) FROM breaks", [], |row| row.get(0))?,
+        "break in the journal",
         "breaks in the journal",
     );
     Ok(notes)

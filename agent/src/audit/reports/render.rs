@@ -1,4 +1,8 @@
-//! Reports and query results as text: a table for people, JSON and CSV for programs.
+//! Reports and query results as text: a table for people, a page for auditors, JSON and CSV for programs.
+
+mod html;
+
+use std::fmt::Write as _;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use serde_json::{Map, json};
@@ -13,8 +17,10 @@ pub enum Format {
     Table,
     /// One object, with the header's fields.
     Json,
-    /// The rows alone, with a line of column names.
+    /// The rows with a line of column names; what a report says about itself stands in front, in lines that begin with `#`.
     Csv,
+    /// One page that needs nothing else: no script, no request, printable.
+    Html,
 }
 
 /// Whether the text goes to a terminal that shows colours, and how wide that is.
@@ -30,23 +36,83 @@ pub enum Style {
 #[must_use]
 pub fn report(report: &Report, format: Format, style: Style) -> String {
     match format {
-        Format::Table => format!(
-            "{}\n{}\n{}\n",
-            heading(report, style),
-            table(&report.columns, &report.rows, style),
-            footing(report)
-        ),
+        Format::Table => {
+            let mut text = format!(
+                "{}\n{}\n",
+                heading(report, style),
+                table(&report.columns, &report.rows, style)
+            );
+            for section in &report.sections {
+                let _ = write!(
+                    text,
+                    "\n{}\n{}\n",
+                    section.title,
+                    table(section.columns, &section.rows, style)
+                );
+            }
+            text + &footing(report) + "\n"
+        }
         Format::Json => {
             let document = json!({
                 "report": report.name,
                 "header": report.header,
                 "totals": report.totals.iter().map(|(name, count)| ((*name).to_owned(), json!(count))).collect::<Map<_, _>>(),
                 "rows": objects(&report.columns, &report.rows),
+                "sections": report.sections.iter().map(|section| {
+                    (section.name.to_owned(), json!(objects(section.columns, &section.rows)))
+                }).collect::<Map<_, _>>(),
             });
             format!("{document:#}\n")
         }
-        Format::Csv => csv(&report.columns, &report.rows),
+        Format::Csv => {
+            let mut text = remarks(report) + &csv(&report.columns, &report.rows);
+            for section in &report.sections {
+                let _ = write!(text, "\n# {}\n", section.title);
+                text.push_str(&csv(section.columns, &section.rows));
+            }
+            text
+        }
+        Format::Html => html::page(report),
     }
+}
+
+/// The header, in front of a CSV's lines.
+fn remarks(report: &Report) -> String {
+    let header = &report.header;
+    let mut lines = vec![
+        format!("weir report {}", report.name),
+        format!("host: {}", header.host),
+        format!("generated: {}", header.generated),
+        format!("period: {} to {}", header.since, header.until),
+        format!("policy: {}", header.policy),
+        format!(
+            "chain head: {} at record {}",
+            header.chain_head, header.chain_seq
+        ),
+        format!("verify: {}", header.verify),
+    ];
+    lines.extend(
+        notes(report)
+            .into_iter()
+            .map(|note| format!("note: {note}")),
+    );
+    lines.iter().fold(String::new(), |mut text, line| {
+        // A line break in a host's or policy's name must not look like data.
+        let _ = writeln!(text, "# {}", line.replace(['\n', '\r'], " "));
+        text
+    })
+}
+
+/// What weakens a report.
+fn notes(report: &Report) -> Vec<String> {
+    let development = report
+        .header
+        .development_issuer
+        .then(|| "identities come from a development issuer: they prove nothing".to_owned());
+    development
+        .into_iter()
+        .chain(report.header.incomplete.iter().cloned())
+        .collect()
 }
 
 /// Renders rows without a header around them.
@@ -71,6 +137,7 @@ pub fn rows(columns: &[&str], rows: &[Vec<Value>], format: Format, style: Style)
             columns.iter().copied(),
             rows.iter().map(|row| row.iter().map(text).collect()),
         ),
+        Format::Html => html::rows(columns, rows),
     }
 }
 
@@ -97,13 +164,7 @@ fn heading(report: &Report, style: Style) -> String {
         ),
         format!("verify   {}", header.verify),
     ];
-    if header.development_issuer {
-        lines.push(warning(
-            "identities come from a development issuer: they prove nothing",
-            style,
-        ));
-    }
-    lines.extend(header.incomplete.iter().map(|note| warning(note, style)));
+    lines.extend(notes(report).iter().map(|note| warning(note, style)));
     lines.join("\n")
 }
 

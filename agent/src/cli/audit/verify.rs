@@ -94,8 +94,10 @@ fn text(found: &Verification) -> String {
     let _ = match &found.fault {
         None => writeln!(
             text,
-            "intact   records 1 to {}, {} blocks",
-            found.covered_seq, found.blocks
+            "intact   records {} to {}, {} blocks",
+            found.retired_seq + 1,
+            found.covered_seq,
+            found.blocks
         ),
         Some(fault) => {
             let block = fault
@@ -122,6 +124,13 @@ fn text(found: &Verification) -> String {
             "head     {} signed {}",
             found.head,
             rfc3339(found.head_ns)
+        );
+    }
+    if found.retired_seq > 0 {
+        let _ = writeln!(
+            text,
+            "removed  records 1 to {}, kept long enough: the journal says so, signed",
+            found.retired_seq
         );
     }
     if found.uncovered > 0 {

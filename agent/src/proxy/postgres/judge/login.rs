@@ -26,7 +26,7 @@ impl SessionJudge {
         }
         let stale = self.bound.as_ref().is_some_and(|bound| bound.is_stale());
         let known = &mut self.known_standing;
-        self.login = self.guard.standing(&self.scope, known, stale);
+        self.standing = self.guard.standing(&self.scope, known, stale);
     }
 
     /// Refuses what may not pass any more: of an expired log-in all but the end of a transaction, of one that was ended all.

@@ -1,0 +1,134 @@
+//! The signed statement that the first segments were removed on purpose: without it their absence is a fault.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use super::{
+    Hash,
+    key::{PublicKey, SigningKey},
+    seal::{Seal, SealError},
+};
+
+const TITLE: &str = "weir journal retention v1";
+const SIGNATURE: &str = "signature ";
+
+/// Up to where a journal was removed because it was kept long enough, and where its chain stood there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retired {
+    /// The journal's id.
+    pub journal: [u8; 16],
+    /// The last segment that was removed.
+    pub segment: u64,
+    /// The last record in it.
+    pub last_seq: u64,
+    /// The hash of its last block.
+    pub last_hash: Hash,
+    /// The Merkle root over its blocks.
+    pub root: Hash,
+    /// When it was decided, nanoseconds since the epoch.
+    pub retired_ns: u64,
+}
+
+impl Retired {
+    /// States that the segments up to the one that `seal` is of are no longer kept.
+    #[must_use]
+    pub fn through(seal: &Seal, retired_ns: u64) -> Self {
+        Self {
+            journal: seal.journal,
+            segment: seal.segment,
+            last_seq: seal.last_seq,
+            last_hash: seal.last_hash,
+            root: seal.root,
+            retired_ns,
+        }
+    }
+
+    /// Reads the statement of the journal in `dir`; `None` when nothing was removed.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, is malformed, or its signature does not fit.
+    pub fn read(dir: &Path, key: &PublicKey) -> Result<Option<Self>, SealError> {
+        match std::fs::read_to_string(path(dir)) {
+            Ok(text) => Self::parse(&text, key).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(SealError::Malformed),
+            Err(error) => Err(SealError::Read(error)),
+        }
+    }
+
+    /// The last segment that was removed, for those who only read on; zero when none was. Not verified.
+    #[must_use]
+    pub fn last_segment(dir: &Path) -> u64 {
+        std::fs::read_to_string(path(dir))
+            .ok()
+            .and_then(|text| Self::fields(&text))
+            .map_or(0, |retired| retired.segment)
+    }
+
+    /// Writes the statement, whole or not at all.
+    pub(crate) fn write(&self, dir: &Path, key: &SigningKey) -> io::Result<()> {
+        let text = self.text();
+        let signature = STANDARD.encode(key.sign(text.as_bytes()));
+        let draft = dir.join("retired.new");
+        std::fs::write(&draft, format!("{text}{SIGNATURE}{signature}\n"))?;
+        std::fs::File::open(&draft)?.sync_all()?;
+        std::fs::rename(&draft, path(dir))?;
+        std::fs::File::open(dir)?.sync_all()
+    }
+
+    fn parse(text: &str, key: &PublicKey) -> Result<Self, SealError> {
+        let retired = Self::fields(text).ok_or(SealError::Malformed)?;
+        let signed = retired.text();
+        // Written again from its fields, it has to be the same text: there is one spelling.
+        let signature = text
+            .strip_prefix(&signed)
+            .and_then(|rest| rest.strip_prefix(SIGNATURE))
+            .and_then(|rest| rest.strip_suffix('\n'))
+            .and_then(|rest| STANDARD.decode(rest).ok())
+            .ok_or(SealError::Malformed)?;
+        if key.verify(signed.as_bytes(), &signature) {
+            Ok(retired)
+        } else {
+            Err(SealError::Signature)
+        }
+    }
+
+    fn text(&self) -> String {
+        format!(
+            "{TITLE}\njournal {}\nsegment {}\nlast_seq {}\nlast_hash {}\nroot {}\nretired_ns {}\n",
+            hex::encode(self.journal),
+            self.segment,
+            self.last_seq,
+            hex::encode(self.last_hash),
+            hex::encode(self.root),
+            self.retired_ns,
+        )
+    }
+
+    fn fields(text: &str) -> Option<Self> {
+        let mut lines = text.lines();
+        if lines.next() != Some(TITLE) {
+            return None;
+        }
+        let mut field = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(' ');
+        Some(Self {
+            journal: hex::decode(field("journal")?).ok()?.try_into().ok()?,
+            segment: field("segment")?.parse().ok()?,
+            last_seq: field("last_seq")?.parse().ok()?,
+            last_hash: hex::decode(field("last_hash")?).ok()?.try_into().ok()?,
+            root: hex::decode(field("root")?).ok()?.try_into().ok()?,
+            retired_ns: field("retired_ns")?.parse().ok()?,
+        })
+    }
+}
+
+/// The statement's file in a journal's folder.
+#[must_use]
+pub fn path(dir: &Path) -> PathBuf {
+    dir.join("retired")
+}

@@ -1,0 +1,215 @@
+//! `[[export]]`: where records go, and in which form.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use reqwest::Url;
+use serde::{Deserialize, Serialize};
+
+/// What a sink is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// OCSF Datastore Activity (6005), a JSON object a line: to a file or by HTTP.
+    Ocsf,
+    /// OpenTelemetry logs as JSON, by HTTP.
+    Otlp,
+    /// RFC 5424: to a file, by TCP (RFC 6587, octets counted), a unix datagram socket or UDP.
+    Syslog,
+}
+
+/// One `[[export]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExportSettings {
+    /// For the cursor and `weir status`; letters, digits, `-` and `_`.
+    pub name: String,
+    /// What it is sent.
+    pub form: Form,
+    /// `file:///path`, `https://…`, `tcp://host:port`, `unix:///path` or `udp://host:port`.
+    pub to: String,
+    /// A file with the token for `Authorization: Bearer`.
+    #[serde(default)]
+    pub token_file: Option<PathBuf>,
+    /// A PEM file with the certificate authorities that an `https` sink is trusted by; default: the system's.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+}
+
+/// Why a sink cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportSettingsError {
+    /// The name is a file's name.
+    #[error("its name has to be of letters, digits, - and _")]
+    Name,
+    /// Two sinks would share a cursor.
+    #[error("two exports have this name")]
+    SameName,
+    /// Not an address.
+    #[error(
+        "{to:?} is no address: write file:///path, https://…, tcp://host:port, unix:///path or udp://host:port"
+    )]
+    Address {
+        /// As written.
+        to: String,
+    },
+    /// The form does not go there.
+    #[error("{form} does not go to {scheme}://")]
+    Pair {
+        /// The form.
+        form: &'static str,
+        /// The address's scheme.
+        scheme: String,
+    },
+    /// Records in clear on the network.
+    #[error("{to:?} would send records in clear over the network; http is for loopback only")]
+    Clear {
+        /// As written.
+        to: String,
+    },
+    /// The certificates, or the HTTP client.
+    #[error("cannot prepare the HTTP client")]
+    Client(#[source] reqwest::Error),
+    /// A file that is named.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Where a sink is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Target {
+    File(PathBuf),
+    Http(Url),
+    Tcp(String),
+    Unix(PathBuf),
+    Udp(String),
+}
+
+impl ExportSettings {
+    /// Checks what can be checked without reaching the sink.
+    ///
+    /// # Errors
+    ///
+    /// [`ExportSettingsError`].
+    pub(super) fn target(&self) -> Result<Target, ExportSettingsError> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        if self.name.is_empty() || !self.name.chars().all(plain) {
+            return Err(ExportSettingsError::Name);
+        }
+        let wrong = || ExportSettingsError::Address {
+            to: self.to.clone(),
+        };
+        let url = Url::parse(&self.to).map_err(|_| wrong())?;
+        let path = || {
+            let path = PathBuf::from(url.path());
+            (path.is_absolute() && url.host_str().is_none_or(str::is_empty) && url.path().len() > 1)
+                .then_some(path)
+                .ok_or_else(wrong)
+        };
+        let address = || match (url.host_str(), url.port()) {
+            (Some(host), Some(port)) if !host.is_empty() => Ok(format!("{host}:{port}")),
+            _ => Err(wrong()),
+        };
+        let pair = |form| ExportSettingsError::Pair {
+            form,
+            scheme: url.scheme().to_owned(),
+        };
+        Ok(match (self.form, url.scheme()) {
+            (Form::Ocsf | Form::Syslog, "file") => Target::File(path()?),
+            (Form::Ocsf | Form::Otlp, "https") => Target::Http(url),
+            (Form::Ocsf | Form::Otlp, "http") if is_loopback(&url) => Target::Http(url),
+            (Form::Ocsf | Form::Otlp, "http") => {
+                return Err(ExportSettingsError::Clear {
+                    to: self.to.clone(),
+                });
+            }
+            (Form::Syslog, "tcp") => Target::Tcp(address()?),
+            (Form::Syslog, "udp") => Target::Udp(address()?),
+            (Form::Syslog, "unix") => Target::Unix(path()?),
+            (Form::Ocsf, _) => return Err(pair("ocsf")),
+            (Form::Otlp, _) => return Err(pair("otlp")),
+            (Form::Syslog, _) => return Err(pair("syslog")),
+        })
+    }
+
+    /// Checks all sinks together.
+    ///
+    /// # Errors
+    ///
+    /// The first that cannot be set up, by its name.
+    pub fn check(all: &[Self]) -> Result<(), (String, ExportSettingsError)> {
+        for (at, export) in all.iter().enumerate() {
+            let named = |error| (export.name.clone(), error);
+            export.target().map_err(named)?;
+            if all.iter().take(at).any(|other| other.name == export.name) {
+                return Err(named(ExportSettingsError::SameName));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    url.host_str().is_some_and(|host| {
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        host == "localhost"
+            || host
+                .parse::<IpAddr>()
+                .is_ok_and(|address| address.is_loopback())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn export(form: Form, to: &str) -> ExportSettings {
+        ExportSettings {
+            name: "siem".to_owned(),
+            form,
+            to: to.to_owned(),
+            token_file: None,
+            ca: None,
+        }
+    }
+
+    #[test]
+    fn addresses_and_forms_that_fit_are_taken() {
+        for (form, to) in [
+            (Form::Ocsf, "file:///var/log/weir.jsonl"),
+            (Form::Ocsf, "https://siem.example/in"),
+            (Form::Otlp, "http://127.0.0.1:4318/v1/logs"),
+            (Form::Otlp, "http://[::1]:4318/v1/logs"),
+            (Form::Syslog, "tcp://logs.example:601"),
+            (Form::Syslog, "unix:///dev/log"),
+            (Form::Syslog, "udp://10.0.0.1:514"),
+        ] {
+            assert!(export(form, to).target().is_ok(), "{to}");
+        }
+    }
+
+    #[test]
+    fn others_are_refused() {
+        for (form, to) in [
+            (Form::Ocsf, "/var/log/weir.jsonl"),
+            (Form::Ocsf, "file://relative"),
+            (Form::Ocsf, "tcp://logs.example:601"),
+            (Form::Otlp, "http://collector.example:4318/v1/logs"),
+            (Form::Otlp, "file:///x"),
+            (Form::Syslog, "tcp://logs.example"),
+            (Form::Syslog, "https://logs.example"),
+        ] {
+            assert!(export(form, to).target().is_err(), "{to}");
+        }
+        let twice = [
+            export(Form::Ocsf, "file:///a"),
+            export(Form::Ocsf, "file:///b"),
+        ];
+        assert!(ExportSettings::check(&twice).is_err());
+    }
+}

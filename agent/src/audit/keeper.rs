@@ -1,0 +1,306 @@
+//! What becomes of full segments: they are packed at once, and removed when they were kept long enough.
+
+use std::{
+    collections::HashSet,
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use super::{
+    Retention,
+    chain::{
+        self,
+        key::{KeyError, SigningKey},
+        retired::Retired,
+        seal::Seal,
+    },
+    journal::{
+        Journal, JournalError, packed,
+        reader::{Position, Reader},
+        segment,
+    },
+    record::{Entry, Event},
+};
+use crate::clock;
+
+/// How often it looks for work.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// The last record that everybody who has to has read; what is behind it may be removed.
+pub type Confirmed = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// Why full segments stay as they are.
+#[derive(Debug, thiserror::Error)]
+pub enum KeepError {
+    /// A segment cannot be packed or removed.
+    #[error("cannot {doing} segment {segment}")]
+    Segment {
+        /// What was attempted.
+        doing: &'static str,
+        /// With which.
+        segment: u64,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// The journal's folder cannot be read.
+    #[error("cannot list the journal's segments")]
+    List(#[source] io::Error),
+    /// What is removed has to be stated, signed.
+    #[error("cannot state what is removed")]
+    State(#[source] io::Error),
+    /// What is removed has to be recorded.
+    #[error("cannot record what is removed")]
+    Record(#[from] JournalError),
+    /// Nothing can be signed.
+    #[error("cannot use the signing key")]
+    Key(#[from] KeyError),
+}
+
+/// The thread that packs and removes. Stops when dropped.
+#[derive(Debug)]
+pub struct Keeper {
+    stopping: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    /// Starts keeping the journal of `state_dir`.
+    ///
+    /// # Errors
+    ///
+    /// The key cannot be used, or no thread begun.
+    pub fn start(
+        state_dir: &Path,
+        journal: Arc<Journal>,
+        retention: Retention,
+        confirmed: Confirmed,
+    ) -> Result<Self, KeepError> {
+        let work = Work {
+            dir: journal.folder().to_owned(),
+            key: SigningKey::open(state_dir)?,
+            journal,
+            retention,
+            confirmed,
+        };
+        let stopping = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&stopping);
+        let thread = std::thread::Builder::new()
+            .name("weir-keeper".to_owned())
+            .spawn(move || {
+                let mut was_well = true;
+                while !stop.load(Ordering::Acquire) {
+                    let kept = work.pass(&stop);
+                    if let Err(error) = &kept
+                        && was_well
+                    {
+                        tracing::error!(
+                            error = error as &dyn std::error::Error,
+                            "full segments of the audit journal stay as they are"
+                        );
+                    }
+                    was_well = kept.is_ok();
+                    std::thread::park_timeout(INTERVAL);
+                }
+            })
+            .map_err(KeepError::List)?;
+        Ok(Self {
+            stopping,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            if thread.join().is_err() {
+                tracing::error!("the journal's keeper panicked");
+            }
+        }
+    }
+}
+
+struct Work {
+    dir: PathBuf,
+    key: SigningKey,
+    journal: Arc<Journal>,
+    retention: Retention,
+    confirmed: Confirmed,
+}
+
+impl Work {
+    fn pass(&self, stop: &AtomicBool) -> Result<(), KeepError> {
+        let numbers = segment::list(&self.dir).map_err(KeepError::List)?;
+        for number in &numbers {
+            if stop.load(Ordering::Acquire) {
+                return Ok(());
+            }
+            self.pack(*number)?;
+        }
+        self.retire(&numbers)
+    }
+
+    /// Packs a sealed segment; the one that is written has no checkpoint.
+    fn pack(&self, number: u64) -> Result<(), KeepError> {
+        let plain = segment::path(&self.dir, number);
+        if !plain.exists() || !chain::seal::path(&self.dir, number).exists() {
+            return Ok(());
+        }
+        packed::pack(&self.dir, number).map_err(segment_error("pack", number))
+    }
+
+    /// Removes what was kept long enough, oldest first.
+    fn retire(&self, numbers: &[u64]) -> Result<(), KeepError> {
+        let public = self.key.public();
+        let stated = Retired::read(&self.dir, &public).ok().flatten();
+        let through = stated.map_or(0, |retired| retired.segment);
+        // What an agent before stated and did not get to.
+        for number in numbers.iter().filter(|number| **number <= through) {
+            self.remove(*number)?;
+        }
+        let ready = (self.confirmed)().min(self.journal.health().indexed_seq);
+        let mut bytes: u64 = numbers.iter().map(|number| self.bytes(*number)).sum();
+        let mut last = None;
+        for number in numbers.iter().copied().filter(|number| *number > through) {
+            let Ok(Some(seal)) = Seal::read(&self.dir, number, &public) else {
+                break;
+            };
+            let Some(why) = self.exceeded(&seal, bytes) else {
+                break;
+            };
+            if seal.last_seq > ready || self.held_by_tag(&seal) {
+                break;
+            }
+            bytes = bytes.saturating_sub(self.bytes(number));
+            last = Some((seal, why));
+        }
+        let Some((seal, why)) = last else {
+            return Ok(());
+        };
+        let seq = self.journal.event(&Event::SegmentsRetired {
+            from_segment: through + 1,
+            until_segment: seal.segment,
+            last_seq: seal.last_seq,
+            why: why.to_owned(),
+        })?;
+        tracing::info!(
+            seq,
+            from = through + 1,
+            until = seal.segment,
+            why,
+            "segments of the audit journal are removed"
+        );
+        self.journal.sync()?;
+        // The statement first: what is gone without it is a fault.
+        Retired::through(&seal, clock::now_ns())
+            .write(&self.dir, &self.key)
+            .map_err(KeepError::State)?;
+        for number in through + 1..=seal.segment {
+            self.remove(number)?;
+        }
+        Ok(())
+    }
+
+    /// The limit that a segment exceeds.
+    fn exceeded(&self, seal: &Seal, bytes: u64) -> Option<&'static str> {
+        let age = Duration::from_nanos(clock::now_ns().saturating_sub(seal.sealed_ns));
+        if self.retention.age.is_some_and(|limit| age > limit.0) {
+            return Some("age");
+        }
+        let size = self
+            .retention
+            .size_mib
+            .map(|mib| mib.saturating_mul(1 << 20));
+        size.is_some_and(|limit| bytes > limit).then_some("size")
+    }
+
+    /// Whether the segment holds a decision whose tag keeps it longer; one that cannot be read is kept.
+    fn held_by_tag(&self, seal: &Seal) -> bool {
+        let age = Duration::from_nanos(clock::now_ns().saturating_sub(seal.sealed_ns));
+        let holding: HashSet<&str> = self
+            .retention
+            .tags
+            .iter()
+            .filter(|(_, limit)| age <= limit.0)
+            .map(|(tag, _)| tag.as_str())
+            .collect();
+        if holding.is_empty() {
+            return false;
+        }
+        let mut reader = Reader::new(
+            &self.dir,
+            Position {
+                segment: seal.segment,
+                offset: 0,
+                seq: seal.first_seq,
+            },
+        );
+        while reader.position().seq <= seal.last_seq {
+            match reader.next() {
+                Ok(Some(record)) => {
+                    if let Entry::StatementDecided(decided) = &record.entry
+                        && decided
+                            .decision
+                            .tags
+                            .iter()
+                            .any(|tag| holding.contains(tag.as_str()))
+                    {
+                        return true;
+                    }
+                }
+                Ok(None) => return false,
+                Err(_) => return true,
+            }
+        }
+        false
+    }
+
+    fn bytes(&self, number: u64) -> u64 {
+        [
+            segment::path(&self.dir, number),
+            packed::path(&self.dir, number),
+            chain::path(&self.dir, number),
+        ]
+        .iter()
+        .filter_map(|path| std::fs::metadata(path).ok())
+        .map(|metadata| metadata.len())
+        .sum()
+    }
+
+    fn remove(&self, number: u64) -> Result<(), KeepError> {
+        for path in [
+            segment::path(&self.dir, number),
+            packed::path(&self.dir, number),
+            chain::path(&self.dir, number),
+            chain::seal::path(&self.dir, number),
+        ] {
+            match std::fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(segment_error("remove", number)(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn segment_error(doing: &'static str, segment: u64) -> impl FnOnce(io::Error) -> KeepError {
+    move |source| KeepError::Segment {
+        doing,
+        segment,
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests;

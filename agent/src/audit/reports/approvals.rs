@@ -1,0 +1,179 @@
+//! approvals: who asked, who decided and why, and what ran.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension, params};
+use serde_json::Value as Json;
+
+use super::{Answer, Column, Period, Shape, Value, column, words};
+
+const COLUMNS: &[Column] = &[
+    column("approval", Shape::Text),
+    column("requested", Shape::Time),
+    column("requester", Shape::Text),
+    column("actor", Shape::Text),
+    column("program", Shape::Text),
+    column("database", Shape::Text),
+    column("statement", Shape::Text),
+    column("rules", Shape::Text),
+    column("asked_because", Shape::Text),
+    column("approvers", Shape::Text),
+    column("verdict", Shape::Text),
+    column("decided", Shape::Time),
+    column("waited_seconds", Shape::Count),
+    column("holds_for", Shape::Text),
+    column("ended", Shape::Text),
+    column("ran_as_record", Shape::Text),
+];
+
+/// Everything known of one approval.
+#[derive(Default)]
+struct Case {
+    requested: Option<(u64, Json)>,
+    decisions: Vec<(u64, Json)>,
+    ended: Option<Json>,
+}
+
+pub(super) fn rows(store: &Connection, period: Period) -> rusqlite::Result<Answer> {
+    let (from, until) = period.nanoseconds();
+    // What was asked in the period, with all that came of it, also later; decisions of it, also on what was asked before.
+    let mut query = store.prepare(
+        "SELECT time_ns, event, body FROM event_records
+         WHERE event IN ('approval_requested', 'approval_decided', 'approval_ended') AND body ->> '$.approval' IN (
+             SELECT body ->> '$.approval' FROM event_records
+             WHERE event IN ('approval_requested', 'approval_decided') AND time_ns >= ?1 AND time_ns < ?2)
+         ORDER BY seq",
+    )?;
+    let mut found = query.query(params![from, until])?;
+    let mut cases: BTreeMap<u64, Case> = BTreeMap::new();
+    while let Some(row) = found.next()? {
+        let body: Json = serde_json::from_str(&row.get::<_, String>(2)?).unwrap_or_default();
+        let Some(approval) = body["approval"].as_u64() else {
+            continue;
+        };
+        let case = cases.entry(approval).or_default();
+        let time: u64 = row.get(0)?;
+        match row.get_ref(1)?.as_str()? {
+            "approval_requested" => case.requested = Some((time, body)),
+            "approval_decided" => case.decisions.push((time, body)),
+            _ => case.ended = Some(body),
+        }
+    }
+    let rows = cases
+        .iter()
+        .map(|(approval, case)| row(store, *approval, case))
+        .collect::<rusqlite::Result<_>>()?;
+    Ok((COLUMNS, rows))
+}
+
+fn row(store: &Connection, approval: u64, case: &Case) -> rusqlite::Result<Vec<Value>> {
+    let nothing = Json::Null;
+    let (asked_ns, request) = case
+        .requested
+        .as_ref()
+        .map_or((None, &nothing), |(time, body)| (Some(*time), body));
+    let (program, database) = session(store, request["session"].as_u64())?;
+    let last = case.decisions.last();
+    let ended = case.ended.as_ref().unwrap_or(&nothing);
+    let text = |value: &Json| Value::Text(value.as_str().unwrap_or_default().to_owned());
+    let time = |time: Option<u64>| time.map_or(Value::Empty, Value::Number);
+    let waited = asked_ns
+        .zip(last)
+        .map(|(asked, (decided, _))| decided.saturating_sub(asked) / 1_000_000_000);
+    Ok(vec![
+        Value::Text(approval.to_string()),
+        time(asked_ns),
+        Value::Text(words::subject(&request["requester"])),
+        Value::Text(words::actors(&request["requester"])),
+        Value::Text(program),
+        Value::Text(database),
+        text(&request["text"]),
+        Value::Text(joined(&request["rules"])),
+        text(&request["reason"]),
+        Value::Text(
+            case.decisions
+                .iter()
+                .map(|(_, decision)| decided(decision))
+                .collect::<Vec<_>>()
+                .join("; "),
+        ),
+        Value::Text(verdict(case)),
+        time(last.map(|(time, _)| *time)),
+        time(waited),
+        Value::Text(last.map_or_else(String::new, |(_, decision)| {
+            match decision["until_ns"].as_u64() {
+                Some(until) => format!("until {}", super::period::rfc3339(until)),
+                None => "once".to_owned(),
+            }
+        })),
+        Value::Text(ended["how"].as_str().unwrap_or("waits").replace('_', " ")),
+        Value::Text(
+            ended["request"]
+                .as_u64()
+                .map_or_else(String::new, |seq| seq.to_string()),
+        ),
+    ])
+}
+
+/// Who said what, and why.
+fn decided(decision: &Json) -> String {
+    let mut who = words::subject(&decision["approver"]);
+    let actor = words::actors(&decision["approver"]);
+    if !actor.is_empty() {
+        who = format!("{who} via {actor}");
+    }
+    let glass = if decision["break_glass"] == true {
+        ", glass broken"
+    } else {
+        ""
+    };
+    format!(
+        "{who}: {}{glass} ({})",
+        decision["verdict"].as_str().unwrap_or_default(),
+        decision["reason"].as_str().unwrap_or_default()
+    )
+}
+
+/// One refusal is a refusal.
+fn verdict(case: &Case) -> String {
+    let says = |word: &str| {
+        case.decisions
+            .iter()
+            .any(|(_, decision)| decision["verdict"] == word)
+    };
+    let word = if says("denied") {
+        "denied"
+    } else if case
+        .decisions
+        .iter()
+        .any(|(_, decision)| decision["break_glass"] == true)
+    {
+        "break glass"
+    } else if says("approved") {
+        "approved"
+    } else {
+        "undecided"
+    };
+    word.to_owned()
+}
+
+/// Program and database of a session.
+fn session(store: &Connection, id: Option<u64>) -> rusqlite::Result<(String, String)> {
+    let found = store
+        .prepare_cached(
+            "SELECT c.exe, c.database FROM session_records s JOIN contexts c ON c.id = s.context WHERE s.id = ?1",
+        )?
+        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    Ok(found.unwrap_or_default())
+}
+
+fn joined(list: &Json) -> String {
+    let words: Vec<_> = list
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Json::as_str)
+        .collect();
+    words.join(", ")
+}
