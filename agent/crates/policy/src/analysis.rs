@@ -25,6 +25,10 @@ pub(crate) fn warnings(pack: &Compiled, tree: &ClassTree) -> Vec<Finding> {
         findings.extend(never_fires(rule, tree));
         findings.extend(data::warnings(rule, pack, tree));
         findings.extend(approvals(rule));
+        findings.extend(rule.all_matchers().flat_map(|matcher| match matcher {
+            Matcher::Means(means) => means.misspelt(&rule.place),
+            _ => Vec::new(),
+        }));
         if rule.effects.allow {
             findings.extend(shadowed(rule, pack));
         }

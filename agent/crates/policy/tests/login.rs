@@ -17,7 +17,7 @@ rules:
     unless: { actor.amr: { any: [mfa, hwk] }, actor.acr: ["urn:high"] }
     effect: { deny: "grants need a second factor" }
   - id: not-while-stale
-    match: { actor.stale: true, action: [write] }
+    match: { actor.stale: true, action: [write, define] }
     effect: { deny: "the identity provider cannot be asked" }
   - id: no-tokens-by-hand
     match: { actor.method: [token], kind: [truncate] }

@@ -262,9 +262,7 @@ fn login(
     if let Some(set) = &text.actor_amr {
         let place = Place::new(&place.file, set.referenced);
         non_empty(&set.value, "actor.amr", &place, findings);
-        let means = Means::new(&set.value);
-        findings.extend(means.misspelt(&place));
-        matchers.push(Matcher::Means(Box::new(means)));
+        matchers.push(Matcher::Means(Box::new(Means::new(&set.value))));
     }
     if let Some(age) = &text.actor_max_auth_age {
         let limit = parse_duration(&age.value).unwrap_or_else(|| {
