@@ -161,4 +161,4 @@ fn wait_until_masked(site: &Governed, truth: &(String, String)) -> Result<()> {
 }
 
 /// The agent takes in what was found every quarter of a minute; a busy machine may take longer.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);

@@ -72,7 +72,7 @@ fn every_report_comes_in_every_format_and_tells_no_literal() -> Result<()> {
         let written = fs::read_to_string(&page).context("no page")?;
         ensure!(written.starts_with("<!DOCTYPE html>") && !written.contains("<script"));
         let mode = fs::metadata(&page).context("no page")?.permissions().mode();
-        ensure!(mode & 0o077 == 0, "others may read the page");
+        ensure!(mode & 0o777 == 0o600, "others may read the page");
     }
     let review = json(&lab, &["review", "--format", "json"])?;
     let row = review["rows"]

@@ -22,6 +22,10 @@ use crate::setup::{self, Purpose};
 /// LAB_DIRECT_HOST is an address of the same server that weir leaves alone. `$LAB_AS NAME CMD…` runs a command as another
 /// of lab's people.
 #[derive(Debug, clap::Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches of the command line"
+)]
 #[command(after_help = "Example:\n  cargo xtask lab --as bob -- psql -c 'drop table orders'")]
 pub(crate) struct Args {
     /// Who runs CMD: alice (dba), bob (analyst), svc-billing (service), churn-bot (AI agent of bob), nobody

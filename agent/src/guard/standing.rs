@@ -83,8 +83,8 @@ fn passed(auth_time: Option<i64>, limits: &[Duration], now: Duration) -> (u32, u
     };
     let now_s = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
     let over = |limit: &Duration| {
-        let limit_s = i64::try_from(limit.as_secs()).unwrap_or(i64::MAX);
-        auth_time.saturating_add(limit_s).saturating_add(1)
+        let seconds = i64::try_from(limit.as_secs()).unwrap_or(i64::MAX);
+        auth_time.saturating_add(seconds).saturating_add(1)
     };
     let passed = limits.partition_point(|limit| over(limit) <= now_s);
     let until_s = limits

@@ -243,7 +243,7 @@ mod tests {
         panic!("the program stays busy");
     }
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     #[tokio::test]
     async fn a_program_prints_the_password_in_a_clean_environment() {

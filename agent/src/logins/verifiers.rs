@@ -105,12 +105,12 @@ impl Verifiers {
         user: &str,
     ) -> Result<Option<Verifier>, VerifierError> {
         match &self.source {
-            VerifierSource::File(path) => self.from_file(path, user).await,
-            VerifierSource::Server { query, .. } => self.from_server(query, address, user).await,
+            VerifierSource::File(path) => self.read_file(path, user).await,
+            VerifierSource::Server { query, .. } => self.ask_server(query, address, user).await,
         }
     }
 
-    async fn from_file(&self, path: &Path, user: &str) -> Result<Option<Verifier>, VerifierError> {
+    async fn read_file(&self, path: &Path, user: &str) -> Result<Option<Verifier>, VerifierError> {
         let changed = fs::metadata(path).and_then(|found| found.modified()).ok();
         let mut read = self.file.lock().await;
         let current = read
@@ -131,7 +131,7 @@ impl Verifiers {
             .and_then(|entry| entry.verifier.clone()))
     }
 
-    async fn from_server(
+    async fn ask_server(
         &self,
         query: &str,
         address: SocketAddr,

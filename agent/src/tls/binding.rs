@@ -110,13 +110,12 @@ mod tests {
 
     fn der(tag: u8, content: &[u8]) -> Vec<u8> {
         let mut out = vec![tag];
-        match u8::try_from(content.len()) {
-            Ok(short @ 0..0x80) => out.push(short),
-            _ => {
-                let length = u16::try_from(content.len()).expect("a test's");
-                out.push(0x82);
-                out.extend(length.to_be_bytes());
-            }
+        if let Ok(short @ 0..0x80) = u8::try_from(content.len()) {
+            out.push(short);
+        } else {
+            let length = u16::try_from(content.len()).expect("a test's");
+            out.push(0x82);
+            out.extend(length.to_be_bytes());
         }
         out.extend(content);
         out

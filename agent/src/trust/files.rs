@@ -66,12 +66,11 @@ pub(super) fn in_bundle(
         }
         Action::Remove => {
             if let (Some(file), false) = (&file, found == Found::Nothing) {
-                match block::remove(file) {
-                    Some(rest) => write(place, &rest)?,
-                    None => {
-                        fs::remove_file(place)?;
-                        remove_if_empty(place);
-                    }
+                if let Some(rest) = block::remove(file) {
+                    write(place, &rest)?;
+                } else {
+                    fs::remove_file(place)?;
+                    remove_if_empty(place);
                 }
             }
             return Ok(Some(State::Absent));

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     assert_captured,
     bench::{Bench, FAR_V4},
+    is_good,
 };
 
 #[test]
@@ -89,7 +90,7 @@ fn a_crash_leaves_the_kernel_closed_and_the_next_agent_takes_over() {
     );
     assert_eq!(second.count("governed"), 1);
     for finding in second.ask("check").as_array().expect("findings") {
-        assert_eq!(finding["ok"], true, "{finding}");
+        assert!(is_good(finding), "{finding}");
     }
 }
 
@@ -179,7 +180,7 @@ fn the_self_check_finds_a_program_that_is_gone() {
         .as_array()
         .expect("findings")
         .iter()
-        .filter(|finding| finding["ok"] == false)
+        .filter(|finding| !is_good(finding))
         .collect();
     assert_eq!(broken.len(), 1);
     assert_eq!(broken[0]["name"], "connect4");

@@ -169,7 +169,7 @@ fn reload(lab: &Lab) -> Result<()> {
     let read = || lab.admin("SELECT pg_conf_load_time()");
     let before = read()?;
     lab.admin("SELECT pg_reload_conf()")?;
-    let until = Instant::now() + Duration::from_secs(60);
+    let until = Instant::now() + Duration::from_mins(1);
     while read()? == before {
         ensure!(Instant::now() < until, "the server does not read its files");
         std::thread::sleep(Duration::from_millis(20));

@@ -43,6 +43,10 @@ pub(super) use sender::Sending;
 
 /// Decides and records for one session.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts about one session that do not depend on one another"
+)]
 pub(crate) struct SessionJudge {
     guard: Arc<Guard>,
     journal: Arc<Journal>,

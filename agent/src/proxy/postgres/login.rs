@@ -142,7 +142,7 @@ impl<'c> Login<'c> {
         }
         let Some(offer) = Offer::read(request.body()).filter(|it| it.plain || it.plus) else {
             // What proves the client is not bound to the channel.
-            return self.to_client(&request.bytes).await;
+            return self.tell_client(&request.bytes).await;
         };
         if matches!(self.client, Leg::Plain(_)) {
             return self.in_clear(&request, offer).await;
@@ -151,7 +151,7 @@ impl<'c> Login<'c> {
             let choice = self.offer().await?;
             return self.by_verifier(offer, choice).await;
         }
-        self.to_client(&request.bytes).await?;
+        self.tell_client(&request.bytes).await?;
         if offer.plus {
             self.watch_binding().await?;
         }
@@ -171,7 +171,7 @@ impl<'c> Login<'c> {
                 Some(self.unbound_remedy()),
             ));
         }
-        self.to_server(&choice.bytes).await
+        self.tell_server(&choice.bytes).await
     }
 
     /// A client in clear would refuse an offer to bind to TLS, so it is not made. One that says that it could bind, as if there
@@ -179,7 +179,7 @@ impl<'c> Login<'c> {
     async fn in_clear(&mut self, request: &Frame, offer: Offer) -> Result<(), LoginError> {
         let stripped = without_channel_binding(request.body());
         let stripped = stripped.as_ref().unwrap_or(&request.bytes);
-        self.to_client(stripped).await?;
+        self.tell_client(stripped).await?;
         if !offer.plus {
             return Ok(());
         }
@@ -193,7 +193,7 @@ impl<'c> Login<'c> {
             })
         });
         match choice {
-            None => self.to_server(&message.bytes).await,
+            None => self.tell_server(&message.bytes).await,
             Some(choice) if self.candidate.endpoint.mode == Mode::Verifier => {
                 self.by_verifier(offer, choice).await
             }
@@ -238,7 +238,7 @@ impl<'c> Login<'c> {
                 tag::ERROR_RESPONSE => return Err(self.pass_on(&frame).await),
                 tag::NEGOTIATE_PROTOCOL_VERSION | tag::NOTICE_RESPONSE | tag::PARAMETER_STATUS => {
                     if aside == Aside::Passed {
-                        self.to_client(&frame.bytes).await?;
+                        self.tell_client(&frame.bytes).await?;
                     }
                 }
                 _ => return Err(out_of_turn()),
@@ -248,7 +248,7 @@ impl<'c> Login<'c> {
 
     /// Gives the client the server's refusal, in the server's words.
     async fn pass_on(&mut self, refusal: &Frame) -> LoginError {
-        match self.to_client(&refusal.bytes).await {
+        match self.tell_client(&refusal.bytes).await {
             Ok(()) => LoginError::Told,
             Err(error) => error,
         }
@@ -260,7 +260,7 @@ impl<'c> Login<'c> {
             plain: true,
             plus: self.binding.is_some(),
         };
-        self.to_client(&offer.write()).await?;
+        self.tell_client(&offer.write()).await?;
         let frame = self.client_message().await?;
         let initial = InitialResponse::read(frame.body())
             .ok_or_else(|| refused("08P01", "malformed SASLInitialResponse".into(), None))?;
@@ -285,7 +285,7 @@ impl<'c> Login<'c> {
         let begun =
             ServerExchange::begin(verifier, choice.mechanism, binding, &choice.first, &nonce);
         let (exchange, challenge) = begun.map_err(|error| self.misfit(error))?;
-        self.to_client(&sasl::proceed(&challenge)).await?;
+        self.tell_client(&sasl::proceed(&challenge)).await?;
         let proof = self.client_message().await?;
         exchange
             .finish(proof.body())
@@ -331,7 +331,7 @@ impl<'c> Login<'c> {
         let mechanism = binding.mechanism();
         let (exchange, first) = ClientExchange::begin(binding, &nonce()?);
         let first = sasl::initial_response(mechanism, &first);
-        self.to_server(&first).await?;
+        self.tell_server(&first).await?;
         let frame = self.server_message().await?;
         let Some(challenge) = data(&frame, AUTHENTICATION_SASL_CONTINUE)? else {
             return Ok(Challenged::Refused(frame));
@@ -344,7 +344,7 @@ impl<'c> Login<'c> {
     /// Answers the server's challenge, and demands its own proof.
     async fn answer(&mut self, challenge: &Challenge, keys: &Keys) -> Result<Answer, LoginError> {
         let (outcome, answer) = challenge.answer(keys);
-        self.to_server(&sasl::response(&answer)).await?;
+        self.tell_server(&sasl::response(&answer)).await?;
         let frame = self.server_message().await?;
         let Some(farewell) = data(&frame, AUTHENTICATION_SASL_FINAL)? else {
             return Ok(Answer::Refused(frame));
@@ -383,13 +383,13 @@ impl<'c> Login<'c> {
         frame.ok_or_else(|| LoginError::Server(io::ErrorKind::UnexpectedEof.into()))
     }
 
-    async fn to_client(&mut self, bytes: &[u8]) -> Result<(), LoginError> {
+    async fn tell_client(&mut self, bytes: &[u8]) -> Result<(), LoginError> {
         write(&mut self.client, bytes)
             .await
             .map_err(LoginError::Client)
     }
 
-    async fn to_server(&mut self, bytes: &[u8]) -> Result<(), LoginError> {
+    async fn tell_server(&mut self, bytes: &[u8]) -> Result<(), LoginError> {
         write(&mut self.server, bytes)
             .await
             .map_err(LoginError::Server)

@@ -155,7 +155,7 @@ impl PersonText {
                 run_id: self.run.clone(),
             });
             identity.purpose.clone_from(&self.purpose);
-            identity.method = self.method.unwrap_or(Method::Exec).word().to_owned();
+            (self.method.unwrap_or(Method::Exec).word()).clone_into(&mut identity.method);
             identity.delegation = self.delegation.or(Some(Delegation::Local));
             return Some(identity);
         }

@@ -44,18 +44,18 @@ impl StepUp {
     pub fn hint(&self) -> String {
         let mut command = "weir login".to_owned();
         if let Some(seconds) = self.max_age_s {
-            command.push_str(&format!(" --max-age {seconds}"));
+            command.extend([" --max-age ", &seconds.to_string()]);
         }
         let asked = match self.acr.as_slice() {
             [acr] if !acr.contains(['*', '?', ' ']) => {
-                command.push_str(&format!(" --acr {acr}"));
+                command.extend([" --acr ", acr]);
                 true
             }
             _ => false,
         };
         let stated: Vec<_> = [("acr", &self.acr), ("amr", &self.amr)]
             .into_iter()
-            .filter(|(claim, values)| !values.is_empty() && !(asked && *claim == "acr"))
+            .filter(|(claim, values)| !(values.is_empty() || asked && *claim == "acr"))
             .map(|(claim, values)| format!("{claim} {}", values.join(" or ")))
             .collect();
         if stated.is_empty() {

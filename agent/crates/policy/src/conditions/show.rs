@@ -80,7 +80,7 @@ impl Matcher {
             Self::Confidence { written, .. } => words(written),
             Self::Kinds { written, .. } => words(written),
             Self::Actions { written, .. } => words(written),
-            Self::HasWhere(wanted) => wanted.to_string(),
+            Self::HasWhere(wanted) | Self::Stale(wanted) => wanted.to_string(),
             Self::LimitAbove(rows) => format!("above {rows}"),
             Self::LimitAtMost(rows) => format!("at most {rows}"),
             Self::Groups(groups) => groups.wanted(),
@@ -97,7 +97,6 @@ impl Matcher {
             Self::Delegations(delegations) => words(delegations),
             Self::Means(means) => means.wanted(),
             Self::MaxAuthAge(limit) => format!("at most {}", show_duration(*limit)),
-            Self::Stale(wanted) => wanted.to_string(),
             Self::Hashes(hashes) => list(hashes),
             Self::Claimed(wanted) | Self::Claims(wanted) => list(
                 wanted

@@ -96,10 +96,10 @@ fn is_end(text: &str) -> bool {
         return false;
     }
     let rest: Vec<_> = words.collect();
-    let rest = match rest.as_slice() {
-        ["work" | "transaction", rest @ ..] => rest,
-        rest => rest,
-    };
+    let mut rest = rest.as_slice();
+    if let ["work" | "transaction", behind @ ..] = rest {
+        rest = behind;
+    }
     matches!(rest, [] | ["and", "no", "chain"])
 }
 

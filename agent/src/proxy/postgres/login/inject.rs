@@ -40,10 +40,10 @@ impl Login<'_> {
             }
         };
         if let Some(proven) = proven {
-            self.to_client(&sasl::complete(&proven.farewell)).await?;
+            self.tell_client(&sasl::complete(&proven.farewell)).await?;
         }
         match last {
-            Some(frame) => self.to_client(&frame.bytes).await,
+            Some(frame) => self.tell_client(&frame.bytes).await,
             None => Ok(()),
         }
     }
@@ -153,7 +153,7 @@ impl Login<'_> {
                 ));
             }
         };
-        self.to_server(&reply).await?;
+        self.tell_server(&reply).await?;
         let frame = self.server_message().await?;
         match frame.tag {
             tag::ERROR_RESPONSE => Ok((Answer::Refused(frame), None)),

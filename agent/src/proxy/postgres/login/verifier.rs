@@ -34,7 +34,7 @@ impl Login<'_> {
             }
         };
         match answer {
-            Answer::Accepted => self.to_client(&sasl::complete(&proven.farewell)).await,
+            Answer::Accepted => self.tell_client(&sasl::complete(&proven.farewell)).await,
             Answer::Refused(frame) => Err(self.pass_on(&frame).await),
         }
     }

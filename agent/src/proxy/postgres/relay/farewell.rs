@@ -292,15 +292,12 @@ mod tests {
                 let owed = half.end_with_message(6);
                 let gone = written + more;
                 let boundary = starts.iter().copied().find(|start| *start >= gone);
-                match boundary {
-                    Some(start) => {
-                        assert_eq!(owed, Some(0), "{written} + {more}");
-                        assert_eq!(written + half.rest.len(), start, "{written} + {more}");
-                    }
-                    None => {
-                        assert_eq!(owed, Some(6), "{written} + {more}");
-                        assert_eq!(written + half.rest.len(), bytes.len());
-                    }
+                if let Some(start) = boundary {
+                    assert_eq!(owed, Some(0), "{written} + {more}");
+                    assert_eq!(written + half.rest.len(), start, "{written} + {more}");
+                } else {
+                    assert_eq!(owed, Some(6), "{written} + {more}");
+                    assert_eq!(written + half.rest.len(), bytes.len());
                 }
             }
         }
