@@ -76,24 +76,26 @@ fn lint() -> Result<Suite> {
 }
 
 fn unit() -> Suite {
-    let mut command = cargo_test();
-    // With what the tests of the kernel turn on in weir: nothing is built again with other features.
-    command.args([
+    // Of the whole workspace, as the suites after it are: nothing is built again with other features.
+    let mut inside = cargo_test();
+    inside.args([
         "--workspace",
-        "--exclude",
-        "tests",
         "--features",
-        "weir/spiffe",
+        "tests/kernel",
+        "--lib",
+        "--bins",
     ]);
-    let mut harness = cargo_test();
-    harness.args(["--package", "tests", "--features", "kernel", "--lib"]);
+    let mut beside = cargo_test();
+    beside.args(["--workspace", "--exclude", "tests", "--test", "*"]);
+    // With what the tests of the kernel turn on in weir, for the same reason.
+    beside.args(["--features", "weir/spiffe"]);
     Suite {
         name: "unit".into(),
         about: "the tests inside the crates, and the harness's own".into(),
         needs_agent: false,
         jobs: vec![
-            Job::new("unit tests", command, Count::Tests),
-            Job::new("harness", harness, Count::Tests),
+            Job::new("unit tests", inside, Count::Tests),
+            Job::new("tests beside the crates", beside, Count::Tests),
         ],
     }
 }
