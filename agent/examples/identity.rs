@@ -4,13 +4,13 @@
 
 use std::{
     hint::black_box,
-    path::Path,
     process::{Child, Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use weir::{
+    capture::cgroup2_mount,
     clock,
     identity::{Bound, Identities, Key, Settings, State},
 };
@@ -45,11 +45,8 @@ fn statements() {
 /// Who is behind a process, when it connects the first time and again.
 fn processes() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
-    let identities = Identities::open(
-        &Settings::default(),
-        folder.path(),
-        Path::new("/sys/fs/cgroup"),
-    )?;
+    let hierarchy = cgroup2_mount().ok_or("no cgroup2 file system is mounted")?;
+    let identities = Identities::open(&Settings::default(), folder.path(), &hierarchy)?;
     let mut first = Vec::new();
     let mut again = Vec::new();
     for _ in 0..PROCESSES {
