@@ -26,7 +26,7 @@ use weir_wire::postgres::scram::Verifier;
 use crate::{catalog::Dial, telemetry};
 
 pub use passwords::{Freshness, Password, PasswordError};
-pub use secret::{Secret, SecretFileError};
+pub use secret::SecretFileError;
 pub use settings::{
     Accept, CredentialSettings, LoginSettings, LoginSettingsError, Placeholder, VerifierSettings,
 };

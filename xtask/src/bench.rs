@@ -21,12 +21,12 @@
 //! every statement decided and recorded, TLS off. Its clients dial the database's own address from
 //! within the watched cgroup. They become somebody before the clocks are read.
 
+use std::fs;
 use std::path::PathBuf;
-use std::process::{ExitCode, Stdio};
+use std::process::ExitCode;
 use std::rc::Rc;
-use std::{fs, io};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::builder::PossibleValuesParser;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -114,7 +114,7 @@ pub(crate) fn run(options: &Args) -> Result<ExitCode> {
     let plan = Plan::from(options);
     if !elevate::is_prepared() {
         setup::prepare(Purpose::Bench)?;
-        build_load_tools()?;
+        compile::load_tools()?;
     }
     if plan.peers.contains(&PeerName::Weir) {
         compile::weir(Talk::Quiet)?;
@@ -320,28 +320,6 @@ fn judge(measured: &Measurements) -> bool {
 fn count(counter: &mut u32, word: &'static str) -> &'static str {
     *counter += 1;
     word
-}
-
-/// Builds the load tools as everything else is built.
-fn build_load_tools() -> Result<()> {
-    let status = compile::cargo()
-        .args([
-            "build",
-            "--quiet",
-            "--release",
-            "--locked",
-            "--package",
-            "loadtools",
-        ])
-        .stdin(Stdio::null())
-        .stdout(io::stderr())
-        .status()
-        .context("cannot run cargo")?;
-    ensure!(
-        status.success(),
-        "the load tools do not build: cargo's own message is above"
-    );
-    Ok(())
 }
 
 /// Thousands of connections need as many descriptors, twice in a proxy; children inherit this.

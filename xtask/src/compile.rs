@@ -22,30 +22,9 @@ pub(crate) enum Talk {
 /// When the build fails.
 pub(crate) fn weir(talk: Talk) -> Result<PathBuf> {
     if env::var_os("WEIR_BIN").is_none() && !crate::elevate::is_prepared() {
-        let mut command = cargo();
         // The whole workspace is named so that its crates get the features that the tests build them with.
-        command.args([
-            "build",
-            "--release",
-            "--locked",
-            "--workspace",
-            "--features",
-            FEATURES,
-            "--bin",
-            "weir",
-        ]);
-        if talk == Talk::Quiet {
-            command.arg("--quiet");
-        }
-        let status = command
-            .stdin(Stdio::null())
-            .stdout(io::stderr())
-            .status()
-            .context("cannot run cargo")?;
-        ensure!(
-            status.success(),
-            "weir does not build: its own message is above"
-        );
+        let what = ["--workspace", "--features", FEATURES, "--bin", "weir"];
+        build("weir", &what, talk)?;
     }
     harness::place::weir()
 }
@@ -59,22 +38,37 @@ const FEATURES: &str = "tests/kernel";
 ///
 /// When the build fails.
 pub(crate) fn guest() -> Result<()> {
-    let status = cargo()
-        .args([
-            "build",
-            "--release",
-            "--locked",
-            "--workspace",
-            "--bin",
-            "guest",
-        ])
+    build(
+        "the guest",
+        &["--workspace", "--bin", "guest"],
+        Talk::Progress,
+    )
+}
+
+/// Builds what loads databases, for `cargo xtask bench`.
+///
+/// # Errors
+///
+/// When the build fails.
+pub(crate) fn load_tools() -> Result<()> {
+    build("the load tools", &["--package", "loadtools"], Talk::Quiet)
+}
+
+/// Builds with the shipped profile; what cargo says goes to standard error.
+fn build(name: &str, what: &[&str], talk: Talk) -> Result<()> {
+    let mut command = cargo();
+    command.args(["build", "--release", "--locked"]).args(what);
+    if talk == Talk::Quiet {
+        command.arg("--quiet");
+    }
+    let status = command
         .stdin(Stdio::null())
         .stdout(io::stderr())
         .status()
         .context("cannot run cargo")?;
     ensure!(
         status.success(),
-        "the guest does not build: its own message is above"
+        "building {name} failed: cargo's own message is above"
     );
     Ok(())
 }

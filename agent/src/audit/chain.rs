@@ -11,6 +11,7 @@ pub mod key;
 pub mod merkle;
 pub mod retired;
 pub mod seal;
+mod signed;
 pub mod verify;
 
 use std::{

@@ -11,11 +11,12 @@ use std::{
 use tokio::sync::Mutex;
 
 use super::{
-    Accept, Secret,
+    Accept,
     secret::SecretFileError,
     settings::{Credential, PasswordSource},
     source,
 };
+use crate::identity::Secret;
 
 /// Why a password is not to be had.
 #[derive(Debug, thiserror::Error)]

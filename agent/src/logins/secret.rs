@@ -1,7 +1,6 @@
-//! A secret in memory, and the files that secrets are in.
+//! The files that secrets are in.
 
 use std::{
-    fmt,
     fs::File,
     io::{self, Read as _},
     os::unix::fs::MetadataExt,
@@ -10,29 +9,7 @@ use std::{
 
 use zeroize::Zeroizing;
 
-/// A password. It is wiped when it is dropped and shown by nothing.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Zeroizing<String>);
-
-impl Secret {
-    /// Takes it over.
-    #[must_use]
-    pub fn new(text: Zeroizing<String>) -> Self {
-        Self(text)
-    }
-
-    /// The secret itself.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
-    }
-}
+use crate::identity::Secret;
 
 /// Why a file with a secret is not used.
 #[derive(Debug, thiserror::Error)]
@@ -122,7 +99,7 @@ pub(super) fn read_private(path: &Path) -> Result<Zeroizing<String>, SecretFileE
 pub(super) fn secret_of(text: &str) -> Option<Secret> {
     let text = text.trim_end_matches(['\r', '\n']);
     let usable = !text.is_empty() && !text.contains('\0');
-    usable.then(|| Secret::new(Zeroizing::new(text.to_owned())))
+    usable.then(|| Secret::new(text.to_owned()))
 }
 
 /// Verifiers of some thousands of users.
@@ -141,7 +118,7 @@ mod tests {
         fs::write(&path, "s3cret \n").expect("written");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("ours");
         let secret = read_secret(&path).expect("read");
-        assert_eq!(secret.reveal(), "s3cret ");
+        assert_eq!(secret.expose(), "s3cret ");
         assert_eq!(format!("{secret:?}"), "Secret");
     }
 

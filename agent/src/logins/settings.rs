@@ -12,7 +12,7 @@ use serde::Deserialize;
 use weir_wire::postgres::scram::Verifier;
 
 use super::secret::{SecretFileError, read_secret};
-use crate::identity::fetch;
+use crate::identity::{Secret, fetch};
 
 /// `[endpoint.verifiers]`: a file, or a role that may read them from the server.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -168,7 +168,7 @@ pub enum VerifierSource {
         /// Who asks.
         user: String,
         /// With this password.
-        password: Option<super::Secret>,
+        password: Option<Secret>,
         /// In this database.
         database: String,
         /// By this query, whose one parameter is the user's name.
@@ -229,7 +229,7 @@ impl Placeholder {
         let _ = aws_lc_rs::rand::fill(&mut salt);
         let iterations = NonZeroU32::new(4096).unwrap_or(NonZeroU32::MIN);
         Ok(Self(Verifier::of_password(
-            secret.reveal(),
+            secret.expose(),
             &salt,
             iterations,
         )))

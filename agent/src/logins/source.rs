@@ -12,11 +12,11 @@ use tokio::{
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{
-    PasswordError, Secret, SecretFileError,
+    PasswordError, SecretFileError,
     secret::{read_secret, secret_of},
     settings::Vault,
 };
-use crate::identity::fetch;
+use crate::identity::{Secret, fetch};
 
 /// A secret's answer: <https://developer.hashicorp.com/vault/api-docs/secret/kv/kv-v2#read-secret-version>.
 #[derive(Deserialize)]
@@ -35,7 +35,7 @@ pub(super) async fn from_vault(vault: &Vault) -> Result<Secret, PasswordError> {
     let mut request = client(vault)?
         .get(vault.url.clone())
         .header("X-Vault-Request", "true")
-        .header("X-Vault-Token", sensitive(token.reveal())?);
+        .header("X-Vault-Token", sensitive(token.expose())?);
     if let Some(namespace) = &vault.namespace {
         request = request.header("X-Vault-Namespace", namespace);
     }
@@ -201,7 +201,7 @@ mod tests {
     fn a_field_of_a_secret_is_read() {
         let body = br#"{"data": {"data": {"password": "s3cret", "port": 5432}, "metadata": {}}}"#;
         assert_eq!(
-            field_of(body, "password").expect("there").reveal(),
+            field_of(body, "password").expect("there").expose(),
             "s3cret"
         );
         for (body, field) in [
@@ -248,7 +248,7 @@ mod tests {
     #[tokio::test]
     async fn a_program_prints_the_password_in_a_clean_environment() {
         let printed = run("echo \"$1-${HOME:-none}-${CARGO:-none}\"", LONG).await;
-        assert_eq!(printed.expect("printed").reveal(), "app-none-none");
+        assert_eq!(printed.expect("printed").expose(), "app-none-none");
     }
 
     #[tokio::test]

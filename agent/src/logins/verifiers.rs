@@ -179,7 +179,7 @@ impl Verifiers {
             // The leg is encrypted already, where the endpoint says so.
             .ssl_mode(SslMode::Disable);
         if let Some(password) = password {
-            config.password(password.reveal());
+            config.password(password.expose());
         }
         let (client, connection) =
             config

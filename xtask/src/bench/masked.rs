@@ -11,9 +11,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use harness::{Governed, Identity, LabOptions, Postgres};
 
+use super::client;
 use super::peer::load_tool;
 use super::statistics::{median, real};
-use super::{build_load_tools, client};
 use crate::compile::{self, Talk};
 use crate::elevate;
 use crate::progress::step;
@@ -40,7 +40,7 @@ pub(crate) struct Args {
 pub(crate) fn run(options: &Args) -> Result<ExitCode> {
     if !elevate::is_prepared() {
         setup::prepare(Purpose::Bench)?;
-        build_load_tools()?;
+        compile::load_tools()?;
     }
     compile::weir(Talk::Quiet)?;
     elevate::become_root("loading kernel programs")?;

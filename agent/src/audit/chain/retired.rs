@@ -11,10 +11,10 @@ use super::{
     Hash,
     key::{PublicKey, SigningKey},
     seal::{Seal, SealError},
+    signed::{self, SIGNATURE, hash},
 };
 
 const TITLE: &str = "weir journal retention v1";
-const SIGNATURE: &str = "signature ";
 
 /// Up to where a journal was removed because it was kept long enough, and where its chain stood there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,12 +53,7 @@ impl Retired {
     ///
     /// It cannot be read, is malformed, or its signature does not fit.
     pub fn read(dir: &Path, key: &PublicKey) -> Result<Option<Self>, SealError> {
-        match std::fs::read_to_string(path(dir)) {
-            Ok(text) => Self::parse(&text, key).map(Some),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(SealError::Malformed),
-            Err(error) => Err(SealError::Read(error)),
-        }
+        signed::read(&path(dir), |text| Self::parse(text, key))
     }
 
     /// The last segment that was removed, for those who only read on; zero when none was. Not verified.
@@ -72,13 +67,7 @@ impl Retired {
 
     /// Writes the statement, whole or not at all.
     pub(crate) fn write(&self, dir: &Path, key: &SigningKey) -> io::Result<()> {
-        let text = self.text();
-        let signature = STANDARD.encode(key.sign(text.as_bytes()));
-        let draft = dir.join("retired.new");
-        std::fs::write(&draft, format!("{text}{SIGNATURE}{signature}\n"))?;
-        std::fs::File::open(&draft)?.sync_all()?;
-        std::fs::rename(&draft, path(dir))?;
-        std::fs::File::open(dir)?.sync_all()
+        signed::write(dir, "retired.new", &path(dir), &self.text(), key)
     }
 
     fn parse(text: &str, key: &PublicKey) -> Result<Self, SealError> {
@@ -120,8 +109,8 @@ impl Retired {
             journal: hex::decode(field("journal")?).ok()?.try_into().ok()?,
             segment: field("segment")?.parse().ok()?,
             last_seq: field("last_seq")?.parse().ok()?,
-            last_hash: hex::decode(field("last_hash")?).ok()?.try_into().ok()?,
-            root: hex::decode(field("root")?).ok()?.try_into().ok()?,
+            last_hash: hash(field("last_hash")?)?,
+            root: hash(field("root")?)?,
             retired_ns: field("retired_ns")?.parse().ok()?,
         })
     }

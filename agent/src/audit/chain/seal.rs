@@ -1,7 +1,6 @@
 //! The checkpoint of a full segment: text that people can read and send elsewhere, signed.
 
 use std::{
-    fmt::Write as _,
     io,
     path::{Path, PathBuf},
 };
@@ -11,10 +10,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use super::{
     Hash,
     key::{PublicKey, SigningKey},
+    signed::{self, SIGNATURE, hash},
 };
 
 const TITLE: &str = "weir journal checkpoint v1";
-const SIGNATURE: &str = "signature ";
 
 /// What a checkpoint states of its segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,24 +61,13 @@ impl Seal {
     ///
     /// It cannot be read, is malformed, or its signature does not fit.
     pub fn read(dir: &Path, segment: u64, key: &PublicKey) -> Result<Option<Self>, SealError> {
-        match std::fs::read_to_string(path(dir, segment)) {
-            Ok(text) => Self::parse(&text, key).map(Some),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(SealError::Malformed),
-            Err(error) => Err(SealError::Read(error)),
-        }
+        signed::read(&path(dir, segment), |text| Self::parse(text, key))
     }
 
     /// Writes the checkpoint beside its segment, whole or not at all.
     pub(crate) fn write(&self, dir: &Path, key: &SigningKey) -> io::Result<()> {
-        let mut text = self.text();
-        let signature = STANDARD.encode(key.sign(text.as_bytes()));
-        let _ = writeln!(text, "{SIGNATURE}{signature}");
-        let draft = dir.join("seal.new");
-        std::fs::write(&draft, text)?;
-        std::fs::File::open(&draft)?.sync_all()?;
-        std::fs::rename(&draft, path(dir, self.segment))?;
-        std::fs::File::open(dir)?.sync_all()
+        let place = path(dir, self.segment);
+        signed::write(dir, "seal.new", &place, &self.text(), key)
     }
 
     /// Reads a checkpoint's text.
@@ -144,8 +132,4 @@ impl Seal {
 #[must_use]
 pub fn path(dir: &Path, segment: u64) -> PathBuf {
     dir.join(format!("{segment:012}.seal"))
-}
-
-fn hash(text: &str) -> Option<Hash> {
-    hex::decode(text).ok()?.try_into().ok()
 }

@@ -64,25 +64,19 @@ impl SessionJudge {
         let resolved = self.sending.identities.resolve(origin);
         let process = process_of(&resolved);
         let left = remaining(self.bound.as_ref(), resolved.identity.as_ref());
-        let outcome = match &left {
-            Remaining::Same if process == self.sending.process => "kept",
-            Remaining::Same => "kept, another program",
-            Remaining::Weaker(_) => "weakened",
-            Remaining::Nobody => "unidentified",
-        };
-        let continued_as = if outcome == "kept" {
-            None
-        } else {
-            let bound = match left {
-                Remaining::Same => self.bound.clone(),
-                Remaining::Weaker(bound) => Some(bound),
-                Remaining::Nobody => None,
-            };
-            let changes_identity = outcome != "kept, another program";
-            self.become_other(origin, &resolved, bound, process, changes_identity)
-        };
         let session = self.live.session.id;
-        if outcome != "kept" {
+        // As what it is recorded and, where the session is no longer what it was, whose it is and whether that is news.
+        let (outcome, becomes) = match left {
+            Remaining::Same if process == self.sending.process => ("kept", None),
+            Remaining::Same => ("kept, another program", Some((self.bound.clone(), false))),
+            Remaining::Weaker(bound) => ("weakened", Some((Some(bound), true))),
+            Remaining::Nobody => ("unidentified", Some((None, true))),
+        };
+        let is_other = becomes.is_some();
+        let continued_as = becomes.and_then(|(bound, changes_identity)| {
+            self.become_other(origin, &resolved, bound, process, changes_identity)
+        });
+        if is_other {
             tracing::warn!(
                 session,
                 pid = origin.tgid,

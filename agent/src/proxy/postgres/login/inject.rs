@@ -13,7 +13,8 @@ use super::{
     Answer, Aside, Challenged, Frame, Login, LoginError, is_private, out_of_turn, refused, tag,
 };
 use crate::{
-    logins::{Accept, Freshness, Password, PasswordError, Secret},
+    identity::Secret,
+    logins::{Accept, Freshness, Password, PasswordError},
     telemetry,
 };
 
@@ -106,7 +107,7 @@ impl Login<'_> {
                 (secret.clone(), challenge.salt.clone(), challenge.iterations);
             // Beside the worker, which has other sessions.
             let derived = tokio::task::spawn_blocking(move || {
-                Keys::derive(secret.reveal(), &salt, iterations)
+                Keys::derive(secret.expose(), &salt, iterations)
             });
             let keys = derived
                 .await
@@ -127,7 +128,7 @@ impl Login<'_> {
                 let user = self.message.parameter("user").unwrap_or_default();
                 let hash = postgres_protocol::authentication::md5_hash(
                     user,
-                    secret.reveal().as_bytes(),
+                    secret.expose().as_bytes(),
                     salt,
                 );
                 Zeroizing::new(sasl::password(&hash))
@@ -141,7 +142,7 @@ impl Login<'_> {
                         Some("the operator of this host can set the endpoint's tls, or the server's can use scram-sha-256".into()),
                     ));
                 }
-                Zeroizing::new(sasl::password(secret.reveal()))
+                Zeroizing::new(sasl::password(secret.expose()))
             }
             _ => {
                 return Err(refused(
