@@ -18,6 +18,7 @@ use tokio::{
 };
 
 use crate::{
+    admin::{Admin, Reach, StartError},
     audit::{
         self, Journal, JournalError,
         export::{ExportError, Exports},
@@ -100,6 +101,9 @@ pub enum AppError {
     /// The control socket.
     #[error("cannot open the control socket")]
     Control(#[from] control::BindError),
+    /// The web page.
+    #[error("cannot serve the web page")]
+    Admin(#[from] StartError),
     /// Threads or the event loop.
     #[error("cannot start")]
     Start(#[source] io::Error),
@@ -210,10 +214,31 @@ pub fn run(config: &Config) -> Result<(), AppError> {
             }
         },
     )?;
+    let admin = start_admin(config, &running)?;
     let listeners = [Some(v4), v6].into_iter().flatten().collect();
     let outcome = serve(config, &running, &auto, listeners);
-    drop((indexer, keeper));
+    drop((admin, indexer, keeper));
     outcome
+}
+
+/// Serves the web page, where that is configured, from a thread of its own.
+fn start_admin(config: &Config, running: &Arc<Running>) -> Result<Option<Admin>, AppError> {
+    let Some(settings) = &config.admin else {
+        return Ok(None);
+    };
+    let site = settings.site(&config.issuer).map_err(ConfigError::from)?;
+    let proxy = &running.proxy;
+    let reach = Reach {
+        sessions: Arc::clone(&proxy.sessions),
+        policy: Arc::clone(&running.policy),
+        journal: Arc::clone(&proxy.journal),
+        identities: Arc::clone(&proxy.identities),
+        state_dir: control::Parts::state_dir(&**running),
+        health: Arc::clone(running) as Arc<dyn crate::admin::Health>,
+    };
+    let admin = Admin::start(settings.clone(), site, reach, &proxy.authority)?;
+    running.set_web(admin.handle());
+    Ok(Some(admin))
 }
 
 /// The main thread's part: accepting, heartbeat, chores, control; then the way down.

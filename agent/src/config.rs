@@ -11,6 +11,7 @@ use std::{
 use serde::Deserialize;
 
 use crate::{
+    admin::{AdminSettings, AdminSettingsError},
     audit::{
         self,
         export::{ExportSettings, ExportSettingsError},
@@ -106,6 +107,9 @@ pub enum ConfigError {
         #[source]
         source: LoginSettingsError,
     },
+    /// The web page cannot be served like this.
+    #[error("[admin]")]
+    Admin(#[from] AdminSettingsError),
     /// A sink of records cannot be set up.
     #[error("export {name:?}")]
     Export {
@@ -132,6 +136,8 @@ pub enum ConfigError {
 pub struct Config {
     /// `[agent]`.
     pub agent: AgentSettings,
+    /// `[admin]`: the web page; none when absent.
+    pub admin: Option<AdminSettings>,
     /// `[capture]`.
     pub capture: capture::Settings,
     /// `[[endpoint]]`.
@@ -403,6 +409,7 @@ impl Config {
         let anchor = |path: &mut PathBuf| *path = folder.join(&*path);
         anchor(&mut self.agent.state_dir);
         anchor(&mut self.agent.socket);
+        self.admin.iter_mut().for_each(|admin| admin.anchor(folder));
         self.policy
             .iter_mut()
             .for_each(|policy| anchor(&mut policy.dir));
@@ -448,6 +455,9 @@ impl Config {
     fn check(&self) -> Result<(), ConfigError> {
         if self.policy.is_none() {
             return Err(ConfigError::NoPolicy);
+        }
+        if let Some(admin) = &self.admin {
+            admin.site(&self.issuer)?;
         }
         ExportSettings::check(&self.export)
             .map_err(|(name, source)| ConfigError::Export { name, source })?;

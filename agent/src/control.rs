@@ -15,11 +15,12 @@ pub mod server;
 
 mod events;
 mod logins;
-mod peer;
+pub(crate) mod peer;
 mod requests;
 
+pub use crate::net::socket::{BindError, Listener};
 pub use client::{Client, ClientError, socket_path};
-pub use server::{BindError, Listener, serve};
+pub use server::serve;
 
 /// The rest of the agent, as far as requests reach it. Its methods must not wait.
 pub trait Parts: Send + Sync {

@@ -1,9 +1,10 @@
 //! weir, the agent: maps database connections to verified identities, decides and records each statement.
 //!
 //! A module imports from lower ones only:
-//! `cli` → `app` → `config` → `control` · `discover` · `proxy` → `guard` · `logins` · `sessions` → `policy` · `identity` · `audit` · `catalog` · `capture` · `tls`.
+//! `cli` → `app` → `config` → `admin` → `control` · `discover` · `proxy` → `guard` · `logins` · `sessions` → `policy` · `identity` · `audit` · `catalog` · `capture` · `tls`.
 //! `telemetry`, `shutdown` and `clock` are open to all.
 
+pub mod admin;
 pub mod app;
 pub mod audit;
 pub mod capture;

@@ -1,4 +1,6 @@
-//! A connection's leg: plain or TLS, read and written alike.
+//! A connection's leg: plain or TLS, read and written alike; and sockets of this host.
+
+pub mod socket;
 
 use std::{
     io,

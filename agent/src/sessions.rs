@@ -12,6 +12,7 @@ use std::{
 };
 
 use serde::Serialize;
+use weir_policy::Identity;
 
 use crate::{
     audit,
@@ -60,17 +61,21 @@ pub enum End {
     Stopped = 1,
     /// Its log-in has expired, and was not renewed in time: what runs finishes.
     Lapsed = 2,
+    /// An administrator ended it: at once.
+    Ended = 3,
     /// Its log-in was ended: at once.
-    Revoked = 3,
+    Revoked = 4,
 }
 
 /// One live session, for people and scripts to read.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Summary {
     /// The record's id.
     pub session: u64,
     /// Who, and through whom.
     pub identity: String,
+    /// Whether the provider says so.
+    pub identified: bool,
     /// The process.
     pub process: String,
     /// The process id.
@@ -167,6 +172,12 @@ impl Sessions {
         ending.len()
     }
 
+    /// The session of that id.
+    #[must_use]
+    pub fn get(&self, id: u64) -> Option<Arc<Live>> {
+        self.lock().get(&id).cloned()
+    }
+
     /// The session whose client has this address.
     #[must_use]
     pub fn of_client(&self, client: SocketAddr) -> Option<Arc<Live>> {
@@ -240,6 +251,7 @@ impl Live {
             0 => None,
             1 => Some(End::Stopped),
             2 => Some(End::Lapsed),
+            3 => Some(End::Ended),
             _ => Some(End::Revoked),
         }
     }
@@ -287,17 +299,8 @@ impl Live {
         let opened = &continued.as_ref().unwrap_or(&self.session).opened;
         Summary {
             session: self.session.id,
-            identity: opened.identity.as_ref().map_or_else(
-                || "unidentified".to_owned(),
-                |identity| {
-                    identity
-                        .actors
-                        .iter()
-                        .fold(identity.principal.display.clone(), |who, actor| {
-                            format!("{who} through {}", actor.subject)
-                        })
-                },
-            ),
+            identity: shown_identity(opened.identity.as_ref()),
+            identified: opened.identity.is_some(),
             process: opened.evidence.exe_path.clone(),
             pid: opened.origin.tgid,
             destination: opened.origin.destination.to_string(),
@@ -314,6 +317,22 @@ impl Live {
             masked: self.masked.load(Ordering::Relaxed),
         }
     }
+}
+
+/// Who, and through whom, for people to read.
+#[must_use]
+pub fn shown_identity(identity: Option<&Identity>) -> String {
+    identity.map_or_else(
+        || "unidentified".to_owned(),
+        |identity| {
+            identity
+                .actors
+                .iter()
+                .fold(identity.principal.display.clone(), |who, actor| {
+                    format!("{who} through {}", actor.subject)
+                })
+        },
+    )
 }
 
 /// A session's place in the list.

@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -12,7 +12,11 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::sync::Notify;
 
 use crate::{
-    audit::{export::Exports, record::Event},
+    admin::{self, WebHandle},
+    audit::{
+        export::{Exports, SinkStatus},
+        record::Event,
+    },
     capture::{Capture, Counters, Finding, Origin},
     clock,
     control::{self, Asking},
@@ -42,6 +46,8 @@ pub(super) struct Running {
     pub(super) stop_asked: Notify,
     /// What of the kernel's counts is in the journal.
     noted: Mutex<Option<Counters>>,
+    /// The web page, where there is one.
+    web: OnceLock<WebHandle>,
 }
 
 impl Running {
@@ -68,6 +74,7 @@ impl Running {
             since: OffsetDateTime::now_utc(),
             stop_asked: Notify::new(),
             noted: Mutex::default(),
+            web: OnceLock::new(),
         }
     }
 
@@ -83,6 +90,11 @@ impl Running {
             .policy_problem
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = problem;
+    }
+
+    /// The web page runs.
+    pub(super) fn set_web(&self, web: WebHandle) {
+        let _ = self.web.set(web);
     }
 
     fn policy_problem(&self) -> Option<String> {
@@ -135,6 +147,25 @@ impl Running {
         let progress = job.and_then(|job| self.discoveries.progress(job));
         let progress = progress.ok_or("there is no such look, or another began since")?;
         serde_json::to_value(progress).map_err(|error| format!("cannot write the answer: {error}"))
+    }
+}
+
+impl admin::Health for Running {
+    fn hooks(&self) -> Vec<Finding> {
+        self.with_capture(Capture::self_check).unwrap_or_default()
+    }
+
+    fn counters(&self) -> Option<Counters> {
+        self.with_capture(|capture| capture.counters().ok())
+            .flatten()
+    }
+
+    fn exports(&self) -> Vec<SinkStatus> {
+        self.exports.status()
+    }
+
+    fn policy_problem(&self) -> Option<String> {
+        Running::policy_problem(self)
     }
 }
 
@@ -220,6 +251,9 @@ impl control::Parts for Running {
         let rests = |of: &Option<Arc<Bound>>| of.as_ref().is_some_and(|of| of.rests_on(bound));
         let sessions = &self.proxy.sessions;
         let ended = sessions.end_where(End::Revoked, |live| rests(&live.bound));
+        if let Some(web) = self.web.get() {
+            web.revoked(&bound.identity);
+        }
         if ended > 0 {
             tracing::info!(ended, "sessions ended with their log-in");
         }

@@ -159,6 +159,15 @@ pub struct Statement {
     last_segment: AtomicU64,
 }
 
+/// The numbers of the segments that there are, in order.
+///
+/// # Errors
+///
+/// The folder cannot be read.
+pub fn segments(dir: &Path) -> io::Result<Vec<u64>> {
+    segment::list(dir)
+}
+
 /// How the journal is doing.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct JournalHealth {

@@ -294,6 +294,17 @@ pub enum Event {
         /// The sequence number of the [`Requested`] that ran it; `None` when nothing ran.
         request: Option<u64>,
     },
+    /// Somebody did something by the web page or its API.
+    Administered {
+        /// `log-in`, `log-out`, `session ended`, `verification`.
+        what: String,
+        /// Who the provider says it is; `None` is a user of this host.
+        identity: Option<Identity>,
+        /// The user id of the process that asked, where it asked on this host.
+        uid: Option<u32>,
+        /// The [`SessionOpened`] concerned.
+        session: Option<u64>,
+    },
     /// What the kernel programs have counted since their maps were made: the denominator of completeness.
     KernelCounted {
         /// All of it, from the start.

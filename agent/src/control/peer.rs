@@ -10,9 +10,9 @@ use tokio::net::UnixStream;
 
 /// Who connected.
 #[derive(Debug)]
-pub(super) struct Peer {
-    pub(super) pid: u32,
-    pub(super) uid: u32,
+pub(crate) struct Peer {
+    pub(crate) pid: u32,
+    pub(crate) uid: u32,
     /// From Linux 6.5 on; before that a number that was used again in the moment between cannot be told.
     handle: Option<OwnedFd>,
 }
@@ -21,7 +21,7 @@ impl Peer {
     /// # Errors
     ///
     /// When the kernel does not say, or the process is outside of this process's view.
-    pub(super) fn of(stream: &UnixStream) -> io::Result<Self> {
+    pub(crate) fn of(stream: &UnixStream) -> io::Result<Self> {
         let credentials = getsockopt(stream, sockopt::PeerCredentials)?;
         let pid = u32::try_from(credentials.pid())
             .ok()
@@ -35,7 +35,7 @@ impl Peer {
     }
 
     /// Whether the number still means the process that connected.
-    pub(super) fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         let Some(handle) = &self.handle else {
             return true;
         };

@@ -2,19 +2,14 @@
 
 use std::{
     collections::HashMap,
-    fs, io,
-    os::unix::{
-        fs::{DirBuilderExt, FileTypeExt, PermissionsExt},
-        net::UnixStream as StdStream,
-    },
-    path::{Path, PathBuf},
+    io,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    net::{UnixListener, UnixStream},
+    net::UnixStream,
     time,
 };
 
@@ -25,7 +20,7 @@ use super::{
     protocol::{LINE_BYTES, Refusal, Reply},
     requests::Desk,
 };
-use crate::identity::Identities;
+use crate::{identity::Identities, net::socket::Listener};
 
 /// For a client to send its next line, or to take an answer.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -46,86 +41,6 @@ const RENEW_EVERY: Duration = Duration::from_secs(30);
 
 /// Between two looks at logins that are due to be renewed, or whose end is to be told to their provider.
 const PROBE_EVERY: Duration = Duration::from_millis(500);
-
-/// Why the socket cannot be had.
-#[derive(Debug, thiserror::Error)]
-pub enum BindError {
-    /// The folder.
-    #[error("cannot make the folder of the control socket {path}")]
-    Folder {
-        /// The socket.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// Another agent answers on it.
-    #[error("another agent serves {path} already")]
-    Taken {
-        /// The socket.
-        path: PathBuf,
-    },
-    /// Something that is no socket is there.
-    #[error("{path} exists and is no socket")]
-    NoSocket {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The socket.
-    #[error("cannot listen on the control socket {path}")]
-    Listen {
-        /// The socket.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-}
-
-/// The bound socket; its file goes when it is dropped.
-#[derive(Debug)]
-pub struct Listener {
-    socket: UnixListener,
-    path: PathBuf,
-}
-
-impl Listener {
-    /// Listens on `path`, in place of a socket that nobody serves any more. Must be called inside a runtime.
-    ///
-    /// # Errors
-    ///
-    /// [`BindError`] when an agent serves it already, or it cannot be made.
-    pub fn bind(path: &Path) -> Result<Self, BindError> {
-        let owned = || path.to_owned();
-        let folder = path.parent().unwrap_or(Path::new("/"));
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(folder)
-            .map_err(|source| BindError::Folder {
-                path: owned(),
-                source,
-            })?;
-        remove_stale(path)?;
-        let listen = |source| BindError::Listen {
-            path: owned(),
-            source,
-        };
-        let socket = UnixListener::bind(path).map_err(listen)?;
-        // Everyone may ask; who may have what is decided per request.
-        fs::set_permissions(path, fs::Permissions::from_mode(0o666)).map_err(listen)?;
-        Ok(Self {
-            socket,
-            path: owned(),
-        })
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
-    }
-}
 
 /// Answers requests and keeps bindings true (expiry, empty runs, ended sessions, workloads' tokens) until `stop`
 /// completes. Dropping the future is safe at any point.
@@ -154,7 +69,7 @@ pub async fn serve(
 
 async fn accept(listener: &Listener, desk: &Arc<Desk>, seats: &Arc<Seats>) {
     loop {
-        let Ok((stream, _)) = listener.socket.accept().await else {
+        let Ok((stream, _)) = listener.accept().await else {
             // Out of descriptors, mostly: they come back as clients leave.
             time::sleep(Duration::from_millis(50)).await;
             continue;
@@ -249,27 +164,6 @@ async fn renew(desk: &Desk) {
             }
         }
     }
-}
-
-/// A socket that nobody answers on is left over from an agent that was killed.
-fn remove_stale(path: &Path) -> Result<(), BindError> {
-    let Ok(found) = fs::symlink_metadata(path) else {
-        return Ok(());
-    };
-    if !found.file_type().is_socket() {
-        return Err(BindError::NoSocket {
-            path: path.to_owned(),
-        });
-    }
-    if StdStream::connect(path).is_ok() {
-        return Err(BindError::Taken {
-            path: path.to_owned(),
-        });
-    }
-    fs::remove_file(path).map_err(|source| BindError::Listen {
-        path: path.to_owned(),
-        source,
-    })
 }
 
 /// How many connections each user has.

@@ -3,6 +3,7 @@
 //! Tokens come into this process and stay in its memory. A flow that nobody waits for any more ends, and what it was
 //! given meanwhile is given back.
 
+mod browser;
 mod code;
 mod device;
 
@@ -18,6 +19,8 @@ use super::{
     token::{TokenError, Verified},
 };
 use crate::clock;
+
+pub use code::{CodeAnswer, CodeRequest};
 
 /// How far the provider's clock may be off when a login is to be fresh, seconds.
 const SKEW_S: i64 = 60;
@@ -205,7 +208,7 @@ pub async fn begin(issuer: &Arc<Issuer>, wanted: Wanted) -> Result<(Prompt, Pend
             Ok((prompt, spawn(issuer, wanted, flow, run)))
         }
         Flow::Browser => {
-            let (prompt, browser) = code::begin(&issuer, &wanted).await?;
+            let (prompt, browser) = browser::begin(&issuer, &wanted).await?;
             let of = Arc::clone(&issuer);
             let run = async move {
                 let nonce = browser.nonce().to_owned();

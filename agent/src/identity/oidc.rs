@@ -5,7 +5,7 @@
 
 mod client;
 
-pub(super) use client::random_text;
+pub(crate) use client::random_text;
 pub use client::{Client, ClientError, ClientSettings};
 
 use std::{

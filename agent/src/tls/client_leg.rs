@@ -161,7 +161,7 @@ impl ServerPair {
     }
 
     /// The pair as the files have it now. While they cannot be read, what was read before goes on.
-    fn current(&self) -> Arc<CertifiedKey> {
+    pub(super) fn current(&self) -> Arc<CertifiedKey> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = changed_at(&self.certificate);
         if changed != loaded.0 {

@@ -96,6 +96,20 @@ pub fn verify(
     key: &PublicKey,
     published: Option<&Seal>,
 ) -> Result<Verification, VerifyError> {
+    verify_by_step(state_dir, key, published, &|_, _| {})
+}
+
+/// As [`verify`]; tells how many segments are done, of how many, before each.
+///
+/// # Errors
+///
+/// As [`verify`].
+pub fn verify_by_step(
+    state_dir: &Path,
+    key: &PublicKey,
+    published: Option<&Seal>,
+    step: &dyn Fn(u64, u64),
+) -> Result<Verification, VerifyError> {
     let dir = state_dir.join(FOLDER);
     let numbers = segment::list(&dir).map_err(|source| VerifyError::Io {
         path: dir.clone(),
@@ -104,6 +118,7 @@ pub fn verify(
     let mut walk = Walk {
         key,
         published,
+        step,
         head: None,
         journal: [0; 16],
         previous: [0; 32],
@@ -141,6 +156,7 @@ pub fn verify(
 /// Verification on its way through the segments.
 struct Walk<'a> {
     dir: PathBuf,
+    step: &'a dyn Fn(u64, u64),
     key: &'a PublicKey,
     published: Option<&'a Seal>,
     /// Read first: a live chain only grows beyond it.
@@ -186,6 +202,7 @@ impl Walk<'_> {
         };
         let first = self.retired + 1;
         for number in first..=last {
+            (self.step)(number - first, last - first + 1);
             if numbers.binary_search(&number).is_err() {
                 return Err(self.fault(number, None, "the segment is missing".to_owned()));
             }

@@ -317,6 +317,23 @@ pub fn journal_id(dir: &Path) -> Result<Option<[u8; 16]>, ReadError> {
     Ok(Some(header.journal))
 }
 
+/// Where the segment begins that has the record `seq`; `None` when there is none.
+///
+/// # Errors
+///
+/// The folder or a segment cannot be read.
+pub fn start_of(dir: &Path, seq: u64) -> Result<Option<Position>, ReadError> {
+    let mut reader = Reader::new(dir, Position::START);
+    let numbers = segment::list(dir).map_err(|source| reader.io(source))?;
+    for number in numbers.into_iter().rev() {
+        reader.enter(number)?;
+        if reader.position.seq <= seq {
+            return Ok(Some(reader.position));
+        }
+    }
+    Ok(None)
+}
+
 /// Where the last `count` segments of the journal in `dir` begin; `None` in an empty journal.
 ///
 /// # Errors

@@ -141,6 +141,12 @@ pub fn rows(columns: &[&str], rows: &[Vec<Value>], format: Format, style: Style)
     }
 }
 
+/// A report as a part of another page; it wants the styles of `ui/report.css` around it.
+#[must_use]
+pub fn content(report: &Report) -> maud::Markup {
+    html::content(report)
+}
+
 fn heading(report: &Report, style: Style) -> String {
     let header = &report.header;
     let or = |text: &str, otherwise: &str| {

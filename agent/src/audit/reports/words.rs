@@ -104,6 +104,7 @@ pub(super) fn event(body: &str) -> Told {
             ),
         ),
         "approval_ended" => only(format!("approval {}: {}", number("approval"), text("how"))),
+        "administered" => administered(&body),
         "segments_retired" => only(format!(
             "segments {} to {} of the journal, records up to {}, were removed: {}",
             number("from_segment"),
@@ -114,6 +115,23 @@ pub(super) fn event(body: &str) -> Told {
         "incident" => only(text("what")),
         // A kind of event that this report does not know yet: its plain fields, never a token's.
         _ => only(plain(&body)),
+    }
+}
+
+/// What somebody did by the web page: one whom the provider knows, or a user of the host.
+fn administered(body: &Value) -> Told {
+    let what = body["what"].as_str().unwrap_or_default();
+    let who = subject(&body["identity"]);
+    Told {
+        who: match body["uid"].as_u64() {
+            Some(uid) if who.is_empty() => format!("user {uid} of this host"),
+            _ => who,
+        },
+        actor: actors(&body["identity"]),
+        what: match body["session"].as_u64() {
+            Some(session) => format!("by the web page: {what}, session {session}"),
+            None => format!("by the web page: {what}"),
+        },
     }
 }
 

@@ -212,7 +212,7 @@ impl Client {
 /// # Errors
 ///
 /// When the library has no randomness.
-pub(in crate::identity) fn random_text() -> Result<String, aws_lc_rs::error::Unspecified> {
+pub(crate) fn random_text() -> Result<String, aws_lc_rs::error::Unspecified> {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     let mut bytes = [0_u8; 32];
     aws_lc_rs::rand::fill(&mut bytes)?;

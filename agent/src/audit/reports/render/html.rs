@@ -14,45 +14,53 @@ const STYLE: &str = include_str!("../../../../ui/report.css");
 /// The page of a report.
 pub(super) fn page(report: &Report) -> String {
     let (title, lead) = title(report.name);
-    let header = &report.header;
-    let notes = notes(report);
     document(
-        &format!("{title} · {}", header.host),
+        &format!("{title} · {}", report.header.host),
         &html! {
             header {
                 p.brand { "weir · evidence" }
                 h1 { (title) }
                 p.lead { (lead) }
             }
-            section.card aria-label="About this report" { (facts(report)) }
-            @if !notes.is_empty() {
-                ul.notes aria-label="What weakens this report" {
-                    @for note in &notes { li { (note) } }
-                }
-            }
-            section.tiles aria-label="Totals of the period" {
-                @for (name, count) in &report.totals {
-                    div.tile { b { (tile(name, *count)) } span { (name) } }
-                }
-            }
-            @if !report.charts.is_empty() {
-                @let alone = alone(&report.charts);
-                div.charts { @for (at, chart) in report.charts.iter().enumerate() { (picture(chart, at == alone)) } }
-            }
-            (sheet(title, &report.columns, &report.rows))
-            @for section in &report.sections {
-                (sheet(section.title, section.columns, &section.rows))
-            }
-            footer {
-                p {
-                    "Totals count each statement once, whatever it touches. Literals and values never enter the record; statements show "
-                    "placeholders in their place. To check that the record behind this page is what was recorded, run "
-                    span.mono { (header.verify) }
-                    " on the host and compare the chain head, or verify a copy of the journal elsewhere with the public key."
-                }
-            }
+            (content(report))
         },
     )
+}
+
+/// What stands below the title.
+pub(super) fn content(report: &Report) -> Markup {
+    let (title, _) = title(report.name);
+    let header = &report.header;
+    let notes = notes(report);
+    html! {
+        section.card aria-label="About this report" { (facts(report)) }
+        @if !notes.is_empty() {
+            ul.notes aria-label="What weakens this report" {
+                @for note in &notes { li { (note) } }
+            }
+        }
+        section.tiles aria-label="Totals of the period" {
+            @for (name, count) in &report.totals {
+                div.tile { b { (tile(name, *count)) } span { (name) } }
+            }
+        }
+        @if !report.charts.is_empty() {
+            @let alone = alone(&report.charts);
+            div.charts { @for (at, chart) in report.charts.iter().enumerate() { (picture(chart, at == alone)) } }
+        }
+        (sheet(title, &report.columns, &report.rows))
+        @for section in &report.sections {
+            (sheet(section.title, section.columns, &section.rows))
+        }
+        footer {
+            p {
+                "Totals count each statement once, whatever it touches. Literals and values never enter the record; statements show "
+                "placeholders in their place. To check that the record behind this page is what was recorded, run "
+                span.mono { (header.verify) }
+                " on the host and compare the chain head, or verify a copy of the journal elsewhere with the public key."
+            }
+        }
+    }
 }
 
 /// The page of a query's rows.

@@ -222,6 +222,10 @@ fn message_length(bytes: &[u8]) -> Option<usize> {
 fn words(end: End) -> (&'static str, Refusal) {
     let (reason, message) = match end {
         End::Stopped => ("ended", "weir: this session was ended"),
+        End::Ended => (
+            "ended by an administrator",
+            "weir: an administrator ended this session",
+        ),
         End::Lapsed => (
             "log-in expired",
             "weir: the log-in behind this connection has expired and was not renewed in time",
@@ -235,7 +239,10 @@ fn words(end: End) -> (&'static str, Refusal) {
         sqlstate: "57P01".into(),
         message: message.into(),
         detail: None,
-        hint: Some("run \"weir login\" and connect again".into()),
+        hint: match end {
+            End::Ended => None,
+            _ => Some("run \"weir login\" and connect again".into()),
+        },
     };
     (reason, refusal)
 }

@@ -1,0 +1,446 @@
+//! What a handler is given: a request that has passed every check. Checked here, in one place: the host's name, who asks,
+//! their role, where a change comes from, its token, and how often.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use aws_lc_rs::constant_time;
+use axum::{
+    body::Body,
+    extract::{Form, FromRequest as _, FromRequestParts as _, Query, RawPathParams},
+    http::{HeaderMap, Method, Request, StatusCode, Uri, header, request::Parts},
+    response::{IntoResponse as _, Redirect, Response},
+};
+use maud::Markup;
+use serde::Serialize;
+
+use super::{
+    Need, Reach, Role,
+    access::{RoleSet, Visitor},
+    error::Error,
+    limits::Limit,
+    live::Live,
+    login::Logins,
+    page,
+    routes::{Route, chain::Verifier},
+    settings::{AdminSettings, Site},
+    visits::Visits,
+};
+use crate::{
+    control::peer::Peer,
+    identity::{Identities, Secret},
+};
+
+/// The cookie of a visit. `__Host-` has browsers refuse it without `Secure`, for other paths, and from other hosts.
+pub(super) const VISIT: &str = "__Host-weir";
+
+/// Everything that requests share.
+pub(super) struct Web {
+    pub(super) reach: Reach,
+    pub(super) settings: AdminSettings,
+    /// What is served by TLS.
+    pub(super) site: Option<Site>,
+    pub(super) visits: Visits,
+    pub(super) logins: Logins,
+    pub(super) live: Arc<Live>,
+    pub(super) verifier: Arc<Verifier>,
+    /// Tokens of forms on this host's socket are made from it.
+    pub(super) secret: Secret,
+    pub(super) metrics_token: Option<Secret>,
+    pub(super) tries: Limit,
+    pub(super) changes: Limit,
+    pub(super) streams: Arc<tokio::sync::Semaphore>,
+}
+
+/// How a request came.
+#[derive(Debug, Clone)]
+pub(super) enum Connection {
+    /// By this host's socket, from this process.
+    Socket(Arc<Peer>),
+    /// By TLS, from this address.
+    Tls(SocketAddr),
+}
+
+/// Whether a page or data is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wants {
+    Page,
+    Json,
+}
+
+impl Wants {
+    /// By the address, and nothing else: what somebody is shown is not a matter of headers.
+    pub(super) fn of(uri: &Uri) -> Self {
+        if uri.path().starts_with("/api/") {
+            Self::Json
+        } else {
+            Self::Page
+        }
+    }
+}
+
+/// Names and values of a form, an address or a path.
+pub(super) type Fields = BTreeMap<String, String>;
+
+/// A request that may be answered.
+pub(super) struct Ask {
+    pub(super) web: Arc<Web>,
+    pub(super) visitor: Visitor,
+    pub(super) connection: Connection,
+    pub(super) wants: Wants,
+    pub(super) uri: Uri,
+    pub(super) headers: HeaderMap,
+    path: Fields,
+    query: Fields,
+}
+
+impl Ask {
+    /// A part of the path.
+    pub(super) fn path(&self, name: &str) -> &str {
+        self.path.get(name).map_or("", String::as_str)
+    }
+
+    /// A field of the address, when it is not empty.
+    pub(super) fn query(&self, name: &str) -> Option<&str> {
+        self.query
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
+    }
+
+    /// A field of the address, even an empty one.
+    pub(super) fn query_or_empty(&self, name: &str) -> Option<String> {
+        self.query.get(name).cloned()
+    }
+
+    /// A part of the path that is a number.
+    pub(super) fn number(&self, name: &str) -> Result<u64, Error> {
+        self.path(name).parse().map_err(|_| Error::not_found())
+    }
+
+    /// The page, or the data that it shows.
+    pub(super) fn answer(
+        &self,
+        title: &str,
+        data: &impl Serialize,
+        draw: impl FnOnce() -> Markup,
+    ) -> Response {
+        match self.wants {
+            Wants::Json => page::json(StatusCode::OK, data),
+            Wants::Page => page::whole(self, title, &draw()),
+        }
+    }
+
+    /// After a change: back to a page that shows it, or what came of it.
+    pub(super) fn done(&self, to: &str, data: &impl Serialize) -> Response {
+        match self.wants {
+            Wants::Json => page::json(StatusCode::OK, data),
+            Wants::Page => Redirect::to(to).into_response(),
+        }
+    }
+
+    /// Does what waits for a disk, beside the requests.
+    pub(super) async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Web) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let web = Arc::clone(&self.web);
+        tokio::task::spawn_blocking(move || work(&web))
+            .await
+            .map_err(|error| Error::internal("this could not be done", &error))?
+    }
+}
+
+/// Answers a request of `route`.
+pub(super) async fn serve(web: Arc<Web>, route: Route, request: Request<Body>) -> Response {
+    let wants = Wants::of(request.uri());
+    let is_page = wants == Wants::Page && request.method() == Method::GET;
+    match admit(web, route, request).await {
+        Ok(ask) => match (route.handler)(ask).await {
+            Ok(response) => response,
+            Err(error) => error.render(wants),
+        },
+        Err(Refused::Unknown) if is_page => Redirect::to("/login").into_response(),
+        Err(Refused::Unknown) => Error::new(StatusCode::UNAUTHORIZED, "nobody is logged in")
+            .hint("log in at /login, or ask on the socket of this host")
+            .render(wants),
+        Err(Refused::Known(error)) => error.render(wants),
+    }
+}
+
+enum Refused {
+    /// Nobody knows who asks, where logging in would help.
+    Unknown,
+    Known(Error),
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self::Known(error)
+    }
+}
+
+async fn admit(web: Arc<Web>, route: Route, request: Request<Body>) -> Result<Ask, Refused> {
+    let (mut parts, body) = request.into_parts();
+    let connection = parts
+        .extensions
+        .get::<Connection>()
+        .cloned()
+        .ok_or_else(|| Error::new(StatusCode::INTERNAL_SERVER_ERROR, "no connection"))?;
+    let visitor = match route.need {
+        Need::Nothing => visitor(&web, &connection, &parts.headers).unwrap_or_default(),
+        Need::Metrics => match measurer(&web, &connection, &parts.headers)? {
+            Some(visitor) => visitor,
+            None => known(&web, &connection, &parts.headers, Role::Viewer)?,
+        },
+        Need::Role(role) => known(&web, &connection, &parts.headers, role)?,
+    };
+    let path = RawPathParams::from_request_parts(&mut parts, &())
+        .await
+        .map_err(|_| Error::not_found())?
+        .iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let query = Query::<Fields>::from_request_parts(&mut parts, &())
+        .await
+        .map_err(|_| Error::bad("the address cannot be read"))?
+        .0;
+    let (uri, headers) = (parts.uri.clone(), parts.headers.clone());
+    if parts.method == Method::POST {
+        change(&web, &visitor, &connection, parts, body).await?;
+    }
+    Ok(Ask {
+        wants: Wants::of(&uri),
+        web,
+        visitor,
+        connection,
+        uri,
+        headers,
+        path,
+        query,
+    })
+}
+
+/// Somebody with the role.
+fn known(
+    web: &Web,
+    connection: &Connection,
+    headers: &HeaderMap,
+    role: Role,
+) -> Result<Visitor, Refused> {
+    let visitor = visitor(web, connection, headers)?;
+    if !visitor.roles.may(role) {
+        let hint = format!(
+            "your groups have the roles: {}; [admin] roles says whose have more",
+            visitor.roles
+        );
+        return Err(Error::new(
+            StatusCode::FORBIDDEN,
+            format!("this is for the role {}", role.word()),
+        )
+        .hint(hint)
+        .into());
+    }
+    Ok(visitor)
+}
+
+fn visitor(web: &Web, connection: &Connection, headers: &HeaderMap) -> Result<Visitor, Refused> {
+    match connection {
+        Connection::Socket(peer) => Ok(of_process(web, peer)?),
+        Connection::Tls(_) => cookie(headers, VISIT)
+            .and_then(|cookie| web.visits.visitor(cookie))
+            .ok_or(Refused::Unknown),
+    }
+}
+
+/// Who a process of this host is: root administers, others have the roles of whom they are bound to.
+fn of_process(web: &Web, peer: &Peer) -> Result<Visitor, Error> {
+    let refused = |message: String| {
+        Error::new(StatusCode::FORBIDDEN, message)
+            .hint("log in with `weir login`, or use sudo outside of any agent's run")
+    };
+    let identities: &Identities = &web.reach.identities;
+    let resolved = identities.resolve_process(peer.pid);
+    // After reading: then what was read was of the process that connected.
+    if !peer.is_alive() {
+        return Err(refused("the process that asks is gone".to_owned()));
+    }
+    let resolved =
+        resolved.map_err(|_| refused("weir cannot look at the process that asks".to_owned()))?;
+    if resolved.in_agent_run {
+        return Err(refused("this is not for an agent's run".to_owned()));
+    }
+    let csrf = token_of(&web.secret, peer.uid);
+    if let Some(bound) = &resolved.identity {
+        let identity = &bound.identity;
+        let groups: &[String] = if identity.principal.groups_complete {
+            &identity.principal.groups
+        } else {
+            &[]
+        };
+        let mut roles = web.settings.roles.of(groups);
+        if peer.uid == 0 {
+            roles = RoleSet::only(Role::Admin);
+        }
+        return Ok(Visitor {
+            name: identity.principal.display.clone(),
+            roles,
+            identity: Some(identity.clone()),
+            uid: Some(peer.uid),
+            csrf,
+            visit: None,
+        });
+    }
+    if peer.uid == 0 {
+        return Ok(Visitor {
+            name: "root of this host".to_owned(),
+            roles: RoleSet::only(Role::Admin),
+            identity: None,
+            uid: Some(0),
+            csrf,
+            visit: None,
+        });
+    }
+    Err(refused(format!(
+        "nobody knows who user {} of this host is: {}",
+        peer.uid, resolved.absence
+    )))
+}
+
+/// Whoever has the bearer token for measurements; `None` when no token came.
+fn measurer(
+    web: &Web,
+    connection: &Connection,
+    headers: &HeaderMap,
+) -> Result<Option<Visitor>, Error> {
+    let Some(sent) = headers.get(header::AUTHORIZATION) else {
+        return Ok(None);
+    };
+    web.tries
+        .take(&caller(connection), Instant::now())
+        .map_err(Error::too_often)?;
+    let right = web.metrics_token.as_ref().is_some_and(|token| {
+        let wanted = format!("Bearer {}", token.expose());
+        constant_time::verify_slices_are_equal(sent.as_bytes(), wanted.as_bytes()).is_ok()
+    });
+    if right {
+        return Ok(Some(Visitor::default()));
+    }
+    Err(Error::new(
+        StatusCode::UNAUTHORIZED,
+        "the bearer token is not that of metrics_token_file",
+    ))
+}
+
+/// A change: sent by a page of this site, with its visitor's token, and not too often.
+async fn change(
+    web: &Web,
+    visitor: &Visitor,
+    connection: &Connection,
+    parts: Parts,
+    body: Body,
+) -> Result<(), Error> {
+    check_source(web, connection, &parts.headers)?;
+    web.changes
+        .take(&caller_of(visitor, connection), Instant::now())
+        .map_err(Error::too_often)?;
+    let headers = parts.headers.clone();
+    let request = Request::from_parts(parts, body);
+    let Form(form) = Form::<Fields>::from_request(request, &())
+        .await
+        .map_err(|_| {
+            Error::bad("the form cannot be read").hint("send application/x-www-form-urlencoded")
+        })?;
+    let sent = headers
+        .get("x-csrf-token")
+        .and_then(|value| value.to_str().ok())
+        .or(form.get("csrf").map(String::as_str))
+        .unwrap_or_default();
+    let right = !visitor.csrf.is_empty()
+        && constant_time::verify_slices_are_equal(sent.as_bytes(), visitor.csrf.as_bytes()).is_ok();
+    if right {
+        return Ok(());
+    }
+    Err(
+        Error::new(StatusCode::FORBIDDEN, "the form's token is missing or old")
+            .hint("open the page again; scripts send X-CSRF-Token as GET /api/me has it"),
+    )
+}
+
+/// Browsers say where a request was made; other programs need not.
+fn check_source(web: &Web, connection: &Connection, headers: &HeaderMap) -> Result<(), Error> {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let site_is_right = text("sec-fetch-site").is_none_or(|site| site == "same-origin");
+    let origin_is_right = text("origin").is_none_or(|origin| match (connection, &web.site) {
+        (Connection::Tls(_), Some(site)) => origin == site.origin,
+        _ => text("host").is_some_and(|host| origin == format!("http://{host}")),
+    });
+    if site_is_right && origin_is_right {
+        return Ok(());
+    }
+    Err(Error::new(
+        StatusCode::FORBIDDEN,
+        "this was sent by a page of another site",
+    ))
+}
+
+/// Whether the name that the request was sent to is this site's: another one that leads here may be anybody's.
+pub(super) fn host_is_ours(web: &Web, connection: &Connection, headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let (Some(host), None) = (hosts.next().and_then(|it| it.to_str().ok()), hosts.next()) else {
+        return false;
+    };
+    if let (Connection::Tls(_), Some(site)) = (connection, &web.site) {
+        return host == site.host || host == site.listen.to_string();
+    }
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    matches!(name, "localhost" | "127.0.0.1" | "weir")
+}
+
+/// Whom a limit is for, before anybody knows who it is.
+pub(super) fn caller(connection: &Connection) -> String {
+    match connection {
+        Connection::Socket(peer) => format!("user {}", peer.uid),
+        Connection::Tls(address) => address.ip().to_string(),
+    }
+}
+
+fn caller_of(visitor: &Visitor, connection: &Connection) -> String {
+    match &visitor.visit {
+        Some(key) => hex::encode(key),
+        None => caller(connection),
+    }
+}
+
+/// A cookie's value; `None` when there are several of that name.
+pub(super) fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let mut found = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(|(known, _)| *known == name)
+        .map(|(_, value)| value);
+    match (found.next(), found.next()) {
+        (Some(value), None) => Some(value),
+        _ => None,
+    }
+}
+
+fn token_of(secret: &Secret, uid: u32) -> String {
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, secret.expose().as_bytes());
+    hex::encode(aws_lc_rs::hmac::sign(&key, &uid.to_be_bytes()))
+}
+
+/// Requests that cost something, from one who is not known yet, and changes from one who is.
+pub(super) fn limits() -> (Limit, Limit) {
+    (
+        Limit::new(20, Duration::from_secs(3)),
+        Limit::new(30, Duration::from_secs(1)),
+    )
+}

@@ -1,0 +1,105 @@
+//! The table of all routes: method, path, the least that somebody must have, and who answers.
+
+pub(super) mod chain;
+mod health;
+mod map;
+mod me;
+mod metrics;
+mod policies;
+mod reports;
+mod sessions;
+mod usage;
+
+use std::pin::Pin;
+
+use axum::{http::Method, response::Response};
+
+use super::{Need, Role, assets, error::Error, login, request::Ask};
+
+type Answer = Pin<Box<dyn Future<Output = Result<Response, Error>> + Send>>;
+
+/// One route.
+#[derive(Clone, Copy)]
+pub struct Route {
+    is_change: bool,
+    path: &'static str,
+    twin: Option<&'static str>,
+    pub(super) need: Need,
+    pub(super) handler: fn(Ask) -> Answer,
+}
+
+impl std::fmt::Debug for Route {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{} {} ({:?})", self.method(), self.path, self.need)
+    }
+}
+
+impl Route {
+    /// `GET`, or `POST` for what changes something.
+    #[must_use]
+    pub fn method(&self) -> &'static Method {
+        if self.is_change {
+            &Method::POST
+        } else {
+            &Method::GET
+        }
+    }
+
+    /// Where it is: the page, and the same for programs.
+    #[must_use]
+    pub fn paths(&self) -> Vec<String> {
+        std::iter::once(self.path)
+            .chain(self.twin)
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// The least that somebody must have.
+    #[must_use]
+    pub fn need(&self) -> Need {
+        self.need
+    }
+}
+
+macro_rules! table {
+    ($($method:ident $path:literal $(= $twin:literal)?, $need:expr => $handler:path;)*) => {
+        vec![$(Route {
+            is_change: table!(@$method),
+            path: $path,
+            twin: [$($twin)?].into_iter().next(),
+            need: $need,
+            handler: |ask| Box::pin($handler(ask)),
+        }),*]
+    };
+    (@get) => { false };
+    (@post) => { true };
+}
+
+/// All of them.
+#[must_use]
+pub fn all() -> Vec<Route> {
+    const VIEWER: Need = Need::Role(Role::Viewer);
+    const AUDITOR: Need = Need::Role(Role::Auditor);
+    const ADMIN: Need = Need::Role(Role::Admin);
+    table! {
+        get "/" = "/api/map", VIEWER => map::page;
+        get "/events" = "/api/events", VIEWER => map::events;
+        get "/sessions" = "/api/sessions", VIEWER => sessions::list;
+        post "/sessions/{id}/end" = "/api/sessions/{id}/end", ADMIN => sessions::end;
+        get "/usage" = "/api/usage", VIEWER => usage::page;
+        get "/policies" = "/api/policies", VIEWER => policies::page;
+        get "/policies/explain" = "/api/policies/explain", AUDITOR => policies::explain;
+        get "/chain" = "/api/chain", VIEWER => chain::page;
+        post "/chain/verify" = "/api/chain/verify", AUDITOR => chain::verify;
+        get "/reports", AUDITOR => reports::list;
+        get "/reports/{kind}" = "/api/reports/{kind}", AUDITOR => reports::page;
+        get "/api/me", VIEWER => me::get;
+        get "/login", Need::Nothing => login::page;
+        get "/login/start", Need::Nothing => login::start;
+        get "/login/callback", Need::Nothing => login::callback;
+        post "/logout" = "/api/logout", VIEWER => login::logout;
+        get "/assets/{name}", Need::Nothing => assets::get;
+        get "/healthz", Need::Nothing => health::get;
+        get "/metrics", Need::Metrics => metrics::get;
+    }
+}

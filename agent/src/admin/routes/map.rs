@@ -1,0 +1,171 @@
+//! The live map: identity → process → table, as it happens.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use axum::response::{
+    IntoResponse as _, Response,
+    sse::{Event, KeepAlive, Sse},
+};
+use maud::{Markup, html};
+use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+
+use crate::{
+    admin::{
+        error::Error,
+        live::{Flow, Picture},
+        request::{Ask, Web},
+        visits::VisitKey,
+    },
+    audit::reports::period::rfc3339,
+};
+
+/// `GET /`
+pub(super) async fn page(ask: Ask) -> Result<Response, Error> {
+    let picture = ask.web.live.now().await;
+    Ok(ask.answer("Live map", &*picture, || draw(&picture)))
+}
+
+fn draw(picture: &Picture) -> Markup {
+    html! {
+        p.lead { "Who reaches which table through which program, over the last quarter of an hour." }
+        section.card.map aria-label="Map" {
+            div.maphead {
+                ul.legend aria-label="What the colours mean" {
+                    @for (effect, words) in EFFECTS { li { span class={ "dot " (effect) } {} (words) } }
+                    li { span."dot classified" {} "classified data" }
+                }
+                p #map-state role="status" { "Shown as of now." }
+                button #map-pause type="button" hidden { "Pause" }
+            }
+            div #map data-events="/api/events" {}
+        }
+        section.card.sheet aria-labelledby="flows" {
+            h2 #flows { "The same as a table" }
+            p #map-count.none { (sessions(picture.sessions)) }
+            div.scroll tabindex="0" role="region" aria-label="Flows" {
+                table {
+                    thead { tr {
+                        @for name in ["who", "program", "database", "table", "classes", "effect", "statements", "refused", "masked", "open sessions", "last"] {
+                            th scope="col" { (name) }
+                        }
+                    } }
+                    tbody #map-rows {
+                        @for flow in &picture.flows { (row(flow)) }
+                    }
+                }
+            }
+            @if picture.left_out > 0 { p.none { (picture.left_out) " older flows are left out." } }
+        }
+        script src="/assets/map.js" defer {}
+    }
+}
+
+fn row(flow: &Flow) -> Markup {
+    html! {
+        tr {
+            td data-name="who" { (flow.identity) }
+            td.mono data-name="program" { span { (flow.process) } }
+            td data-name="database" { (flow.database) }
+            td data-name="table" { (flow.table) }
+            td data-name="classes" { (flow.classes.join(", ")) }
+            td data-name="effect" { span class={ "tag " (flow.effect()) } { (flow.effect()) } }
+            td.number data-name="statements" { (flow.statements) }
+            td.number data-name="refused" { (flow.denied) }
+            td.number data-name="masked" { (flow.masked) }
+            td.number data-name="open sessions" { (flow.sessions) }
+            td.time data-name="last" { @if flow.last_ns > 0 { (time(flow.last_ns)) } }
+        }
+    }
+}
+
+fn sessions(count: usize) -> String {
+    match count {
+        1 => "1 session is open.".to_owned(),
+        count => format!("{count} sessions are open."),
+    }
+}
+
+fn time(ns: u64) -> String {
+    rfc3339(ns).replace('T', " ").replace('Z', "")
+}
+
+/// `GET /events`: a picture each time it changes, until the visit ends.
+pub(super) async fn events(ask: Ask) -> Result<Response, Error> {
+    let permit = Arc::clone(&ask.web.streams)
+        .try_acquire_owned()
+        .map_err(|_| Error::too_often(Duration::from_secs(10)))?;
+    let pictures = ask.web.live.watch();
+    let following = Following {
+        web: Arc::clone(&ask.web),
+        visit: ask.visitor.visit,
+        pictures,
+        first: true,
+        _permit: permit,
+    };
+    let stream = futures_util::stream::unfold(following, |mut following| async move {
+        let event = following.next().await?;
+        Some((Ok::<_, Infallible>(event), following))
+    });
+    Ok(Sse::new(stream)
+        .keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))
+        .into_response())
+}
+
+struct Following {
+    web: Arc<Web>,
+    visit: Option<VisitKey>,
+    pictures: tokio::sync::watch::Receiver<Option<Arc<Picture>>>,
+    first: bool,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Following {
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(visit) = &self.visit
+                && !self.web.visits.is_live(visit)
+            {
+                return None;
+            }
+            if !std::mem::take(&mut self.first) {
+                match timeout(LOOK_AGAIN, self.pictures.changed()).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => return None,
+                    // Only to see whether the visit goes on.
+                    Err(_) => continue,
+                }
+            }
+            let picture = self.pictures.borrow_and_update().clone();
+            if let Some(picture) = picture {
+                let rows: Vec<_> = picture
+                    .flows
+                    .iter()
+                    .map(|flow| {
+                        let mut row = serde_json::to_value(flow).unwrap_or_default();
+                        row["effect"] = flow.effect().into();
+                        row["last"] = if flow.last_ns > 0 {
+                            time(flow.last_ns)
+                        } else {
+                            String::new()
+                        }
+                        .into();
+                        row
+                    })
+                    .collect();
+                let data = serde_json::json!({
+                    "sessions": sessions(picture.sessions),
+                    "flows": rows,
+                });
+                return Some(Event::default().event("picture").data(data.to_string()));
+            }
+        }
+    }
+}
+
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+const EFFECTS: &[(&str, &str)] = &[
+    ("allowed", "allowed"),
+    ("masked", "masked or filtered"),
+    ("denied", "refused"),
+    ("idle", "connected, nothing asked"),
+];

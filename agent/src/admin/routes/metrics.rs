@@ -1,0 +1,221 @@
+//! Measurements for Prometheus. Labels come from fixed lists and from the configuration: no user, no statement, no table.
+
+use std::fmt::Write as _;
+
+use axum::{
+    http::{HeaderValue, header},
+    response::{IntoResponse as _, Response},
+};
+use serde_json::Value;
+
+use crate::{
+    admin::{error::Error, request::Ask},
+    audit::JournalHealth,
+    capture::Finding,
+    sessions::Totals,
+};
+
+/// `GET /metrics`
+pub(super) async fn get(ask: Ask) -> Result<Response, Error> {
+    let reach = &ask.web.reach;
+    let mut text = Text::default();
+    let totals = reach.sessions.totals();
+    sessions(&mut text, &totals);
+    journal(&mut text, &reach.journal.health());
+    text.head(
+        "weir_export_lag_records",
+        GAUGE,
+        "Records that a sink has not confirmed.",
+    );
+    for sink in reach.health.exports() {
+        text.labelled("weir_export_lag_records", "sink", &sink.name, sink.lag);
+    }
+    if let Some(counters) = reach.health.counters() {
+        text.head(
+            "weir_kernel_connections_total",
+            COUNTER,
+            "What the kernel programs counted, by verdict.",
+        );
+        if let Ok(Value::Object(counters)) = serde_json::to_value(counters) {
+            for (verdict, count) in counters {
+                text.labelled(
+                    "weir_kernel_connections_total",
+                    "verdict",
+                    &verdict,
+                    count.as_u64().unwrap_or(0),
+                );
+            }
+        }
+    }
+    let logins = reach.identities.logins();
+    text.head("weir_logins", GAUGE, "Log-ins on this host, by state.");
+    for (state, count) in [
+        ("live", logins.live),
+        ("expired", logins.expired),
+        ("stale", logins.stale),
+        ("renewed", logins.renewed),
+    ] {
+        text.labelled("weir_logins", "state", state, count as u64);
+    }
+    let hooks = reach.health.hooks();
+    let bad = hooks.iter().filter(|hook| Finding::is_bad(hook)).count();
+    text.one(
+        "weir_hooks_failing",
+        GAUGE,
+        "Kernel programs that are not in their place.",
+        bad as u64,
+    );
+    let snapshot = reach.policy.current();
+    text.one(
+        "weir_policy_rules",
+        GAUGE,
+        "Rules in force.",
+        snapshot.pack.rules().len() as u64,
+    );
+    text.one(
+        "weir_policy_problem",
+        GAUGE,
+        "1 when the policy's folder is not in force as it is.",
+        u64::from(reach.health.policy_problem().is_some()),
+    );
+    text.one(
+        "weir_web_visits",
+        GAUGE,
+        "Browsers that are logged in.",
+        ask.web.visits.count() as u64,
+    );
+    let mut response = text.0.into_response();
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
+    );
+    Ok(response)
+}
+
+fn sessions(text: &mut Text, totals: &Totals) {
+    text.one(
+        "weir_sessions",
+        GAUGE,
+        "Sessions that are open.",
+        totals.live as u64,
+    );
+    for (name, help, count) in [
+        (
+            "weir_sessions_opened_total",
+            "Sessions that were opened.",
+            totals.opened,
+        ),
+        (
+            "weir_connections_refused_total",
+            "Connections refused before a session began.",
+            totals.refused,
+        ),
+        (
+            "weir_connections_unattributed_total",
+            "Connections to the listener without a governed connect.",
+            totals.unattributed,
+        ),
+        (
+            "weir_requests_total",
+            "Requests of all sessions.",
+            totals.requests,
+        ),
+        (
+            "weir_requests_denied_total",
+            "Requests that were refused.",
+            totals.denied,
+        ),
+        (
+            "weir_requests_masked_total",
+            "Requests whose answer showed less than the data.",
+            totals.masked,
+        ),
+    ] {
+        text.one(name, COUNTER, help, count);
+    }
+}
+
+fn journal(text: &mut Text, health: &JournalHealth) {
+    for (name, help, count) in [
+        (
+            "weir_journal_records_total",
+            "Records in the journal.",
+            health.seq,
+        ),
+        (
+            "weir_journal_unsynced_records",
+            "Records that are not on disk yet.",
+            health.seq.saturating_sub(health.synced_seq),
+        ),
+        (
+            "weir_journal_unchained_records",
+            "Records that the signed chain does not cover yet.",
+            health.seq.saturating_sub(health.chained_seq),
+        ),
+        (
+            "weir_index_lag_records",
+            "Records that are not in the index yet.",
+            health.seq.saturating_sub(health.indexed_seq),
+        ),
+        (
+            "weir_journal_requests_in_flight",
+            "Requests without an outcome yet.",
+            health.in_flight,
+        ),
+        (
+            "weir_journal_free_mebibytes",
+            "Free on the journal's file system.",
+            health.free_mib,
+        ),
+        (
+            "weir_journal_failing",
+            "1 when nothing can be recorded.",
+            u64::from(health.failure.is_some()),
+        ),
+    ] {
+        let kind = if name.ends_with("_total") {
+            COUNTER
+        } else {
+            GAUGE
+        };
+        text.one(name, kind, help, count);
+    }
+}
+
+/// Prometheus' text format. Writing to a string cannot fail.
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn one(&mut self, name: &str, kind: &str, help: &str, value: u64) {
+        self.head(name, kind, help);
+        let _ = writeln!(self.0, "{name} {value}");
+    }
+
+    fn labelled(&mut self, name: &str, label: &str, of: &str, value: u64) {
+        let of = of
+            .replace('\\', "\\\\")
+            .replace('"', "\\\"")
+            .replace('\n', "\\n");
+        let _ = writeln!(self.0, "{name}{{{label}=\"{of}\"}} {value}");
+    }
+}
+
+const GAUGE: &str = "gauge";
+const COUNTER: &str = "counter";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_escaped() {
+        let mut text = Text::default();
+        text.labelled("m", "sink", "a\"b\\c\nd", 3);
+        assert_eq!(text.0, "m{sink=\"a\\\"b\\\\c\\nd\"} 3\n");
+    }
+}

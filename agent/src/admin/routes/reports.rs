@@ -1,0 +1,129 @@
+//! Auditors' reports: in the page, and to take away.
+
+use axum::{
+    http::{HeaderValue, header},
+    response::{IntoResponse as _, Response},
+};
+use maud::html;
+
+use crate::{
+    admin::{
+        error::Error,
+        page,
+        request::{Ask, Wants},
+    },
+    audit::{
+        reports::{
+            self, Period, Question,
+            render::{self, Format, Style},
+        },
+        store,
+    },
+    clock,
+};
+
+const KINDS: &[(&str, &str)] = &[
+    (
+        "usage",
+        "who used which data, through whom and with which program",
+    ),
+    (
+        "access",
+        "who touched which table, and as which database user",
+    ),
+    (
+        "columns",
+        "who used which column, and whether they saw it masked",
+    ),
+    (
+        "privileged",
+        "definitions, grants and refusals, and what changed about weir",
+    ),
+    ("approvals", "who asked, who decided and why, and what ran"),
+    ("review", "for access reviews: keep or withdraw"),
+    (
+        "completeness",
+        "what weir saw, what it did not govern, and every gap",
+    ),
+];
+
+/// `GET /reports`
+pub(super) async fn list(ask: Ask) -> Result<Response, Error> {
+    let content = html! {
+        p.lead { "Answers from the record, each with how far to trust it." }
+        ul.choices {
+            @for (kind, about) in KINDS {
+                li.card { h2 { a href={ "/reports/" (kind) } { (kind) } } p { (about) } }
+            }
+        }
+    };
+    Ok(page::whole(&ask, "Reports", &content))
+}
+
+/// `GET /reports/{kind}`, with `since`, `until`, `table` or `column`, and `format`.
+pub(super) async fn page(ask: Ask) -> Result<Response, Error> {
+    let kind = ask.path("kind").to_owned();
+    let own = |name: &str| ask.query(name).map(str::to_owned);
+    let question = match kind.as_str() {
+        "usage" => Question::Usage {
+            table: own("table"),
+        },
+        "access" => Question::Access {
+            table: own("table"),
+        },
+        "columns" => Question::Columns {
+            column: own("column"),
+        },
+        "privileged" => Question::Privileged,
+        "approvals" => Question::Approvals,
+        "review" => Question::Review,
+        "completeness" => Question::Completeness,
+        _ => return Err(Error::not_found()),
+    };
+    let format = match (ask.wants, ask.query("format")) {
+        (Wants::Json, None) | (_, Some("json")) => Some(Format::Json),
+        (_, Some("csv")) => Some(Format::Csv),
+        (_, Some("html")) => Some(Format::Html),
+        (Wants::Page, None) => None,
+        _ => return Err(Error::bad("format is html, csv or json")),
+    };
+    let since = own("since").unwrap_or_else(|| "24h".to_owned());
+    let period = Period::parse(&since, ask.query("until"), clock::now().as_secs())
+        .map_err(|error| Error::bad(error.to_string()))?;
+    let report = ask
+        .work(move |web| {
+            let state_dir = &web.reach.state_dir;
+            store::open_read_only(state_dir)
+                .and_then(|store| reports::ask(&store, state_dir, &question, period))
+                .map_err(|error| Error::internal("the store cannot be asked", &error))
+        })
+        .await?;
+    let Some(format) = format else {
+        let content = html! {
+            form.pick method="get" action={ "/reports/" (kind) } {
+                label { "Since " input type="text" name="since" value=(since) size="12"; }
+                button type="submit" { "Show" }
+            }
+            p.links { "Take away: "
+                @for format in ["html", "csv", "json"] { a href={ "/reports/" (kind) "?since=" (since) "&format=" (format) } { (format) } " " }
+            }
+            (render::content(&report))
+        };
+        return Ok(page::whole(&ask, &format!("Report: {kind}"), &content));
+    };
+    let (word, mime) = match format {
+        Format::Csv => ("csv", "text/csv; charset=utf-8"),
+        Format::Html => ("html", "text/html; charset=utf-8"),
+        Format::Json | Format::Table => ("json", "application/json"),
+    };
+    let mut response = render::report(&report, format, Style::Plain).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(mime));
+    if ask.wants == Wants::Page {
+        let name = format!("attachment; filename=\"weir-{kind}.{word}\"");
+        if let Ok(value) = HeaderValue::from_str(&name) {
+            headers.insert(header::CONTENT_DISPOSITION, value);
+        }
+    }
+    Ok(response)
+}

@@ -1,0 +1,104 @@
+//! Live sessions, and ending one.
+
+use axum::{http::StatusCode, response::Response};
+use maud::{Markup, html};
+use serde_json::json;
+
+use crate::{
+    admin::{Role, error::Error, login::record_of, page::csrf, request::Ask},
+    sessions::{End, Summary},
+};
+
+/// Rows of the page; programs get all of them.
+const SHOWN: usize = 500;
+
+/// `GET /sessions`
+pub(super) async fn list(ask: Ask) -> Result<Response, Error> {
+    let sessions = ask.web.reach.sessions.list();
+    let data = json!({ "sessions": sessions, "totals": ask.web.reach.sessions.totals() });
+    Ok(ask.answer("Sessions", &data, || draw(&ask, &sessions)))
+}
+
+fn draw(ask: &Ask, sessions: &[Summary]) -> Markup {
+    let totals = ask.web.reach.sessions.totals();
+    let may_end = ask.visitor.roles.may(Role::Admin);
+    html! {
+        p.lead { "Connections to databases that are open now, each with who is behind it. " a href="/sessions" { "Look again" } }
+        section.tiles aria-label="Counts since the agent's start" {
+            @for (count, name) in [(totals.live as u64, "open"), (totals.opened, "opened"), (totals.refused, "connections refused"),
+                                   (totals.requests, "requests"), (totals.denied, "refused"), (totals.masked, "masked")] {
+                div.tile { b { (count) } span { (name) } }
+            }
+        }
+        section.card.sheet aria-labelledby="open" {
+            h2 #open { "Open sessions" }
+            @if sessions.is_empty() {
+                p.none { "No session is open." }
+            } @else {
+                div.scroll tabindex="0" role="region" aria-label="Open sessions" {
+                    table {
+                        thead { tr {
+                            @for name in ["session", "who", "program", "pid", "destination", "database", "requests", "refused", "masked"] {
+                                th scope="col" { (name) }
+                            }
+                            @if may_end { th scope="col" { "end" } }
+                        } }
+                        tbody {
+                            @for session in sessions.iter().take(SHOWN) { (row(ask, session, may_end)) }
+                        }
+                    }
+                }
+                @if sessions.len() > SHOWN { p.none { (sessions.len() - SHOWN) " more are left out." } }
+            }
+        }
+    }
+}
+
+fn row(ask: &Ask, session: &Summary, may_end: bool) -> Markup {
+    html! {
+        tr {
+            td.number data-name="session" { (session.session) }
+            td data-name="who" { (session.identity) }
+            td.mono data-name="program" { span { (session.process) } }
+            td.number data-name="pid" { (session.pid) }
+            td data-name="destination" { (session.destination) }
+            td data-name="database" { (session.database) }
+            td.number data-name="requests" { (session.requests) }
+            td.number data-name="refused" { (session.denied) }
+            td.number data-name="masked" { (session.masked) }
+            @if may_end {
+                td data-name="end" {
+                    form method="post" action={ "/sessions/" (session.session) "/end" } {
+                        (csrf(ask))
+                        button.danger type="submit" aria-label={ "End session " (session.session) " of " (session.identity) } { "End" }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `POST /sessions/{id}/end`
+pub(super) async fn end(ask: Ask) -> Result<Response, Error> {
+    let id = ask.number("id")?;
+    let Some(live) = ask.web.reach.sessions.get(id) else {
+        return Err(Error::new(
+            StatusCode::NOT_FOUND,
+            "there is no such session: it may have ended by itself",
+        ));
+    };
+    // Recorded first: nobody is cut off without a trace.
+    record_of(
+        &ask,
+        "session ended",
+        ask.visitor.identity.clone(),
+        Some(id),
+    )?;
+    live.end(End::Ended);
+    tracing::info!(
+        session = id,
+        by = ask.visitor.name,
+        "a session is ended by the web page"
+    );
+    Ok(ask.done("/sessions", &json!({ "ended": id })))
+}

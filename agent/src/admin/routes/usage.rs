@@ -1,0 +1,231 @@
+//! Usage, from principal over program and table down to the statement. Statements are shown with their literals replaced:
+//! the store has them no other way.
+
+use axum::response::Response;
+use maud::{Markup, html};
+use reqwest::Url;
+use rusqlite::params;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::{
+    admin::{error::Error, request::Ask},
+    audit::{
+        reports::{Period, Value, period::rfc3339},
+        store,
+    },
+    clock,
+};
+
+/// Rows of one step.
+const MOST: usize = 500;
+
+/// One line of a step.
+#[derive(Debug, Serialize)]
+struct Line {
+    of: String,
+    statements: u64,
+    denied: u64,
+    failed: u64,
+    rows: u64,
+    bytes: u64,
+    last: String,
+}
+
+/// Where in the drill-down somebody is.
+#[derive(Debug, Clone, Default)]
+struct Place {
+    since: String,
+    /// Principal, program and table, as far as they were chosen.
+    chosen: Vec<(&'static str, String)>,
+}
+
+/// What each step lists, by the next choice.
+const STEPS: [(&str, &str); 4] = [
+    (
+        "principal",
+        "CASE c.subject WHEN '' THEN 'unidentified' ELSE c.subject END",
+    ),
+    ("process", "c.exe"),
+    ("table", "coalesce(r.relation, '')"),
+    ("statement", "s.text"),
+];
+
+impl Place {
+    fn of(ask: &Ask) -> Self {
+        let chosen = STEPS[..3]
+            .iter()
+            .map_while(|(name, _)| Some((*name, ask.query_or_empty(name)?)))
+            .collect();
+        Self {
+            since: ask.query("since").unwrap_or("24h").to_owned(),
+            chosen,
+        }
+    }
+
+    fn step(&self) -> (&'static str, &'static str) {
+        STEPS[self.chosen.len().min(3)]
+    }
+
+    /// The address of the first `depth` choices, with one more behind them.
+    fn link(&self, depth: usize, more: Option<&str>) -> String {
+        let mut url = Url::parse("http://weir/usage").ok();
+        if let Some(url) = &mut url {
+            let mut pairs = url.query_pairs_mut();
+            pairs.append_pair("since", &self.since);
+            for (name, value) in self.chosen.iter().take(depth) {
+                pairs.append_pair(name, value);
+            }
+            if let (Some(more), Some((name, _))) = (more, STEPS.get(depth)) {
+                pairs.append_pair(name, more);
+            }
+        }
+        url.map_or_else(
+            || "/usage".to_owned(),
+            |url| format!("{}?{}", url.path(), url.query().unwrap_or_default()),
+        )
+    }
+}
+
+/// `GET /usage`
+pub(super) async fn page(ask: Ask) -> Result<Response, Error> {
+    let place = Place::of(&ask);
+    let period = Period::parse(&place.since, None, clock::now().as_secs())
+        .map_err(|error| Error::bad(error.to_string()))?;
+    let asked = place.clone();
+    let lines = ask
+        .work(move |web| {
+            let store = store::open_read_only(&web.reach.state_dir)
+                .map_err(|error| Error::internal("the store cannot be read", &error))?;
+            lines(&store, &asked, period)
+                .map_err(|error| Error::internal("the store cannot be asked", &error))
+        })
+        .await?;
+    let data = json!({ "by": place.step().0, "since": place.since, "lines": lines });
+    Ok(ask.answer("Usage", &data, || draw(&place, &lines)))
+}
+
+fn lines(
+    store: &rusqlite::Connection,
+    place: &Place,
+    period: Period,
+) -> rusqlite::Result<Vec<Line>> {
+    let (from, until) = period.hours();
+    let (_, by) = place.step();
+    let chosen = |at: usize| place.chosen.get(at).map(|(_, value)| value.as_str());
+    // Relations join only where they are asked for: a statement that names two of them counts once elsewhere.
+    let relations = if place.chosen.len() >= 2 {
+        "LEFT JOIN (SELECT DISTINCT statement, relation FROM statement_relations) r ON r.statement = a.statement"
+    } else {
+        ""
+    };
+    let table = if place.chosen.len() >= 3 {
+        "AND coalesce(r.relation, '') = ?5"
+    } else {
+        "AND ?5 IS NULL"
+    };
+    let sql = format!(
+        "SELECT {by}, sum(a.statements), sum(a.denied), sum(a.failed), sum(a.rows), sum(a.bytes), max(a.last_ns)
+         FROM statement_usage a JOIN contexts c ON c.id = a.context JOIN statement_records s ON s.id = a.statement {relations}
+         WHERE a.hour >= ?1 AND a.hour < ?2
+           AND (?3 IS NULL OR CASE c.subject WHEN '' THEN 'unidentified' ELSE c.subject END = ?3)
+           AND (?4 IS NULL OR c.exe = ?4) {table}
+         GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {MOST}"
+    );
+    let mut query = store.prepare(&sql)?;
+    let found = query.query_map(
+        params![from, until, chosen(0), chosen(1), chosen(2)],
+        |row| {
+            let of = match Value::read(row, 0)? {
+                Value::Text(text) => text,
+                _ => String::new(),
+            };
+            Ok(Line {
+                of,
+                statements: row.get(1)?,
+                denied: row.get(2)?,
+                failed: row.get(3)?,
+                rows: row.get(4)?,
+                bytes: row.get(5)?,
+                last: rfc3339(row.get(6)?),
+            })
+        },
+    )?;
+    found.collect()
+}
+
+fn draw(place: &Place, lines: &[Line]) -> Markup {
+    let depth = place.chosen.len();
+    let (by, _) = place.step();
+    let top = lines
+        .iter()
+        .map(|line| line.statements)
+        .max()
+        .unwrap_or(0)
+        .max(1);
+    html! {
+        p.lead { "From who to what: choose a line to see what is behind it." }
+        nav.trail aria-label="Where you are" {
+            ol {
+                li { a href=(place.link(0, None)) { "all" } }
+                @for (at, (name, value)) in place.chosen.iter().enumerate() {
+                    li { a href=(place.link(at + 1, None)) { (name) " " (named(value)) } }
+                }
+            }
+        }
+        form.pick method="get" action="/usage" {
+            label { "Since " select name="since" {
+                @for since in ["1h", "24h", "7d", "30d", "90d"] {
+                    option value=(since) selected[place.since == since] { (since) }
+                }
+            } }
+            @for (name, value) in &place.chosen { input type="hidden" name=(name) value=(value); }
+            button type="submit" { "Show" }
+        }
+        section.card.sheet aria-labelledby="lines" {
+            h2 #lines { "By " (by) }
+            @if lines.is_empty() { p.none { "Nothing in this period." } }
+            @else {
+                div.scroll tabindex="0" role="region" aria-label={ "Usage by " (by) } {
+                    table {
+                        thead { tr {
+                            th scope="col" { (by) }
+                            th scope="col" { "share" }
+                            @for name in ["statements", "refused", "failed", "rows", "bytes", "last"] { th scope="col" { (name) } }
+                        } }
+                        tbody {
+                            @for line in lines {
+                                tr {
+                                    td.mono data-name=(by) { span {
+                                        @if depth < 3 { a href=(place.link(depth, Some(&line.of))) { (named(&line.of)) } }
+                                        @else { (line.of) }
+                                    } }
+                                    td.share data-name="share" {
+                                        svg viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true" {
+                                            rect.track width="100" height="8" {}
+                                            rect.plain width=(line.statements * 100 / top) height="8" {}
+                                        }
+                                    }
+                                    td.number data-name="statements" { (line.statements) }
+                                    td.number data-name="refused" { (line.denied) }
+                                    td.number data-name="failed" { (line.failed) }
+                                    td.number data-name="rows" { (line.rows) }
+                                    td.number data-name="bytes" { (line.bytes) }
+                                    td.time data-name="last" { (line.last.replace('T', " ").replace('Z', "")) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn named(value: &str) -> &str {
+    if value.is_empty() {
+        "(no table)"
+    } else {
+        value
+    }
+}
