@@ -2,8 +2,8 @@
 
 const PAGES = 20;
 
-/** Opens `url` as `login`; returns the last page: its address, status and text. */
-export async function visit(url, login, { deny = false, alter = "" } = {}) {
+/** Opens `url` as `login`; returns the last page: its address, status and text. Is not sent to where `until` is the beginning. */
+export async function visit(url, login, { deny = false, alter = "", until = "" } = {}) {
   const cookies = new Map();
   let request = { url, method: "GET" };
   const trace = [];
@@ -31,6 +31,7 @@ export async function visit(url, login, { deny = false, alter = "" } = {}) {
     trace.push(`${request.method} ${request.url}: ${response.status}`);
     if (location) {
       request = { url: new URL(location, request.url).href, method: "GET" };
+      if (until && request.url.startsWith(until)) return { url: request.url, status: response.status, text: "" };
       continue;
     }
     const text = await response.text();

@@ -103,6 +103,9 @@ function build() {
     jwks: { keys },
     clients: [
       client({ client_id: "weir" }),
+      ...(site
+        ? [client({ client_id: "weir-web", application_type: "web", redirect_uris: [site] })]
+        : []),
       client({
         client_id: "weir-secret",
         client_secret: "a secret of thirty-two characters",
@@ -161,6 +164,7 @@ function build() {
   return provider.callback();
 }
 
+let site = "";
 let lifetime = 3600;
 let deviceLifetime = 600;
 const pair = await jose.generateKeyPair("ES256", { extractable: true });
@@ -229,6 +233,10 @@ const orders = {
     keys = [await newKey()];
     handle = build();
   },
+  async site({ redirect }) {
+    site = redirect;
+    handle = build();
+  },
   async mode({ value }) {
     mode = value;
   },
@@ -252,8 +260,8 @@ const orders = {
   async acknowledged() {
     return acknowledged;
   },
-  async visit({ url, login, deny, alter }) {
-    return visit(url, login, { deny, alter });
+  async visit({ url, login, deny, alter, until }) {
+    return visit(url, login, { deny, alter, until });
   },
 };
 
