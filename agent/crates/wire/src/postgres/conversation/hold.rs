@@ -201,3 +201,21 @@ fn too_long_to_wait(bytes: usize) -> Refusal {
         hint: Some("send its values in several shorter statements".into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_done_with_is_not_kept() {
+        const MESSAGE: &[u8] = b"Q\0\0\0\x09HOLD\0";
+        let mut held = Held::new(MESSAGE.repeat(1_000));
+        for left in (0..1_000).rev() {
+            held.advance(MESSAGE.len());
+            assert_eq!(held.kept(), MESSAGE.repeat(left));
+            assert!(held.bytes.capacity() <= 5 * MESSAGE.len() * left.max(1));
+        }
+        held.push(b"X\0\0\0\x04");
+        assert!(held.terminates, "headers are still found");
+    }
+}
