@@ -475,3 +475,15 @@ fn notices_stand_between_messages_and_never_among_copied_data() {
     session.server(&message(b'W', &[b"\0\0\0"]));
     assert!(!may(&session));
 }
+
+#[test]
+fn a_sync_that_a_failed_copy_left_for_the_server_is_an_end() {
+    let mut session = Session::new();
+    session.client(&[parse("", "COPY"), bind("", ""), execute("")].concat());
+    session.server(&[bare(b'1'), bare(b'2'), message(b'G', &[b"\0\0\0"])].concat());
+    session.client(&sync());
+    session.server(&[failure("57014"), ready(b'I')].concat());
+    assert_eq!(session.conversation.moment(), Moment::Idle);
+    session.client(&query("HOLD"));
+    assert_eq!(session.judge.transactions.last(), Some(&(false, true)));
+}
