@@ -3,16 +3,17 @@
 //! One JSON document per line and direction. The socket is open to everyone; each request is judged by the process
 //! at the other end, which the kernel names. What lies outside of identity is delegated to [`Parts`].
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use serde_json::Value;
 
-use crate::{audit::record::Event, capture::Origin, identity::Bound};
+use crate::{audit::record::Event, capture::Origin, holds::Holds, identity::Bound};
 
 pub mod client;
 pub mod protocol;
 pub mod server;
 
+mod approvals;
 mod events;
 mod logins;
 mod peer;
@@ -43,6 +44,11 @@ pub trait Parts: Send + Sync {
 
     /// Ends the sessions whose log-in has expired and was not renewed in time; called every second.
     fn end_lapsed_sessions(&self) {}
+
+    /// What waits for approvals; `None` where nothing can.
+    fn holds(&self) -> Option<&Arc<Holds>> {
+        None
+    }
 
     /// Answers a request that this module does not know; `None` when nobody does.
     fn other(&self, request: &Value, asking: &Asking) -> Option<Result<Value, String>> {

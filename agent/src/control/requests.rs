@@ -15,6 +15,7 @@ use super::{
 use crate::{
     audit::record::Event,
     clock,
+    holds::Decision,
     identity::{
         BindError, Bound, Change, Delegated, DelegationError, Identities, Key, NewBinding,
         Resolved, RunBudget, Secret, Verified, login::Wanted,
@@ -90,6 +91,25 @@ impl Desk {
                 };
                 self.exec(peer, &agent, terms).await
             }
+            Request::Approvals => self.approvals(peer),
+            Request::Approval { id } => self.approval(peer, id),
+            Request::ApprovalValues { id } => self.approval_values(peer, id),
+            Request::Decide {
+                id,
+                verdict,
+                reason,
+                lasting_s,
+                break_glass,
+            } => {
+                let decision = Decision {
+                    verdict,
+                    reason,
+                    lasting: lasting_s.map(Duration::from_secs),
+                    break_glass,
+                };
+                self.decide(peer, id, &decision)
+            }
+            Request::RevokeApproval { id, reason } => self.revoke_approval(peer, id, &reason),
             Request::Status => {
                 self.asking(peer)?.as_administrator("the agent's status")?;
                 Ok(self.parts.status())
@@ -315,7 +335,7 @@ impl Desk {
         value(&Who::from(resolved))
     }
 
-    fn asking(&self, peer: &Peer) -> Result<Asking, Refusal> {
+    pub(super) fn asking(&self, peer: &Peer) -> Result<Asking, Refusal> {
         let in_agent_run = self.resolve(peer)?.in_agent_run;
         Ok(Asking {
             pid: peer.pid,
