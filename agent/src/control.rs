@@ -13,6 +13,7 @@ pub mod client;
 pub mod protocol;
 pub mod server;
 
+mod detached;
 mod events;
 mod logins;
 mod peer;

@@ -151,13 +151,29 @@ class Shell:
         self.process.stdin.flush()
         printed = []
         while True:
-            answer = self.process.stdout.readline()
-            assert answer, f"the shell ended at {line}"
+            answer = self.line()
             if answer.startswith(mark):
                 return int(answer.removeprefix(mark)), "".join(printed)
             printed.append(answer)
 
+    def settle(self):
+        """Makes a terminal silent; what was shown on it until then."""
+        # In two parts, so that what the terminal echoes is told from what the shell prints.
+        self.process.stdin.write("stty -echo -onlcr; PS1= PS2=; echo 'the shell ''is there'\n")
+        self.process.stdin.flush()
+        shown = []
+        while "the shell is there" not in (answer := self.line()):
+            shown.append(answer)
+        return "".join(shown)
+
+    def line(self):
+        answer = self.process.stdout.readline()
+        assert answer, "the shell has ended"
+        return answer
+
     def end(self):
+        # A terminal passes no end of input on.
+        self.process.stdin.write("exit\n")
         self.process.stdin.close()
         self.process.stdout.close()
         self.process.wait()
