@@ -14,6 +14,7 @@ pub mod protocol;
 pub mod server;
 
 mod approvals;
+mod detached;
 mod events;
 mod logins;
 mod peer;

@@ -6,6 +6,7 @@
 
 mod approver;
 mod error;
+pub mod estimate;
 mod grants;
 mod ticket;
 mod values;

@@ -60,6 +60,12 @@ pub enum Request {
         /// How the person must prove itself, in the provider's words.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         acr: Option<String>,
+        /// The login goes on when the command has ended, bound to the audit session.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        detached: bool,
+        /// Whom root lets in, by PAM; with `detached` only. Its id must be the session's login uid.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        account: Option<String>,
     },
     /// Waits a moment for the login that this connection began; the answer is a [`Progress`].
     LoginWait,

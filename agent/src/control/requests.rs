@@ -8,6 +8,7 @@ use weir_policy::{Identity, Method, PrincipalKind, Strength};
 
 use super::{
     Asking, Parts,
+    detached::Detached,
     logins::Talk,
     peer::Peer,
     protocol::{Binding, OPERATIONS, Refusal, Request, Scope, Who},
@@ -33,9 +34,11 @@ const MAX_ACTORS: usize = 4;
 const PURPOSE_BYTES: usize = 1_024;
 
 /// Answers requests.
+#[derive(Clone)]
 pub(super) struct Desk {
     pub(super) identities: Arc<Identities>,
     pub(super) parts: Arc<dyn Parts>,
+    pub(super) detached: Arc<Detached>,
 }
 
 impl Desk {
@@ -65,14 +68,25 @@ impl Desk {
                 scope,
                 max_age_s,
                 acr,
+                detached,
+                account,
             } => {
                 let wanted = Wanted {
                     flow,
                     max_age_s,
                     acr,
                 };
-                self.begin_login(peer, talk, issuer.as_deref(), wanted, scope)
-                    .await
+                let issuer = issuer.as_deref();
+                match (detached, account) {
+                    (true, account) => {
+                        self.begin_detached(peer, issuer, wanted, scope, account)
+                            .await
+                    }
+                    (false, None) => self.begin_login(peer, talk, issuer, wanted, scope).await,
+                    (false, Some(_)) => Err(Refusal::new(
+                        "an account is only named for a login that nobody waits for",
+                    )),
+                }
             }
             Request::LoginWait => self.wait_for_login(peer, talk).await,
             Request::Logout => self.log_out(peer),
