@@ -7,7 +7,12 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use serde_json::Value;
 
-use crate::{audit::record::Event, capture::Origin, identity::Bound};
+use crate::{
+    audit::record::Event,
+    capture::Origin,
+    identity::Bound,
+    sessions::{EndError, EndOrder},
+};
 
 pub mod client;
 pub mod protocol;
@@ -17,6 +22,7 @@ mod events;
 mod logins;
 mod peer;
 mod requests;
+mod sessions;
 
 pub use client::{Client, ClientError, socket_path};
 pub use server::{BindError, Listener, serve};
@@ -43,6 +49,13 @@ pub trait Parts: Send + Sync {
 
     /// Ends the sessions whose log-in has expired and was not renewed in time; called every second.
     fn end_lapsed_sessions(&self) {}
+
+    /// Ends one session as an administrator orders it, and records that.
+    ///
+    /// # Errors
+    ///
+    /// [`EndError`] when there is no such session, or the journal could not take the record.
+    fn end_session(&self, order: EndOrder) -> Result<(), EndError>;
 
     /// Answers a request that this module does not know; `None` when nobody does.
     fn other(&self, request: &Value, asking: &Asking) -> Option<Result<Value, String>> {

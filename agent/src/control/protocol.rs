@@ -87,6 +87,14 @@ pub enum Request {
     },
     /// The agent's state, for `weir status`.
     Status,
+    /// Ends a live session at once; for administrators.
+    EndSession {
+        /// The record's id.
+        session: u64,
+        /// Why, for the record.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
     /// Where the agent's files are.
     State,
     /// Stops the agent.
@@ -94,7 +102,7 @@ pub enum Request {
 }
 
 /// The operations of [`Request`]; others are delegated.
-pub(crate) const OPERATIONS: [&str; 10] = [
+pub(crate) const OPERATIONS: [&str; 11] = [
     "login",
     "login_begin",
     "login_wait",
@@ -103,6 +111,7 @@ pub(crate) const OPERATIONS: [&str; 10] = [
     "whois",
     "exec",
     "status",
+    "end_session",
     "state",
     "stop",
 ];
