@@ -32,6 +32,7 @@ use crate::{
     control::{self, Parts as _},
     discover::{Auto, AutoError},
     guard::{Guard, MaskKey, MaskKeyError},
+    holds::Holds,
     identity::{Identities, OpenError},
     logins::Logins,
     policy::{self, Policy},
@@ -91,6 +92,9 @@ pub enum AppError {
     /// No cgroup2.
     #[error("no cgroup2 file system is mounted: mount -t cgroup2 none /sys/fs/cgroup")]
     NoCgroup,
+    /// Approvals that last.
+    #[error("cannot read the lasting approvals in grants.json of the state folder")]
+    Holds(#[source] io::Error),
     /// Classes that were found before.
     #[error("cannot use the classes that discovery found")]
     Found(#[from] AutoError),
@@ -177,6 +181,7 @@ pub fn run(config: &Config) -> Result<(), AppError> {
             config.audit.durability,
             MaskKey::open(&state_dir)?,
         )),
+        holds: Holds::open(&state_dir, Arc::clone(&journal)).map_err(AppError::Holds)?,
         catalogs,
         logins,
         journal: Arc::clone(&journal),
@@ -276,6 +281,8 @@ async fn stop_requested(running: &Running) -> Result<&'static str, AppError> {
 
 /// Lets sessions finish until the deadline, then ends them and waits for their last records.
 async fn drain(running: &Running, limit: Duration) {
+    // Nobody is made to wait for a decision that cannot come any more.
+    running.proxy.holds.stop();
     let sessions = &running.proxy.sessions;
     let wait = async |until: Instant| {
         while sessions.totals().live > 0 && Instant::now() < until {

@@ -305,6 +305,29 @@ pub enum Event {
         /// The sequence number of the [`Requested`] that ran it; `None` when nothing ran.
         request: Option<u64>,
     },
+    /// The exact text and values of a statement that waits were shown to somebody who may decide about it.
+    ApprovalShown {
+        /// An [`Event::ApprovalRequested`].
+        approval: u64,
+        /// To whom.
+        approver: Identity,
+    },
+    /// An approval that lasts let a statement run.
+    ApprovalUsed {
+        /// An [`Event::ApprovalRequested`].
+        approval: u64,
+        /// The sequence number of the [`Requested`] that ran.
+        request: u64,
+    },
+    /// An approval that lasts was taken back.
+    ApprovalRevoked {
+        /// An [`Event::ApprovalRequested`].
+        approval: u64,
+        /// By whom.
+        approver: Identity,
+        /// Why.
+        reason: String,
+    },
     /// What the kernel programs have counted since their maps were made: the denominator of completeness.
     KernelCounted {
         /// All of it, from the start.
@@ -344,6 +367,8 @@ pub enum Verdict {
 pub enum Settled {
     /// Approved, and sent to the server.
     Ran,
+    /// Approved, but the client did not go on with it.
+    NotRun,
     /// Refused by an approver.
     Denied,
     /// Nobody decided in time.
