@@ -11,6 +11,7 @@ mod logout;
 mod policy;
 mod report;
 mod run;
+mod sessions;
 mod status;
 mod top;
 mod trust;
@@ -36,6 +37,7 @@ enum Command {
     Doctor(doctor::Args),
     Status(status::Args),
     Top(top::Args),
+    Sessions(sessions::Args),
     Login(login::Args),
     Logout(logout::Args),
     Whoami(whoami::Args),
@@ -58,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Doctor(args) => Ok(doctor::run(&args)),
         Command::Status(args) => status::run(&args),
+        Command::Sessions(args) => sessions::run(args),
         Command::Top(args) => top::run(&args),
         Command::Login(args) => login::run(&args),
         Command::Logout(args) => logout::run(args),

@@ -7,7 +7,13 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use serde_json::Value;
 
-use crate::{audit::record::Event, capture::Origin, holds::Holds, identity::Bound};
+use crate::{
+    audit::record::Event,
+    capture::Origin,
+    holds::Holds,
+    identity::Bound,
+    sessions::{EndError, EndOrder},
+};
 
 pub mod client;
 pub mod protocol;
@@ -19,6 +25,7 @@ mod events;
 mod logins;
 mod peer;
 mod requests;
+mod sessions;
 
 pub use client::{Client, ClientError, socket_path};
 pub use server::{BindError, Listener, serve};
@@ -50,6 +57,13 @@ pub trait Parts: Send + Sync {
     fn holds(&self) -> Option<&Arc<Holds>> {
         None
     }
+
+    /// Ends one session as an administrator orders it, and records that.
+    ///
+    /// # Errors
+    ///
+    /// [`EndError`] when there is no such session, or the journal could not take the record.
+    fn end_session(&self, order: EndOrder) -> Result<(), EndError>;
 
     /// Answers a request that this module does not know; `None` when nobody does.
     fn other(&self, request: &Value, asking: &Asking) -> Option<Result<Value, String>> {

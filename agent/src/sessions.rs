@@ -12,10 +12,11 @@ use std::{
 };
 
 use serde::Serialize;
+use weir_policy::Identity;
 
 use crate::{
-    audit,
-    identity::{Bound, State},
+    audit::{self, Journal, JournalError, record::Event},
+    identity::{Bound, Evidence, State},
 };
 
 /// All live sessions.
@@ -62,6 +63,41 @@ pub enum End {
     Lapsed = 2,
     /// Its log-in was ended: at once.
     Revoked = 3,
+    /// An administrator said so: at once.
+    Killed = 4,
+}
+
+/// An administrator's order to end a session.
+#[derive(Debug, Clone)]
+pub struct EndOrder {
+    /// The record's id.
+    pub session: u64,
+    /// Who orders it, as the provider vouches for it; `None` is root without a log-in.
+    pub administrator: Option<Identity>,
+    /// The process that asks, where the control socket was asked.
+    pub evidence: Option<Evidence>,
+    /// Why; may be empty.
+    pub reason: String,
+}
+
+/// Why an administrator's order was not carried out as it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum EndError {
+    /// Nothing was ended.
+    #[error("no session {session} is open")]
+    NoSession {
+        /// The record's id.
+        session: u64,
+    },
+    /// The session ends all the same: rather unrecorded than running on.
+    #[error("session {session} was ended, and this could not be recorded")]
+    Unrecorded {
+        /// The record's id.
+        session: u64,
+        /// Why.
+        #[source]
+        source: JournalError,
+    },
 }
 
 /// One live session, for people and scripts to read.
@@ -167,6 +203,27 @@ impl Sessions {
         ending.len()
     }
 
+    /// Ends one session at once because an administrator says so, and records who that was.
+    ///
+    /// # Errors
+    ///
+    /// [`EndError`] when there is no such session, or the journal could not take the record.
+    pub fn end_by_order(&self, order: EndOrder, journal: &Journal) -> Result<(), EndError> {
+        let session = order.session;
+        let live = self.lock().get(&session).cloned();
+        let live = live.ok_or(EndError::NoSession { session })?;
+        let recorded = journal.event(&Event::SessionEnded {
+            session,
+            administrator: order.administrator,
+            evidence: order.evidence.map(Box::new),
+            reason: order.reason,
+        });
+        live.end(End::Killed);
+        recorded
+            .map(drop)
+            .map_err(|source| EndError::Unrecorded { session, source })
+    }
+
     /// The session whose client has this address.
     #[must_use]
     pub fn of_client(&self, client: SocketAddr) -> Option<Arc<Live>> {
@@ -240,7 +297,8 @@ impl Live {
             0 => None,
             1 => Some(End::Stopped),
             2 => Some(End::Lapsed),
-            _ => Some(End::Revoked),
+            3 => Some(End::Revoked),
+            _ => Some(End::Killed),
         }
     }
 

@@ -21,7 +21,7 @@ use crate::{
     identity::Bound,
     policy::Policy,
     proxy::Proxy,
-    sessions::End,
+    sessions::{End, EndError, EndOrder},
     telemetry,
 };
 
@@ -229,6 +229,16 @@ impl control::Parts for Running {
         if ended > 0 {
             tracing::info!(ended, "sessions ended with their log-in");
         }
+    }
+
+    fn end_session(&self, order: EndOrder) -> Result<(), EndError> {
+        let session = order.session;
+        let proxy = &self.proxy;
+        let ended = proxy.sessions.end_by_order(order, &proxy.journal);
+        if !matches!(ended, Err(EndError::NoSession { .. })) {
+            tracing::info!(session, "an administrator ended a session");
+        }
+        ended
     }
 
     fn end_lapsed_sessions(&self) {

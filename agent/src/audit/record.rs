@@ -217,6 +217,17 @@ pub enum Event {
         /// What it rests on.
         proof: Proof,
     },
+    /// An administrator ended a session.
+    SessionEnded {
+        /// A [`SessionOpened`].
+        session: u64,
+        /// Who, as the provider vouches for it; `None` is root without a log-in.
+        administrator: Option<Identity>,
+        /// The process that asked, where the control socket was asked.
+        evidence: Option<Box<Evidence>>,
+        /// Why, in the administrator's words; may be empty.
+        reason: String,
+    },
     /// An agent was let act for somebody: what joins the two. With `delegation: local` this record is that, and the
     /// chain's seal its signature.
     Delegation {

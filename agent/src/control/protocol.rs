@@ -131,6 +131,14 @@ pub enum Request {
     },
     /// The agent's state, for `weir status`.
     Status,
+    /// Ends a live session at once; for administrators.
+    EndSession {
+        /// The record's id.
+        session: u64,
+        /// Why, for the record.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
     /// Where the agent's files are.
     State,
     /// Stops the agent.
@@ -138,7 +146,7 @@ pub enum Request {
 }
 
 /// The operations of [`Request`]; others are delegated.
-pub(crate) const OPERATIONS: [&str; 15] = [
+pub(crate) const OPERATIONS: [&str; 16] = [
     "login",
     "login_begin",
     "login_wait",
@@ -152,6 +160,7 @@ pub(crate) const OPERATIONS: [&str; 15] = [
     "decide",
     "revoke_approval",
     "status",
+    "end_session",
     "state",
     "stop",
 ];

@@ -30,8 +30,8 @@ const LONGEST_RUN: Duration = Duration::from_hours(24);
 /// How many agents may act through each other.
 const MAX_ACTORS: usize = 4;
 
-/// The longest purpose.
-const PURPOSE_BYTES: usize = 1_024;
+/// The longest purpose or reason.
+const SAID_BYTES: usize = 1_024;
 
 /// Answers requests.
 #[derive(Clone)]
@@ -128,6 +128,7 @@ impl Desk {
                 self.asking(peer)?.as_administrator("the agent's status")?;
                 Ok(self.parts.status())
             }
+            Request::EndSession { session, reason } => self.end_session(peer, session, reason),
             Request::State => Ok(json!({ "state_dir": self.parts.state_dir() })),
             Request::Stop => {
                 self.asking(peer)?.as_administrator("stopping the agent")?;
@@ -392,7 +393,7 @@ impl Desk {
 }
 
 impl Asking {
-    fn as_administrator(self, what: &str) -> Result<(), Refusal> {
+    pub(super) fn as_administrator(self, what: &str) -> Result<(), Refusal> {
         if self.is_administrator() {
             return Ok(());
         }
@@ -412,14 +413,7 @@ struct Terms {
 
 impl Terms {
     fn check(&self) -> Result<(), Refusal> {
-        if self.purpose.as_ref().is_some_and(|purpose| {
-            purpose.len() > PURPOSE_BYTES || purpose.chars().any(char::is_control)
-        }) {
-            return Err(Refusal::new(format!(
-                "the purpose must be one line of at most {PURPOSE_BYTES} bytes"
-            )));
-        }
-        Ok(())
+        one_line("the purpose", self.purpose.as_deref().unwrap_or_default())
     }
 
     /// The person's identity with the agent as the innermost actor; it ends with whichever ends first.
@@ -468,6 +462,16 @@ fn delegation_refusal(error: &DelegationError) -> Refusal {
         _ => return Refusal::new(telemetry::chain(error)),
     };
     Refusal::with_hint(telemetry::chain(error), hint)
+}
+
+/// What people say for the record.
+pub(super) fn one_line(what: &str, text: &str) -> Result<(), Refusal> {
+    if text.len() > SAID_BYTES || text.chars().any(char::is_control) {
+        return Err(Refusal::new(format!(
+            "{what} must be one line of at most {SAID_BYTES} bytes"
+        )));
+    }
+    Ok(())
 }
 
 pub(super) fn check_alive(peer: &Peer) -> Result<(), Refusal> {

@@ -85,6 +85,21 @@ pub(super) fn event(body: &str) -> Told {
                 text("outcome")
             ),
         ),
+        "session_ended" => {
+            let who = match subject(&body["administrator"]) {
+                who if who.is_empty() => "root".to_owned(),
+                who => who,
+            };
+            let why = match text("reason") {
+                why if why.is_empty() => "no reason given".to_owned(),
+                why => why,
+            };
+            Told {
+                who,
+                actor: actors(&body["administrator"]),
+                what: format!("ended session {}: {why}", number("session")),
+            }
+        }
         "approval_requested" => about(
             &body["requester"],
             format!("asks for approval {}: {}", number("approval"), text("text")),
@@ -177,6 +192,23 @@ mod tests {
                 actor: "bot".to_owned(),
                 what: "login: bound to session 7".to_owned()
             }
+        );
+    }
+
+    #[test]
+    fn an_ended_session_names_the_administrator_or_root() {
+        let by_root =
+            event(r#"{"event":"session_ended","session":7,"administrator":null,"reason":"stuck"}"#);
+        assert_eq!(
+            (by_root.who.as_str(), by_root.what.as_str()),
+            ("root", "ended session 7: stuck")
+        );
+        let by_alice = event(
+            r#"{"event":"session_ended","session":7,"administrator":{"principal":{"subject":"alice"}},"reason":""}"#,
+        );
+        assert_eq!(
+            (by_alice.who.as_str(), by_alice.what.as_str()),
+            ("alice", "ended session 7: no reason given")
         );
     }
 
