@@ -23,6 +23,7 @@ use std::{path::PathBuf, sync::Arc};
 use crate::{
     audit::{Journal, export::SinkStatus},
     capture::{Counters, Finding},
+    holds::Holds,
     identity::Identities,
     policy::Policy,
     sessions::Sessions,
@@ -39,6 +40,8 @@ pub struct Reach {
     pub sessions: Arc<Sessions>,
     /// What decides.
     pub policy: Arc<Policy>,
+    /// What waits for approvals.
+    pub holds: Arc<Holds>,
     /// What records.
     pub journal: Arc<Journal>,
     /// Who is who.

@@ -33,6 +33,7 @@ use crate::{
     control::{self, Parts as _},
     discover::{Auto, AutoError},
     guard::{Guard, MaskKey, MaskKeyError},
+    holds::Holds,
     identity::{Identities, OpenError},
     logins::Logins,
     policy::{self, Policy},
@@ -92,6 +93,9 @@ pub enum AppError {
     /// No cgroup2.
     #[error("no cgroup2 file system is mounted: mount -t cgroup2 none /sys/fs/cgroup")]
     NoCgroup,
+    /// Approvals that last.
+    #[error("cannot read the lasting approvals in grants.json of the state folder")]
+    Holds(#[source] io::Error),
     /// Classes that were found before.
     #[error("cannot use the classes that discovery found")]
     Found(#[from] AutoError),
@@ -181,6 +185,7 @@ pub fn run(config: &Config) -> Result<(), AppError> {
             config.audit.durability,
             MaskKey::open(&state_dir)?,
         )),
+        holds: Holds::open(&state_dir, Arc::clone(&journal)).map_err(AppError::Holds)?,
         catalogs,
         logins,
         journal: Arc::clone(&journal),
@@ -214,10 +219,9 @@ pub fn run(config: &Config) -> Result<(), AppError> {
             }
         },
     )?;
-    let admin = start_admin(config, &running)?;
     let listeners = [Some(v4), v6].into_iter().flatten().collect();
     let outcome = serve(config, &running, &auto, listeners);
-    drop((admin, indexer, keeper));
+    drop((indexer, keeper));
     outcome
 }
 
@@ -231,6 +235,7 @@ fn start_admin(config: &Config, running: &Arc<Running>) -> Result<Option<Admin>,
     let reach = Reach {
         sessions: Arc::clone(&proxy.sessions),
         policy: Arc::clone(&running.policy),
+        holds: Arc::clone(&proxy.holds),
         journal: Arc::clone(&proxy.journal),
         identities: Arc::clone(&proxy.identities),
         state_dir: control::Parts::state_dir(&**running),
@@ -257,6 +262,7 @@ fn serve(
         count => count,
     };
     let workers = Arc::new(Workers::start(&running.proxy, count).map_err(AppError::Start)?);
+    let admin = start_admin(config, running)?;
     let reason = runtime.block_on(async {
         let control = control::Listener::bind(&config.agent.socket)?;
         for listener in listeners {
@@ -281,6 +287,8 @@ fn serve(
         drain(running, Duration::from_secs(config.agent.drain_seconds)).await;
         Ok::<_, AppError>(reason)
     })?;
+    // Nothing is done by the page that could not be recorded any more.
+    drop(admin);
     let journal = &running.proxy.journal;
     journal.event(&Event::AgentStopped {
         reason: reason.to_owned(),
@@ -301,6 +309,8 @@ async fn stop_requested(running: &Running) -> Result<&'static str, AppError> {
 
 /// Lets sessions finish until the deadline, then ends them and waits for their last records.
 async fn drain(running: &Running, limit: Duration) {
+    // Nobody is made to wait for a decision that cannot come any more.
+    running.proxy.holds.stop();
     let sessions = &running.proxy.sessions;
     let wait = async |until: Instant| {
         while sessions.totals().live > 0 && Instant::now() < until {

@@ -19,6 +19,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Deserialize;
 
+pub(crate) use index::dictionary::word;
 pub use journal::{Journal, JournalError, JournalHealth, NewSession, Recovery, Session, Statement};
 
 /// The `[audit]` section of the configuration.

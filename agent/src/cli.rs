@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod approvals;
 mod audit;
 mod dev_idp;
 mod discover;
@@ -10,6 +11,7 @@ mod logout;
 mod policy;
 mod report;
 mod run;
+mod sessions;
 mod status;
 mod top;
 mod trust;
@@ -35,12 +37,14 @@ enum Command {
     Doctor(doctor::Args),
     Status(status::Args),
     Top(top::Args),
+    Sessions(sessions::Args),
     Login(login::Args),
     Logout(logout::Args),
     Whoami(whoami::Args),
     Whois(whois::Args),
     Exec(exec::Args),
     Policy(policy::Args),
+    Approvals(approvals::Args),
     Discover(discover::Args),
     Trust(trust::Args),
     Audit(audit::Args),
@@ -56,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Doctor(args) => Ok(doctor::run(&args)),
         Command::Status(args) => status::run(&args),
+        Command::Sessions(args) => sessions::run(args),
         Command::Top(args) => top::run(&args),
         Command::Login(args) => login::run(&args),
         Command::Logout(args) => logout::run(args),
@@ -63,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Whois(args) => whois::run(args),
         Command::Exec(args) => exec::run(args),
         Command::Policy(args) => policy::run(args),
+        Command::Approvals(args) => approvals::run(args),
         Command::Discover(args) => discover::run(&args),
         Command::Trust(args) => trust::run(args),
         Command::Audit(args) => audit::run(args),

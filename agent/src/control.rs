@@ -3,20 +3,29 @@
 //! One JSON document per line and direction. The socket is open to everyone; each request is judged by the process
 //! at the other end, which the kernel names. What lies outside of identity is delegated to [`Parts`].
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use serde_json::Value;
 
-use crate::{audit::record::Event, capture::Origin, identity::Bound};
+use crate::{
+    audit::record::Event,
+    capture::Origin,
+    holds::Holds,
+    identity::Bound,
+    sessions::{EndError, EndOrder},
+};
 
 pub mod client;
 pub mod protocol;
 pub mod server;
 
+mod approvals;
+mod detached;
 mod events;
 mod logins;
 pub(crate) mod peer;
 mod requests;
+mod sessions;
 
 pub use crate::net::socket::{BindError, Listener};
 pub use client::{Client, ClientError, socket_path};
@@ -44,6 +53,18 @@ pub trait Parts: Send + Sync {
 
     /// Ends the sessions whose log-in has expired and was not renewed in time; called every second.
     fn end_lapsed_sessions(&self) {}
+
+    /// What waits for approvals; `None` where nothing can.
+    fn holds(&self) -> Option<&Arc<Holds>> {
+        None
+    }
+
+    /// Ends one session as an administrator orders it, and records that.
+    ///
+    /// # Errors
+    ///
+    /// [`EndError`] when there is no such session, or the journal could not take the record.
+    fn end_session(&self, order: EndOrder) -> Result<(), EndError>;
 
     /// Answers a request that this module does not know; `None` when nobody does.
     fn other(&self, request: &Value, asking: &Asking) -> Option<Result<Value, String>> {

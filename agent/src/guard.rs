@@ -212,9 +212,10 @@ impl Guard {
                 return verdict;
             }
             let facts = postgres::analyse(text, modes);
-            let by_shape = shaped && facts.literal_free;
             let snapshot = self.policy.current();
             let decision = governed::decide(&snapshot, &scope.who, &facts, standing);
+            // What somebody is to approve is one text, with its literals.
+            let by_shape = shaped && facts.literal_free && !decision.waits();
             let judged = Judged::plain(facts, decision);
             let basis = Basis {
                 standing: standing.code,
@@ -466,7 +467,9 @@ impl Guard {
             cleared,
             ..
         } = judged;
-        let strict = self.durability == Durability::Strict || deserves_sync(&scope.who, &facts);
+        let strict = self.durability == Durability::Strict
+            || decision.waits()
+            || deserves_sync(&scope.who, &facts);
         // What is recorded says which columns were used; those within reach have served their purpose.
         facts.reachable = Vec::new();
         Arc::new(Verdict {
@@ -486,6 +489,7 @@ impl Guard {
             catalog: basis.catalog,
             naming: basis.naming.cloned(),
             names: names_queries(&facts),
+            clearance: None,
             text: text.into(),
             statement: self.journal.statement(facts, decision, &snapshot.digest),
         })

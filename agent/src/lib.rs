@@ -1,7 +1,7 @@
 //! weir, the agent: maps database connections to verified identities, decides and records each statement.
 //!
 //! A module imports from lower ones only:
-//! `cli` → `app` → `config` → `admin` → `control` · `discover` · `proxy` → `guard` · `logins` · `sessions` → `policy` · `identity` · `audit` · `catalog` · `capture` · `tls`.
+//! `cli` → `app` → `config` → `admin` → `control` · `discover` · `proxy` → `guard` → `holds` · `logins` · `sessions` → `policy` · `identity` · `audit` · `catalog` · `capture` · `tls`.
 //! `telemetry`, `shutdown` and `clock` are open to all.
 
 pub mod admin;
@@ -14,7 +14,9 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod discover;
+mod files;
 pub mod guard;
+pub mod holds;
 pub mod identity;
 pub mod logins;
 pub mod net;

@@ -19,6 +19,7 @@ use crate::{
     capture::{Marker, Origin, Origins, Writers},
     catalog::Catalogs,
     guard::{self, Guard, Scope, Who},
+    holds::Holds,
     identity::{Absence, Bound, Evidence, Identities, Key, Resolved},
     logins::Logins,
     net::Leg,
@@ -43,6 +44,8 @@ pub struct Proxy {
     pub identities: Arc<Identities>,
     /// Decides.
     pub guard: Arc<Guard>,
+    /// What waits for an approval.
+    pub holds: Arc<Holds>,
     /// What databases hold.
     pub catalogs: Arc<Catalogs>,
     /// What log-ins need that clients do not bring.

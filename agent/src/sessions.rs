@@ -15,8 +15,8 @@ use serde::Serialize;
 use weir_policy::Identity;
 
 use crate::{
-    audit,
-    identity::{Bound, State},
+    audit::{self, Journal, JournalError, record::Event},
+    identity::{Bound, Evidence, State},
 };
 
 /// All live sessions.
@@ -61,10 +61,43 @@ pub enum End {
     Stopped = 1,
     /// Its log-in has expired, and was not renewed in time: what runs finishes.
     Lapsed = 2,
-    /// An administrator ended it: at once.
-    Ended = 3,
     /// Its log-in was ended: at once.
-    Revoked = 4,
+    Revoked = 3,
+    /// An administrator said so: at once.
+    Killed = 4,
+}
+
+/// An administrator's order to end a session.
+#[derive(Debug, Clone)]
+pub struct EndOrder {
+    /// The record's id.
+    pub session: u64,
+    /// Who orders it, as the provider vouches for it; `None` is root without a log-in.
+    pub administrator: Option<Identity>,
+    /// The process that asks, where the control socket was asked.
+    pub evidence: Option<Evidence>,
+    /// Why; may be empty.
+    pub reason: String,
+}
+
+/// Why an administrator's order was not carried out as it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum EndError {
+    /// Nothing was ended.
+    #[error("no session {session} is open")]
+    NoSession {
+        /// The record's id.
+        session: u64,
+    },
+    /// The session ends all the same: rather unrecorded than running on.
+    #[error("session {session} was ended, and this could not be recorded")]
+    Unrecorded {
+        /// The record's id.
+        session: u64,
+        /// Why.
+        #[source]
+        source: JournalError,
+    },
 }
 
 /// One live session, for people and scripts to read.
@@ -172,10 +205,25 @@ impl Sessions {
         ending.len()
     }
 
-    /// The session of that id.
-    #[must_use]
-    pub fn get(&self, id: u64) -> Option<Arc<Live>> {
-        self.lock().get(&id).cloned()
+    /// Ends one session at once because an administrator says so, and records who that was.
+    ///
+    /// # Errors
+    ///
+    /// [`EndError`] when there is no such session, or the journal could not take the record.
+    pub fn end_by_order(&self, order: EndOrder, journal: &Journal) -> Result<(), EndError> {
+        let session = order.session;
+        let live = self.lock().get(&session).cloned();
+        let live = live.ok_or(EndError::NoSession { session })?;
+        let recorded = journal.event(&Event::SessionEnded {
+            session,
+            administrator: order.administrator,
+            evidence: order.evidence.map(Box::new),
+            reason: order.reason,
+        });
+        live.end(End::Killed);
+        recorded
+            .map(drop)
+            .map_err(|source| EndError::Unrecorded { session, source })
     }
 
     /// The session whose client has this address.
@@ -251,8 +299,8 @@ impl Live {
             0 => None,
             1 => Some(End::Stopped),
             2 => Some(End::Lapsed),
-            3 => Some(End::Ended),
-            _ => Some(End::Revoked),
+            3 => Some(End::Revoked),
+            _ => Some(End::Killed),
         }
     }
 

@@ -604,6 +604,48 @@ def a_commit_in_flight_commits_nothing():
     return wire.shape(frames)
 
 
+def end_session(name, reason):
+    """As an administrator does it, who finds the session by its process."""
+    mine = [row for row in control({"op": "status"})["sessions"] if row["pid"] == os.getpid()]
+    expect(len(mine) == 1, name, mine)
+    session = str(mine[0]["session"])
+    told = subprocess.run(
+        [os.environ["WEIR_BIN"], "sessions", "end", session, "--reason", reason, "--json"],
+        capture_output=True, text=True, timeout=PATIENCE,
+    )
+    expect(told.returncode == 0 and json.loads(told.stdout)["ended"] == int(session), told)
+    again = subprocess.run([os.environ["WEIR_BIN"], "sessions", "end", "999999"], capture_output=True, text=True, timeout=PATIENCE)
+    expect(again.returncode == 1 and "no session 999999 is open" in again.stderr, again)
+
+
+@case("ending")
+def an_administrator_ends_an_idle_session_and_says_who_and_why():
+    login("bob")
+    connection = governed("killed")
+    connection.run("begin")
+    connection.run("insert into ledger values (1, 'killed')")
+    end_session("killed", "idle in a transaction")
+    frames = connection.until_closed(PATIENCE)
+    expect(wire.shape(frames) == "E:FATAL:57P01", wire.shape(frames))
+    expect("administrator" in errors(frames)[0]["M"], errors(frames))
+    expect(gone("killed") and count("killed") == 0, "something stays")
+    expect(governed().run("select 1") == [["1"]], "the log-in holds")
+
+
+@case("ending")
+def an_administrator_ends_what_runs():
+    login("bob")
+    connection = governed("killed-running")
+    connection.run("begin")
+    connection.run("insert into ledger values (1, 'killed')")
+    connection.send(query("select pg_sleep(60)") + query("commit"))
+    running("killed-running", "pg_sleep")
+    end_session("killed-running", "runs too long")
+    frames = connection.until_closed(PATIENCE)
+    expect(frames[-1] is not None and "C:COMMIT" not in wire.shape(frames), wire.shape(frames))
+    expect(gone("killed-running") and count("killed") == 0, "something stays")
+
+
 @case("ending")
 def a_pipelined_commit_commits_nothing():
     login("bob")

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::{Value, json};
+use serde_json::json;
 use tests::{Identity, Lab, LabOptions, OidcProvider};
 use weir::admin::{Need, Role, routes};
 
@@ -29,6 +29,16 @@ const PEOPLE: [(&str, &str); 5] = [
     ("adm", "admins"),
     ("nob", "guests"),
 ];
+
+/// What is deleted waits for an approver.
+const PACK: &str = "version: 1
+defaults: { effect: allow }
+rules:
+  - id: deletes-wait
+    why: somebody else has to look
+    match: { kind: [delete] }
+    effect: { approve: { groups: [approvers], quorum: 1, ttl: 5m } }
+";
 
 struct World {
     lab: Lab,
@@ -57,10 +67,15 @@ impl World {
         let token = folder.path().join("metrics.token");
         fs::write(&token, format!("{MEASURER}\n"))?;
         let admin: toml::Table = toml::from_str(&format!(
-            "socket = \"web.sock\"\nlisten = \"127.0.0.1:{port}\"\nmetrics_token_file = {token:?}\n\
-             roles = {{ viewer = [\"viewers\"], approver = [\"approvers\"], auditor = [\"auditors\"], admin = [\"admins\"] }}"
+            "socket = \"web.sock\"\nlisten = \"127.0.0.1:{port}\"\nmetrics_token_file = \"{}\"\n\
+             roles = {{ viewer = [\"viewers\"], approver = [\"approvers\"], auditor = [\"auditors\"], admin = [\"admins\"] }}",
+            token.display()
         ))?;
+        let pack = folder.path().join("pack");
+        fs::create_dir(&pack)?;
+        fs::write(pack.join("rules.yaml"), PACK)?;
         let lab = Lab::start(&LabOptions {
+            policy: Some(pack),
             sections: vec![("issuer".into(), issuer)],
             settings: vec![("admin".into(), toml::Value::Table(admin))],
             ..LabOptions::default()
@@ -143,10 +158,11 @@ fn the_web_page_lets_in_whom_it_should_and_tells_nothing_secret() -> Result<()> 
         refused.status == 403 && refused.body.contains("none of your groups"),
         "{refused:?}"
     );
-    let [viewer, _, auditor, admin] = people.as_slice() else {
+    let [viewer, approver, auditor, admin] = people.as_slice() else {
         bail!("four people");
     };
     a_statement_shows_on_the_map_and_its_session_can_be_ended(&world, viewer, admin)?;
+    what_waits_is_decided_by_approvers(&world, viewer, approver, admin)?;
     every_route_asks_for_its_role(&world, &people)?;
     changes_come_from_the_sites_own_pages(&world, admin)?;
     this_hosts_socket_knows_who_asks(&world)?;
@@ -199,19 +215,86 @@ fn a_statement_shows_on_the_map_and_its_session_can_be_ended(
     ensure!(world.post(viewer, &path, &[])?.status == 403);
     let ended = world.post(admin, &path, &[])?;
     ensure!(ended.status == 200, "{ended:?}");
-    ensure!(client.ends_with("an administrator ended this session")?);
+    ensure!(client.ends_with("due to administrator command"));
     ensure!(world.post(admin, &path, &[])?.status == 404);
     let record = world.lab.agent().json(&[
         "audit",
         "query",
         "--format",
         "json",
-        "select body from events where event = 'administered' and body like '%session ended%'",
+        "select body from events where event = 'session_ended'",
     ])?;
     ensure!(
         record.to_string().contains("adm"),
         "it is not recorded who did it: {record}"
     );
+    Ok(())
+}
+
+fn what_waits_is_decided_by_approvers(
+    world: &World,
+    viewer: &Visitor,
+    approver: &Visitor,
+    admin: &Visitor,
+) -> Result<()> {
+    let mut client = Psql::start(&world.lab)?;
+    client.say(&format!(
+        "delete from products where title = '{LITERAL}'; select 'done';"
+    ))?;
+    let until = Instant::now() + Duration::from_secs(10);
+    let id = loop {
+        let list = world.get(viewer, "/api/approvals")?.json()?;
+        if let Some(id) = list["waiting"][0]["id"].as_u64() {
+            break id;
+        }
+        ensure!(Instant::now() < until, "nothing waits: {list}");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    for path in ["/approvals".to_owned(), format!("/approvals/{id}")] {
+        let page = world.get(approver, &path)?;
+        ensure!(
+            page.status == 200 && page.body.contains("delete from products where title = $1"),
+            "{page:?}"
+        );
+        ensure!(!page.body.contains(LITERAL), "{path} tells a literal");
+    }
+    let values = format!("/api/approvals/{id}/values");
+    let decide = format!("/api/approvals/{id}/decide");
+    let yes = [
+        "--data",
+        "verdict=approved",
+        "--data",
+        "reason=looked at it",
+    ];
+    for (who, path, form) in [
+        (viewer, &values, &[][..]),
+        (admin, &values, &[][..]),
+        (viewer, &decide, &yes[..]),
+        (admin, &decide, &yes[..]),
+    ] {
+        let answer = world.post(who, path, form)?;
+        ensure!(
+            answer.status == 403 && !answer.body.contains(LITERAL),
+            "{path}: {answer:?}"
+        );
+    }
+    let unsaid = world.post(approver, &decide, &yes[..2])?;
+    ensure!(
+        unsaid.status == 400 && unsaid.body.contains("say why"),
+        "{unsaid:?}"
+    );
+    let exact = world.post(approver, &values, &[])?;
+    ensure!(
+        exact.status == 200 && exact.body.contains(LITERAL),
+        "{exact:?}"
+    );
+    let decided = world.post(approver, &decide, &yes)?;
+    ensure!(
+        decided.status == 200 && decided.json()?["over"] == true,
+        "{decided:?}"
+    );
+    ensure!(client.says("done"), "the approved statement does not run");
+    ensure!(world.get(viewer, &format!("/api/approvals/{id}"))?.status == 404);
     Ok(())
 }
 
@@ -249,7 +332,7 @@ fn every_route_asks_for_its_role(world: &World, people: &[Visitor]) -> Result<()
                     "{path} shows something to nobody: {unknown:?}"
                 ),
                 Need::Metrics => {
-                    ensure!([303, 401].contains(&unknown.status), "{path}: {unknown:?}")
+                    ensure!([303, 401].contains(&unknown.status), "{path}: {unknown:?}");
                 }
                 Need::Role(_) => ensure!(unknown.status == 401, "{path}: {unknown:?}"),
             }
@@ -572,23 +655,32 @@ impl Psql {
         })
     }
 
+    fn say(&mut self, sql: &str) -> Result<()> {
+        writeln!(self.input, "{sql}").context("psql takes nothing")
+    }
+
     fn ask(&mut self, sql: &str) -> Result<String> {
-        writeln!(self.input, "{sql}")?;
+        self.say(sql)?;
         self.output
             .recv_timeout(Duration::from_secs(20))
             .context("psql does not answer")
     }
 
     /// Whether the next statement finds the session ended, and why.
-    fn ends_with(&mut self, words: &str) -> Result<bool> {
+    fn ends_with(&mut self, words: &str) -> bool {
         // The pipe may be closed already.
-        let _ = writeln!(self.input, "select 1;");
+        let _ = self.say("select 1;");
+        self.says(words)
+    }
+
+    /// Whether it says this, sooner or later.
+    fn says(&self, words: &str) -> bool {
         while let Ok(line) = self.output.recv_timeout(Duration::from_secs(10)) {
             if line.contains(words) {
-                return Ok(true);
+                return true;
             }
         }
-        Ok(false)
+        false
     }
 }
 

@@ -42,6 +42,30 @@ fn a_log_in_that_is_ended_stops_everything_at_once() -> Result<()> {
     let lab = lab(60)?;
     let tokens = all_well(&lab, "ending")?;
     ended_with(&lab, "log-in ended")?;
+    ended_with(&lab, "ended by an administrator")?;
+    let orders = rows(
+        &lab,
+        "select body ->> '$.administrator.principal.subject' as who, body ->> '$.reason' as why, \
+         body ->> '$.evidence.exe_path' as exe, s.principal, s.close_reason \
+         from events join sessions s on s.session = body ->> '$.session' where event = 'session_ended' order by seq",
+    )?;
+    ensure!(
+        orders.len() == 2
+            && orders[0]["why"] == "idle in a transaction"
+            && orders[1]["why"] == "runs too long",
+        "orders to end sessions: {orders:?}"
+    );
+    for order in &orders {
+        ensure!(
+            order["who"] == "bob"
+                && order["principal"] == "bob"
+                && order["close_reason"] == "ended by an administrator"
+                && order["exe"]
+                    .as_str()
+                    .is_some_and(|exe| exe.ends_with("/weir")),
+            "{order}"
+        );
+    }
     let proof = rows(
         &lab,
         "select b.token, b.binding, b.method, b.strength, b.delegation, b.issued, b.not_after, b.last_verified, b.stale, b.actor, \

@@ -1,10 +1,11 @@
 //! Who asks, and what they may have.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use weir_policy::Identity;
 
 use super::visits::VisitKey;
+use crate::identity::Evidence;
 
 /// What somebody may do here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +104,8 @@ pub(super) struct Visitor {
     pub(super) identity: Option<Identity>,
     /// Whose process asks, on this host's socket.
     pub(super) uid: Option<u32>,
+    /// What was observed of that process.
+    pub(super) evidence: Option<Arc<Evidence>>,
     /// What forms have to carry.
     pub(super) csrf: String,
     /// The visit of a browser.

@@ -8,6 +8,7 @@ use maud::html;
 use serde_json::json;
 
 use super::{page, request::Wants};
+use crate::{holds::DecideError, telemetry};
 
 /// A refusal in words. Nothing of what was sent is repeated in it.
 #[derive(Debug)]
@@ -45,7 +46,7 @@ impl Error {
 
     /// Something of weir's own failed: the log says what.
     pub(super) fn internal(what: &str, error: &dyn std::error::Error) -> Self {
-        tracing::error!(error = crate::telemetry::chain(error), "{what}");
+        tracing::error!(error = telemetry::chain(error), "{what}");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, what).hint("weir's log says why")
     }
 
@@ -87,5 +88,22 @@ impl Error {
                 .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
+    }
+}
+
+impl From<&DecideError> for Error {
+    fn from(error: &DecideError) -> Self {
+        let status = match error {
+            DecideError::Gone { .. } | DecideError::NoGrant { .. } => StatusCode::NOT_FOUND,
+            DecideError::Record(_) | DecideError::Keep(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            DecideError::Again { .. } => StatusCode::CONFLICT,
+            DecideError::Reason { .. } | DecideError::TooLong { .. } => StatusCode::BAD_REQUEST,
+            _ => StatusCode::FORBIDDEN,
+        };
+        let told = Self::new(status, telemetry::chain(error));
+        match error.hint() {
+            Some(hint) => told.hint(hint),
+            None => told,
+        }
     }
 }

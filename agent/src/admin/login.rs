@@ -175,22 +175,6 @@ async fn admit(ask: &Ask, granted: Granted) -> Result<Secret, Error> {
             "this page is for people, and the provider says that this is none",
         ));
     }
-    let groups: &[String] = if principal.groups_complete {
-        &principal.groups
-    } else {
-        &[]
-    };
-    let roles = ask.web.settings.roles.of(groups);
-    if roles.is_empty() {
-        tracing::warn!(
-            subject = principal.subject,
-            "somebody without a role logged in at the web page"
-        );
-        return Err(
-            Error::new(StatusCode::FORBIDDEN, "none of your groups has a role here")
-                .hint("[admin] roles in weir's configuration says whose have"),
-        );
-    }
     let identity = Identity {
         principal,
         actors: Vec::new(),
@@ -199,6 +183,17 @@ async fn admit(ask: &Ask, granted: Granted) -> Result<Secret, Error> {
         purpose: None,
         delegation: None,
     };
+    let roles = ask.web.settings.roles.of(request::groups(&identity));
+    if roles.is_empty() {
+        tracing::warn!(
+            subject = identity.principal.subject,
+            "somebody without a role logged in at the web page"
+        );
+        return Err(
+            Error::new(StatusCode::FORBIDDEN, "none of your groups has a role here")
+                .hint("[admin] roles in weir's configuration says whose have"),
+        );
+    }
     let until = Duration::from_secs(u64::try_from(verified.not_after_s).unwrap_or(0));
     record(ask, "log-in", Some(identity.clone()))?;
     let cookie = random()?;
@@ -209,21 +204,10 @@ async fn admit(ask: &Ask, granted: Granted) -> Result<Secret, Error> {
 
 /// Records what was done here; what cannot be recorded is not done.
 pub(super) fn record(ask: &Ask, what: &str, identity: Option<Identity>) -> Result<(), Error> {
-    record_of(ask, what, identity, None)
-}
-
-/// The same about a session.
-pub(super) fn record_of(
-    ask: &Ask,
-    what: &str,
-    identity: Option<Identity>,
-    session: Option<u64>,
-) -> Result<(), Error> {
     let event = Event::Administered {
         what: what.to_owned(),
         identity,
         uid: ask.visitor.uid,
-        session,
     };
     ask.web
         .reach

@@ -114,6 +114,7 @@ pub(super) fn json(status: StatusCode, data: &impl Serialize) -> Response {
 const PAGES: &[(&str, &str, Role)] = &[
     ("/", "Map", Role::Viewer),
     ("/sessions", "Sessions", Role::Viewer),
+    ("/approvals", "Approvals", Role::Viewer),
     ("/usage", "Usage", Role::Viewer),
     ("/policies", "Policies", Role::Viewer),
     ("/chain", "Chain", Role::Viewer),

@@ -17,6 +17,7 @@ use axum::{
 };
 use maud::Markup;
 use serde::Serialize;
+use weir_policy::Identity;
 
 use super::{
     Need, Reach, Role,
@@ -32,7 +33,8 @@ use super::{
 };
 use crate::{
     control::peer::Peer,
-    identity::{Identities, Secret},
+    holds::{Approver, DecideError},
+    identity::{Resolved, Secret},
 };
 
 /// The cookie of a visit. `__Host-` has browsers refuse it without `Secure`, for other paths, and from other hosts.
@@ -96,6 +98,7 @@ pub(super) struct Ask {
     pub(super) headers: HeaderMap,
     path: Fields,
     query: Fields,
+    form: Fields,
 }
 
 impl Ask {
@@ -115,6 +118,26 @@ impl Ask {
     /// A field of the address, even an empty one.
     pub(super) fn query_or_empty(&self, name: &str) -> Option<String> {
         self.query.get(name).cloned()
+    }
+
+    /// A field of the form, when it is not empty.
+    pub(super) fn form(&self, name: &str) -> Option<&str> {
+        self.form
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
+    }
+
+    /// Who asks, as somebody who may decide about what waits.
+    pub(super) fn approver(&self) -> Result<Approver, Error> {
+        let found = match &self.connection {
+            Connection::Socket(peer) => Approver::of(&resolve(&self.web, peer)?),
+            Connection::Tls(_) => match self.visitor.identity.clone() {
+                Some(identity) => Approver::person(identity, None),
+                None => Err(DecideError::Agent),
+            },
+        };
+        found.map_err(|error| Error::from(&error))
     }
 
     /// A part of the path that is a number.
@@ -210,9 +233,11 @@ async fn admit(web: Arc<Web>, route: Route, request: Request<Body>) -> Result<As
         .map_err(|_| Error::bad("the address cannot be read"))?
         .0;
     let (uri, headers) = (parts.uri.clone(), parts.headers.clone());
-    if parts.method == Method::POST {
-        change(&web, &visitor, &connection, parts, body).await?;
-    }
+    let form = if parts.method == Method::POST {
+        change(&web, &visitor, &connection, parts, body).await?
+    } else {
+        Fields::new()
+    };
     Ok(Ask {
         wants: Wants::of(&uri),
         web,
@@ -222,6 +247,7 @@ async fn admit(web: Arc<Web>, route: Route, request: Request<Body>) -> Result<As
         headers,
         path,
         query,
+        form,
     })
 }
 
@@ -259,56 +285,55 @@ fn visitor(web: &Web, connection: &Connection, headers: &HeaderMap) -> Result<Vi
 
 /// Who a process of this host is: root administers, others have the roles of whom they are bound to.
 fn of_process(web: &Web, peer: &Peer) -> Result<Visitor, Error> {
-    let refused = |message: String| {
-        Error::new(StatusCode::FORBIDDEN, message)
-            .hint("log in with `weir login`, or use sudo outside of any agent's run")
+    let resolved = resolve(web, peer)?;
+    if resolved.in_agent_run {
+        return Err(stranger("this is not for an agent's run".to_owned()));
+    }
+    let identity = resolved.identity.map(|bound| bound.identity.clone());
+    let roles = match &identity {
+        _ if peer.uid == 0 => RoleSet::only(Role::Admin),
+        Some(identity) => web.settings.roles.of(groups(identity)),
+        None => {
+            return Err(stranger(format!(
+                "nobody knows who user {} of this host is: {}",
+                peer.uid, resolved.absence
+            )));
+        }
     };
-    let identities: &Identities = &web.reach.identities;
-    let resolved = identities.resolve_process(peer.pid);
+    let display = identity.as_ref().map(|it| it.principal.display.clone());
+    Ok(Visitor {
+        name: display.unwrap_or_else(|| "root of this host".to_owned()),
+        roles,
+        identity,
+        uid: Some(peer.uid),
+        evidence: Some(resolved.evidence),
+        csrf: token_of(&web.secret, peer.uid),
+        visit: None,
+    })
+}
+
+/// What is known of the process that asks.
+fn resolve(web: &Web, peer: &Peer) -> Result<Resolved, Error> {
+    let resolved = web.reach.identities.resolve_process(peer.pid);
     // After reading: then what was read was of the process that connected.
     if !peer.is_alive() {
-        return Err(refused("the process that asks is gone".to_owned()));
+        return Err(stranger("the process that asks is gone".to_owned()));
     }
-    let resolved =
-        resolved.map_err(|_| refused("weir cannot look at the process that asks".to_owned()))?;
-    if resolved.in_agent_run {
-        return Err(refused("this is not for an agent's run".to_owned()));
+    resolved.map_err(|_| stranger("weir cannot look at the process that asks".to_owned()))
+}
+
+fn stranger(message: String) -> Error {
+    Error::new(StatusCode::FORBIDDEN, message)
+        .hint("log in with `weir login`, or use sudo outside of any agent's run")
+}
+
+/// A list that was cut short gives nobody a role.
+pub(super) fn groups(identity: &Identity) -> &[String] {
+    if identity.principal.groups_complete {
+        &identity.principal.groups
+    } else {
+        &[]
     }
-    let csrf = token_of(&web.secret, peer.uid);
-    if let Some(bound) = &resolved.identity {
-        let identity = &bound.identity;
-        let groups: &[String] = if identity.principal.groups_complete {
-            &identity.principal.groups
-        } else {
-            &[]
-        };
-        let mut roles = web.settings.roles.of(groups);
-        if peer.uid == 0 {
-            roles = RoleSet::only(Role::Admin);
-        }
-        return Ok(Visitor {
-            name: identity.principal.display.clone(),
-            roles,
-            identity: Some(identity.clone()),
-            uid: Some(peer.uid),
-            csrf,
-            visit: None,
-        });
-    }
-    if peer.uid == 0 {
-        return Ok(Visitor {
-            name: "root of this host".to_owned(),
-            roles: RoleSet::only(Role::Admin),
-            identity: None,
-            uid: Some(0),
-            csrf,
-            visit: None,
-        });
-    }
-    Err(refused(format!(
-        "nobody knows who user {} of this host is: {}",
-        peer.uid, resolved.absence
-    )))
 }
 
 /// Whoever has the bearer token for measurements; `None` when no token came.
@@ -343,7 +368,7 @@ async fn change(
     connection: &Connection,
     parts: Parts,
     body: Body,
-) -> Result<(), Error> {
+) -> Result<Fields, Error> {
     check_source(web, connection, &parts.headers)?;
     web.changes
         .take(&caller_of(visitor, connection), Instant::now())
@@ -363,7 +388,7 @@ async fn change(
     let right = !visitor.csrf.is_empty()
         && constant_time::verify_slices_are_equal(sent.as_bytes(), visitor.csrf.as_bytes()).is_ok();
     if right {
-        return Ok(());
+        return Ok(form);
     }
     Err(
         Error::new(StatusCode::FORBIDDEN, "the form's token is missing or old")

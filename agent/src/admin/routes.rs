@@ -1,5 +1,6 @@
 //! The table of all routes: method, path, the least that somebody must have, and who answers.
 
+mod approvals;
 pub(super) mod chain;
 mod health;
 mod map;
@@ -79,6 +80,7 @@ macro_rules! table {
 #[must_use]
 pub fn all() -> Vec<Route> {
     const VIEWER: Need = Need::Role(Role::Viewer);
+    const APPROVER: Need = Need::Role(Role::Approver);
     const AUDITOR: Need = Need::Role(Role::Auditor);
     const ADMIN: Need = Need::Role(Role::Admin);
     table! {
@@ -86,6 +88,11 @@ pub fn all() -> Vec<Route> {
         get "/events" = "/api/events", VIEWER => map::events;
         get "/sessions" = "/api/sessions", VIEWER => sessions::list;
         post "/sessions/{id}/end" = "/api/sessions/{id}/end", ADMIN => sessions::end;
+        get "/approvals" = "/api/approvals", VIEWER => approvals::list;
+        get "/approvals/{id}" = "/api/approvals/{id}", VIEWER => approvals::show;
+        post "/approvals/{id}/decide" = "/api/approvals/{id}/decide", APPROVER => approvals::decide;
+        post "/approvals/{id}/values" = "/api/approvals/{id}/values", APPROVER => approvals::values;
+        post "/approvals/{id}/revoke" = "/api/approvals/{id}/revoke", APPROVER => approvals::revoke;
         get "/usage" = "/api/usage", VIEWER => usage::page;
         get "/policies" = "/api/policies", VIEWER => policies::page;
         get "/policies/explain" = "/api/policies/explain", AUDITOR => policies::explain;

@@ -3,7 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, Weak},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -92,7 +92,7 @@ pub struct Admin {
 
 /// What the rest of the agent tells the page.
 #[derive(Clone)]
-pub struct WebHandle(Arc<Web>);
+pub struct WebHandle(Weak<Web>);
 
 impl std::fmt::Debug for WebHandle {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -103,7 +103,9 @@ impl std::fmt::Debug for WebHandle {
 impl WebHandle {
     /// An identity was revoked: its browsers are logged out.
     pub fn revoked(&self, identity: &weir_policy::Identity) {
-        self.0.visits.end_of(identity);
+        if let Some(web) = self.0.upgrade() {
+            web.visits.end_of(identity);
+        }
     }
 }
 
@@ -159,12 +161,12 @@ impl Admin {
             changes,
         });
         let (stop, stopped) = oneshot::channel();
-        let serving = Arc::clone(&web);
+        let handle = WebHandle(Arc::downgrade(&web));
         let thread = std::thread::Builder::new()
             .name("weir-admin".to_owned())
             .spawn(move || {
                 runtime.block_on(async move {
-                    let all = serve(serving, socket, tls);
+                    let all = serve(web, socket, tls);
                     tokio::select! {
                         () = all => {}
                         _ = stopped => {}
@@ -174,7 +176,7 @@ impl Admin {
             })
             .map_err(StartError::Start)?;
         Ok(Self {
-            web: WebHandle(web),
+            web: handle,
             stop: Some(stop),
             thread: Some(thread),
         })

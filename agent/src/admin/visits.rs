@@ -98,6 +98,7 @@ impl Visits {
             roles: visit.roles,
             identity: Some(visit.identity.clone()),
             uid: None,
+            evidence: None,
             csrf: visit.csrf.expose().to_owned(),
             visit: Some(key),
         })

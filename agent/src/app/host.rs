@@ -24,6 +24,7 @@ pub(super) fn start_chores(config: &Config, running: &Arc<Running>) -> Result<()
     tokio::spawn(beat(Arc::clone(running)));
     tokio::spawn(check_hooks(Arc::clone(running)));
     tokio::spawn(note_counts(Arc::clone(running)));
+    tokio::spawn(expire_holds(Arc::clone(running)));
     if let Some(settings) = &config.policy {
         let watcher = Watcher::new(Arc::clone(&running.policy), settings.clone());
         tokio::spawn(watch_policy(watcher, Arc::clone(running)));
@@ -80,6 +81,22 @@ async fn check_hooks(running: Arc<Running>) {
             );
         }
         broken_before = !broken.is_empty();
+    }
+}
+
+/// Statements wait for approvals as long as the rules say, and by the rules in force.
+async fn expire_holds(running: Arc<Running>) {
+    let holds = &running.proxy.holds;
+    let mut epoch = running.policy.epoch();
+    let mut tick = interval(EXPIRE_HOLDS);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let now = running.policy.epoch();
+        if std::mem::replace(&mut epoch, now) != now {
+            holds.recheck();
+        }
+        holds.expire();
     }
 }
 
@@ -195,6 +212,8 @@ fn report(recorded: Result<(), JournalError>) {
 
 /// A quarter of what the kernel waits before it takes the agent for dead.
 const HEARTBEAT: Duration = Duration::from_millis(250);
+/// Unnoticed beside the time that people take.
+const EXPIRE_HOLDS: Duration = Duration::from_millis(200);
 const SELF_CHECK: Duration = Duration::from_secs(1);
 /// What the agent's sudden death can take of the kernel's counts, where their maps go with it.
 const NOTE_COUNTS: Duration = Duration::from_mins(1);

@@ -21,10 +21,11 @@ use crate::{
     clock,
     control::{self, Asking},
     discover::{Discoveries, Plan},
+    holds::{Holds, Summary},
     identity::Bound,
     policy::Policy,
     proxy::Proxy,
-    sessions::End,
+    sessions::{End, EndError, EndOrder},
     telemetry,
 };
 
@@ -209,6 +210,7 @@ impl control::Parts for Running {
             "masking": self.proxy.guard.status(),
             "catalogs": self.proxy.catalogs.summaries(&|catalog| snapshot.pack.governed_columns(catalog)),
             "totals": self.proxy.sessions.totals(),
+            "holds": self.proxy.holds.list().into_iter().take(LISTED_HOLDS).map(Summary::shortened).collect::<Vec<_>>(),
             "sessions": sessions,
         })
     }
@@ -220,6 +222,10 @@ impl control::Parts for Running {
     fn socket_origin(&self, client: SocketAddr) -> Option<Origin> {
         let live = self.proxy.sessions.of_client(client)?;
         Some(live.session.opened.origin.clone())
+    }
+
+    fn holds(&self) -> Option<&Arc<Holds>> {
+        Some(&self.proxy.holds)
     }
 
     fn stop(&self) {
@@ -259,6 +265,16 @@ impl control::Parts for Running {
         }
     }
 
+    fn end_session(&self, order: EndOrder) -> Result<(), EndError> {
+        let session = order.session;
+        let proxy = &self.proxy;
+        let ended = proxy.sessions.end_by_order(order, &proxy.journal);
+        if !matches!(ended, Err(EndError::NoSession { .. })) {
+            tracing::info!(session, "an administrator ended a session");
+        }
+        ended
+    }
+
     fn end_lapsed_sessions(&self) {
         let ended = self.proxy.sessions.end_lapsed(clock::now(), self.grace);
         if ended > 0 {
@@ -268,3 +284,4 @@ impl control::Parts for Running {
 }
 
 const LISTED_SESSIONS: usize = 200;
+const LISTED_HOLDS: usize = 20;

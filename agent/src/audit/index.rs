@@ -5,7 +5,7 @@
 //! a statement costs the store nothing but its share of a few upserts.
 
 mod batch;
-mod dictionary;
+pub(crate) mod dictionary;
 mod rollup;
 
 use std::{

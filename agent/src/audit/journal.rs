@@ -313,6 +313,12 @@ impl Journal {
         })
     }
 
+    /// A number that no session, statement or approval of this journal has.
+    #[must_use]
+    pub fn new_id(&self) -> u64 {
+        self.inner.next_id()
+    }
+
     /// Records a request, decided, before the server can see it. Returns the sequence number that its outcome names.
     ///
     /// # Errors

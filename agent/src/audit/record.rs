@@ -217,6 +217,17 @@ pub enum Event {
         /// What it rests on.
         proof: Proof,
     },
+    /// An administrator ended a session.
+    SessionEnded {
+        /// A [`SessionOpened`].
+        session: u64,
+        /// Who, as the provider vouches for it; `None` is root without a log-in.
+        administrator: Option<Identity>,
+        /// The process that asked, where the control socket was asked.
+        evidence: Option<Box<Evidence>>,
+        /// Why, in the administrator's words; may be empty.
+        reason: String,
+    },
     /// An agent was let act for somebody: what joins the two. With `delegation: local` this record is that, and the
     /// chain's seal its signature.
     Delegation {
@@ -296,14 +307,35 @@ pub enum Event {
     },
     /// Somebody did something by the web page or its API.
     Administered {
-        /// `log-in`, `log-out`, `session ended`, `verification`.
+        /// `log-in`, `log-out`, `verification`.
         what: String,
         /// Who the provider says it is; `None` is a user of this host.
         identity: Option<Identity>,
         /// The user id of the process that asked, where it asked on this host.
         uid: Option<u32>,
-        /// The [`SessionOpened`] concerned.
-        session: Option<u64>,
+    },
+    /// The exact text and values of a statement that waits were shown to somebody who may decide about it.
+    ApprovalShown {
+        /// An [`Event::ApprovalRequested`].
+        approval: u64,
+        /// To whom.
+        approver: Identity,
+    },
+    /// An approval that lasts let a statement run.
+    ApprovalUsed {
+        /// An [`Event::ApprovalRequested`].
+        approval: u64,
+        /// The sequence number of the [`Requested`] that ran.
+        request: u64,
+    },
+    /// An approval that lasts was taken back.
+    ApprovalRevoked {
+        /// An [`Event::ApprovalRequested`].
+        approval: u64,
+        /// By whom.
+        approver: Identity,
+        /// Why.
+        reason: String,
     },
     /// What the kernel programs have counted since their maps were made: the denominator of completeness.
     KernelCounted {
@@ -344,6 +376,8 @@ pub enum Verdict {
 pub enum Settled {
     /// Approved, and sent to the server.
     Ran,
+    /// Approved, but the client did not go on with it.
+    NotRun,
     /// Refused by an approver.
     Denied,
     /// Nobody decided in time.

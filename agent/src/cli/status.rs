@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use comfy_table::Table;
 use serde_json::Value;
 
+use super::sessions;
 use crate::control::{Client, protocol::Request, socket_path};
 
 /// Shows what the running agent does: hooks, counts, sessions, journal.
@@ -72,20 +73,12 @@ fn print(status: &Value) {
     }
     catalogs(status);
     exports(status);
-    let sessions = status["sessions"].as_array().map_or(&[][..], Vec::as_slice);
-    if sessions.is_empty() {
+    let open = status["sessions"].as_array().map_or(&[][..], Vec::as_slice);
+    if open.is_empty() {
         println!("\nno sessions");
         return;
     }
-    let columns = [
-        "session", "identity", "process", "pid", "database", "requests", "denied", "masked",
-    ];
-    let mut table = Table::new();
-    table.set_header(columns);
-    for session in sessions {
-        table.add_row(columns.map(|column| text(&session[column])));
-    }
-    println!("\n{table}");
+    println!("\n{}", sessions::table(open));
 }
 
 /// How log-ins pass at each endpoint.
@@ -173,7 +166,7 @@ fn exports(status: &Value) {
     println!("\nexports\n{table}");
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     value
         .as_str()
         .map_or_else(|| value.to_string(), str::to_owned)

@@ -8,6 +8,7 @@ use weir_policy::{Identity, Method, PrincipalKind, Strength};
 
 use super::{
     Asking, Parts,
+    detached::Detached,
     logins::Talk,
     peer::Peer,
     protocol::{Binding, OPERATIONS, Refusal, Request, Scope, Who},
@@ -15,6 +16,7 @@ use super::{
 use crate::{
     audit::record::Event,
     clock,
+    holds::Decision,
     identity::{
         BindError, Bound, Change, Delegated, DelegationError, Identities, Key, NewBinding,
         Resolved, RunBudget, Secret, Verified, login::Wanted,
@@ -28,13 +30,15 @@ const LONGEST_RUN: Duration = Duration::from_hours(24);
 /// How many agents may act through each other.
 const MAX_ACTORS: usize = 4;
 
-/// The longest purpose.
-const PURPOSE_BYTES: usize = 1_024;
+/// The longest purpose or reason.
+const SAID_BYTES: usize = 1_024;
 
 /// Answers requests.
+#[derive(Clone)]
 pub(super) struct Desk {
     pub(super) identities: Arc<Identities>,
     pub(super) parts: Arc<dyn Parts>,
+    pub(super) detached: Arc<Detached>,
 }
 
 impl Desk {
@@ -64,14 +68,25 @@ impl Desk {
                 scope,
                 max_age_s,
                 acr,
+                detached,
+                account,
             } => {
                 let wanted = Wanted {
                     flow,
                     max_age_s,
                     acr,
                 };
-                self.begin_login(peer, talk, issuer.as_deref(), wanted, scope)
-                    .await
+                let issuer = issuer.as_deref();
+                match (detached, account) {
+                    (true, account) => {
+                        self.begin_detached(peer, issuer, wanted, scope, account)
+                            .await
+                    }
+                    (false, None) => self.begin_login(peer, talk, issuer, wanted, scope).await,
+                    (false, Some(_)) => Err(Refusal::new(
+                        "an account is only named for a login that nobody waits for",
+                    )),
+                }
             }
             Request::LoginWait => self.wait_for_login(peer, talk).await,
             Request::Logout => self.log_out(peer),
@@ -90,10 +105,30 @@ impl Desk {
                 };
                 self.exec(peer, &agent, terms).await
             }
+            Request::Approvals => self.approvals(peer),
+            Request::Approval { id } => self.approval(peer, id),
+            Request::ApprovalValues { id } => self.approval_values(peer, id),
+            Request::Decide {
+                id,
+                verdict,
+                reason,
+                lasting_s,
+                break_glass,
+            } => {
+                let decision = Decision {
+                    verdict,
+                    reason,
+                    lasting: lasting_s.map(Duration::from_secs),
+                    break_glass,
+                };
+                self.decide(peer, id, &decision)
+            }
+            Request::RevokeApproval { id, reason } => self.revoke_approval(peer, id, &reason),
             Request::Status => {
                 self.asking(peer)?.as_administrator("the agent's status")?;
                 Ok(self.parts.status())
             }
+            Request::EndSession { session, reason } => self.end_session(peer, session, reason),
             Request::State => Ok(json!({ "state_dir": self.parts.state_dir() })),
             Request::Stop => {
                 self.asking(peer)?.as_administrator("stopping the agent")?;
@@ -315,7 +350,7 @@ impl Desk {
         value(&Who::from(resolved))
     }
 
-    fn asking(&self, peer: &Peer) -> Result<Asking, Refusal> {
+    pub(super) fn asking(&self, peer: &Peer) -> Result<Asking, Refusal> {
         let in_agent_run = self.resolve(peer)?.in_agent_run;
         Ok(Asking {
             pid: peer.pid,
@@ -358,7 +393,7 @@ impl Desk {
 }
 
 impl Asking {
-    fn as_administrator(self, what: &str) -> Result<(), Refusal> {
+    pub(super) fn as_administrator(self, what: &str) -> Result<(), Refusal> {
         if self.is_administrator() {
             return Ok(());
         }
@@ -378,14 +413,7 @@ struct Terms {
 
 impl Terms {
     fn check(&self) -> Result<(), Refusal> {
-        if self.purpose.as_ref().is_some_and(|purpose| {
-            purpose.len() > PURPOSE_BYTES || purpose.chars().any(char::is_control)
-        }) {
-            return Err(Refusal::new(format!(
-                "the purpose must be one line of at most {PURPOSE_BYTES} bytes"
-            )));
-        }
-        Ok(())
+        one_line("the purpose", self.purpose.as_deref().unwrap_or_default())
     }
 
     /// The person's identity with the agent as the innermost actor; it ends with whichever ends first.
@@ -434,6 +462,16 @@ fn delegation_refusal(error: &DelegationError) -> Refusal {
         _ => return Refusal::new(telemetry::chain(error)),
     };
     Refusal::with_hint(telemetry::chain(error), hint)
+}
+
+/// What people say for the record.
+pub(super) fn one_line(what: &str, text: &str) -> Result<(), Refusal> {
+    if text.len() > SAID_BYTES || text.chars().any(char::is_control) {
+        return Err(Refusal::new(format!(
+            "{what} must be one line of at most {SAID_BYTES} bytes"
+        )));
+    }
+    Ok(())
 }
 
 pub(super) fn check_alive(peer: &Peer) -> Result<(), Refusal> {

@@ -129,6 +129,8 @@ impl Judged {
             })
             && self.replacement.is_none()
             && self.obstacle.is_none()
+            // What somebody is to approve is one text.
+            && !self.decision.waits()
     }
 
     fn refuse(&mut self, obstacle: Obstacle) {

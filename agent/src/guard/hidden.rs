@@ -116,6 +116,7 @@ fn ask(policy: &Snapshot, who: &Who, standing: Standing, relation: &Relation) ->
         .filter(|column| {
             // What may not be read at all is hidden as well, unless a statement that may clears it.
             !decision.permits()
+                || decision.waits()
                 || decision
                     .obligations
                     .masks

@@ -59,6 +59,12 @@ impl Scope {
         }
     }
 
+    /// Who, where somebody vouches for it.
+    #[must_use]
+    pub fn identity(&self) -> Option<&Identity> {
+        self.who.identity.as_ref()
+    }
+
     /// Whether whatever it does counts.
     #[must_use]
     pub fn is_metered(&self) -> bool {

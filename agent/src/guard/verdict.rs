@@ -10,10 +10,10 @@ use weir_sql::{
 use weir_wire::postgres::Refusal;
 
 use super::{KnownNaming, governed::Judged};
-use crate::audit;
+use crate::{audit, holds::Clearance};
 
 /// What was decided about one text.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "they are independent answers, each read by itself"
@@ -52,6 +52,8 @@ pub struct Verdict {
     pub(super) naming: Option<Arc<KnownNaming>>,
     /// Whether it gives names to queries in SQL, or makes views that only its session sees.
     pub names: bool,
+    /// What approved it, where that was needed and given.
+    pub clearance: Option<Arc<Clearance>>,
     pub(super) text: Box<[u8]>,
 }
 
@@ -69,6 +71,29 @@ impl Verdict {
     #[must_use]
     pub fn text(&self) -> &[u8] {
         &self.text
+    }
+
+    /// The same with an approval, for the one that was approved.
+    #[must_use]
+    pub fn approved(&self, clearance: Clearance) -> Arc<Self> {
+        Arc::new(Self {
+            clearance: Some(Arc::new(clearance)),
+            ..self.clone()
+        })
+    }
+
+    /// Whether it was decided as the other was: for the same, by the same rules, of the same catalog, with names read alike,
+    /// and to the same end.
+    #[must_use]
+    pub fn stands_as(&self, other: &Self) -> bool {
+        let naming = |verdict: &Self| verdict.naming.as_ref().map(|naming| naming.id);
+        self.scope == other.scope
+            && self.epoch == other.epoch
+            && self.standing == other.standing
+            && self.catalog == other.catalog
+            && naming(self) == naming(other)
+            && self.obligations == other.obligations
+            && self.sends_the_same_as(other)
     }
 
     /// For whom, and under which policy, it was decided.

@@ -223,6 +223,7 @@ impl Candidate {
         let identities = Arc::clone(&self.proxy.identities);
         let mut judge = SessionJudge::new(Parts {
             guard: Arc::clone(&self.proxy.guard),
+            holds: Arc::clone(&self.proxy.holds),
             journal: Arc::clone(&self.proxy.journal),
             scope,
             catalog: self.proxy.catalogs.link(place),
@@ -326,6 +327,14 @@ impl Candidate {
             if let Some(refusal) = &verdict.refusal {
                 return Err(refusal.clone());
             }
+            if !verdict.obligations.approvals.is_empty() {
+                return Err(Refusal {
+                    sqlstate: "42501".into(),
+                    message: "weir: replication needs an approval here, and a whole session cannot wait for one".into(),
+                    detail: None,
+                    hint: Some("ask the operator of this host for a rule that allows it".into()),
+                });
+            }
         }
         Ok(())
     }
@@ -337,7 +346,12 @@ impl Candidate {
             self.refuse(&refusal.message);
             return;
         }
-        self.route().cancel(packet).await;
+        // Of what waits nothing is at the server; what went ahead of it may be.
+        let key = packet.get(CANCEL_KEY..).unwrap_or_default();
+        let held = self.proxy.holds.cancel(self.origin.destination, key);
+        if !held {
+            self.route().cancel(packet).await;
+        }
         // With TLS a bare end of the stream could be anyone's doing: clients take it for a failure.
         let shutdown = client.shutdown();
         let _ = self.proxy.deadlines.within(TELL_LIMIT, shutdown).await;
@@ -406,4 +420,6 @@ fn unrecorded(error: &JournalError) -> Refusal {
 
 /// `authentication_timeout`'s default.
 const STARTUP_LIMIT: Duration = Duration::from_mins(1);
+/// Where the key stands in a cancel request.
+const CANCEL_KEY: usize = 8;
 const TELL_LIMIT: Duration = Duration::from_secs(5);

@@ -116,6 +116,12 @@ const PACKAGES: &[Package] = &[
         "network namespaces in the kernel tests",
     ),
     Package::new(
+        "curl",
+        Purpose::Test,
+        Presence::Program("curl"),
+        "a browser's part in the tests of the web page",
+    ),
+    Package::new(
         "python3",
         Purpose::Test,
         Presence::Program("python3"),
@@ -180,6 +186,24 @@ const PACKAGES: &[Package] = &[
         Purpose::Test,
         Presence::Program("sudo"),
         "one of the ways a login must not leak through",
+    ),
+    Package::new(
+        "openssh-server",
+        Purpose::Test,
+        Presence::Program("sshd"),
+        "another way: each ssh session is a login to the host of its own",
+    ),
+    Package::new(
+        "openssh-client",
+        Purpose::Test,
+        Presence::Program("ssh"),
+        "for those sessions",
+    ),
+    Package::new(
+        "cron",
+        Purpose::Test,
+        Presence::Program("cron"),
+        "another way: its jobs are nobody's login",
     ),
     Package::new(
         "qemu-system-x86",

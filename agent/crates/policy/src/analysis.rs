@@ -24,7 +24,6 @@ pub(crate) fn warnings(pack: &Compiled, tree: &ClassTree) -> Vec<Finding> {
     for rule in &pack.rules {
         findings.extend(never_fires(rule, tree));
         findings.extend(data::warnings(rule, pack, tree));
-        findings.extend(approvals(rule));
         findings.extend(rule.all_matchers().flat_map(|matcher| match matcher {
             Matcher::Means(means) => means.misspelt(&rule.place),
             _ => Vec::new(),
@@ -36,19 +35,6 @@ pub(crate) fn warnings(pack: &Compiled, tree: &ClassTree) -> Vec<Finding> {
     findings.extend(misspelt_groups(pack));
     findings.sort_by(|a, b| a.place.cmp(&b.place));
     findings
-}
-
-/// Until somebody can approve, what needs it is refused.
-fn approvals(rule: &Rule) -> Option<Finding> {
-    rule.effects.approve.as_ref().map(|_| {
-        rule.place.warning(
-            format!(
-                "`{}` asks for an approval; approvals are not available in this version, so it refuses",
-                rule.id.0
-            ),
-            "keep it if that is what you want, or write `deny` with what to do instead",
-        )
-    })
 }
 
 fn never_fires(rule: &Rule, tree: &ClassTree) -> Option<Finding> {

@@ -249,12 +249,15 @@ impl<'p, 'f> Answers<'p, 'f> {
 
     fn add(&mut self, rule: &'p Rule) {
         match rule.mode {
-            Mode::Observe if rule.is_denial() || rule.effects.limits() => self.observed.push(rule),
+            Mode::Observe if rule.effects.stops() || rule.effects.limits() => {
+                self.observed.push(rule);
+            }
             Mode::Observe => {}
             Mode::Enforce => {
                 if rule.is_denial() {
                     self.denials.push(rule);
                 }
+                self.gathered.hold(rule);
                 if rule.effects.limits() {
                     self.gathered.limit(rule);
                 }

@@ -1,5 +1,7 @@
 //! The answer to one request.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use weir_sql::{ColumnMask, Facts, RowFilter, postgres::Orders};
 
@@ -63,6 +65,35 @@ pub struct Obligations {
     /// What may come back over a time, of which this request is a part.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub budgets: Vec<Budget>,
+    /// Who must agree before the request goes on: each of these, and who holds the request up sees to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<Approval>,
+}
+
+/// What one rule wants before a request goes on. With several rules each has to be satisfied: another rule never makes it
+/// easier.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Approval {
+    /// The rule that wants it.
+    pub rule: RuleId,
+    /// Why the rule is there, for who decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Members of any of these may agree.
+    pub groups: Vec<String>,
+    /// How many must.
+    pub quorum: u32,
+    /// For how many seconds the request waits.
+    pub ttl_s: u64,
+    /// For how many seconds, at most, the same statement may be allowed again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reuse_s: Option<u64>,
+    /// Whether a request inside a transaction is refused rather than held.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub not_in_transaction: bool,
+    /// Members of any of these may set it aside in an emergency.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub break_glass: Vec<String>,
 }
 
 /// A limit over several requests. Who keeps count refuses a request when one of its budgets is used up.
@@ -83,6 +114,16 @@ pub struct Budget {
     pub per: Per,
     /// Over how many seconds.
     pub window_s: u64,
+}
+
+impl fmt::Display for Approval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let groups = self.groups.join(" or ");
+        match self.quorum {
+            1 => write!(f, "approval by {groups}"),
+            quorum => write!(f, "approval by {quorum} of {groups}"),
+        }
+    }
 }
 
 impl Obligations {
@@ -114,9 +155,15 @@ impl Obligations {
 }
 
 impl Decision {
-    /// Whether the request may go on.
+    /// Whether the request may go on, once its obligations are met.
     #[must_use]
     pub fn permits(&self) -> bool {
         matches!(self.effect, Effect::Allow)
+    }
+
+    /// Whether the request may go on only after somebody has agreed.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.permits() && !self.obligations.approvals.is_empty()
     }
 }

@@ -30,7 +30,7 @@ pub use cases::{CaseResult, Cases, Person};
 pub use conditions::{Check, StepUp};
 pub use database::Database;
 pub use decide::Question;
-pub use decision::{Budget, Decision, Effect, Obligations, RuleId};
+pub use decision::{Approval, Budget, Decision, Effect, Obligations, RuleId};
 pub use explain::{Explanation, RuleTrace};
 pub use finding::{Finding, PackError, Place, Severity};
 pub use pack::Pack;

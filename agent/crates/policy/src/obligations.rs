@@ -8,8 +8,9 @@ use crate::{
     bits::Bits,
     classes::is_system,
     conditions::{ColumnView, Focus},
-    decision::{Budget, Obligations, RuleId},
+    decision::{Approval, Budget, Obligations, RuleId},
     rule::Rule,
+    schema::InTransaction,
     view::{Reading, View},
 };
 
@@ -23,6 +24,7 @@ pub(crate) struct Gathered<'p, 'f> {
     max_rows: Option<u64>,
     max_bytes: Option<u64>,
     budgets: BTreeSet<Budget>,
+    approvals: BTreeSet<Approval>,
     /// Whether every rule that masks something here lets it be stored masked.
     store_masked: Option<bool>,
     /// Rules that ask for something.
@@ -173,6 +175,24 @@ impl<'p, 'f> Gathered<'p, 'f> {
         true
     }
 
+    /// Adds who has to agree before what a rule is about goes on.
+    pub(crate) fn hold(&mut self, rule: &'p Rule) {
+        let Some(approve) = &rule.effects.approve else {
+            return;
+        };
+        self.approvals.insert(Approval {
+            rule: rule.id.clone(),
+            why: rule.why.clone(),
+            groups: approve.groups.clone(),
+            quorum: approve.quorum,
+            ttl_s: approve.ttl.as_secs(),
+            reuse_s: approve.reuse.map(|reuse| reuse.as_secs()),
+            not_in_transaction: approve.in_transaction == InTransaction::Deny,
+            break_glass: approve.break_glass.clone(),
+        });
+        self.rules.push(rule);
+    }
+
     /// Adds a rule's limits.
     pub(crate) fn limit(&mut self, rule: &'p Rule) {
         if let Some(cap) = &rule.effects.cap {
@@ -218,6 +238,7 @@ impl<'p, 'f> Gathered<'p, 'f> {
             max_bytes: self.max_bytes,
             store_masked: self.store_masked == Some(true),
             budgets: self.budgets.into_iter().collect(),
+            approvals: self.approvals.into_iter().collect(),
         }
     }
 }

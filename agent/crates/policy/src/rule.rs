@@ -134,19 +134,12 @@ impl Rule {
     }
 
     pub(crate) fn is_denial(&self) -> bool {
-        self.effects.denies()
+        self.effects.deny.is_some()
     }
 
     /// What the client reads when the rule refuses.
     pub(crate) fn reason(&self) -> String {
-        match (&self.effects.deny, &self.effects.approve) {
-            (Some(deny), _) => deny.clone(),
-            (None, Some(approve)) => format!(
-                "needs approval by {}; approvals are not available in this version",
-                approve.groups.join(" or ")
-            ),
-            (None, None) => String::new(),
-        }
+        self.effects.deny.clone().unwrap_or_default()
     }
 
     pub(crate) fn evaluate(&self, view: &View<'_>) -> Truth {
@@ -232,7 +225,7 @@ impl Rule {
     /// Whether it keeps somebody from data: by a mask or filter, or by refusing what touches it.
     pub(crate) fn protects(&self) -> bool {
         self.effects.hides()
-            || (self.effects.deny.is_some()
+            || (self.effects.stops()
                 && self.matching.matchers.iter().any(|matcher| {
                     matches!(matcher, Matcher::Classes(_) | Matcher::Columns { .. })
                 }))

@@ -15,7 +15,7 @@ use crate::principal::{Delegation, Method, Strength};
 
 pub use effect::parse_duration;
 pub(crate) use effect::show_duration;
-pub use effect::{Approve, BudgetText, Cap, Effects, OnWrite, Per};
+pub use effect::{Approve, BudgetText, Cap, Effects, InTransaction, OnWrite, Per};
 pub(crate) use window::{DAY_MINUTES, WindowText, parse_days, parse_hours, parse_zone};
 pub(crate) use words::OneOrMany;
 pub use words::{Action, Mode};

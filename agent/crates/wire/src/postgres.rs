@@ -23,7 +23,10 @@ pub mod watch;
 
 pub use conversation::{Conversation, ConversationError};
 pub use cutter::{Cutter, FrameError, Piece, Place, Plan};
-pub use judge::{Ending, Finished, Incident, Judge, Limit, Limits, Refusal, Ruling, Shield, Via};
+pub use judge::{
+    Asked, Ending, Finished, Gate, Incident, Judge, Limit, Limits, Point, Refusal, Ruling, Shield,
+    Via,
+};
 pub use outbox::Outbox;
 pub use startup::{Startup, StartupError, StartupMessage};
 

@@ -57,6 +57,13 @@ pub(super) async fn get(ask: Ask) -> Result<Response, Error> {
     ] {
         text.labelled("weir_logins", "state", state, count as u64);
     }
+    let waiting = reach.holds.list().len() as u64;
+    text.one(
+        "weir_approvals_waiting",
+        GAUGE,
+        "Statements that wait for an approval.",
+        waiting,
+    );
     let hooks = reach.health.hooks();
     let bad = hooks.iter().filter(|hook| Finding::is_bad(hook)).count();
     text.one(

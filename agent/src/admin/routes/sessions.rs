@@ -5,8 +5,8 @@ use maud::{Markup, html};
 use serde_json::json;
 
 use crate::{
-    admin::{Role, error::Error, login::record_of, page::csrf, request::Ask},
-    sessions::{End, Summary},
+    admin::{Role, error::Error, page::csrf, request::Ask},
+    sessions::{EndError, EndOrder, Summary},
 };
 
 /// Rows of the page; programs get all of them.
@@ -80,25 +80,23 @@ fn row(ask: &Ask, session: &Summary, may_end: bool) -> Markup {
 
 /// `POST /sessions/{id}/end`
 pub(super) async fn end(ask: Ask) -> Result<Response, Error> {
-    let id = ask.number("id")?;
-    let Some(live) = ask.web.reach.sessions.get(id) else {
-        return Err(Error::new(
-            StatusCode::NOT_FOUND,
-            "there is no such session: it may have ended by itself",
-        ));
+    let session = ask.number("id")?;
+    let order = EndOrder {
+        session,
+        administrator: ask.visitor.identity.clone(),
+        evidence: ask.visitor.evidence.as_deref().cloned(),
+        reason: "by the web page".to_owned(),
     };
-    // Recorded first: nobody is cut off without a trace.
-    record_of(
-        &ask,
-        "session ended",
-        ask.visitor.identity.clone(),
-        Some(id),
-    )?;
-    live.end(End::Ended);
-    tracing::info!(
-        session = id,
-        by = ask.visitor.name,
-        "a session is ended by the web page"
-    );
-    Ok(ask.done("/sessions", &json!({ "ended": id })))
+    let reach = &ask.web.reach;
+    match reach.sessions.end_by_order(order, &reach.journal) {
+        Ok(()) => Ok(ask.done("/sessions", &json!({ "ended": session }))),
+        Err(error @ EndError::NoSession { .. }) => {
+            Err(Error::new(StatusCode::NOT_FOUND, error.to_string())
+                .hint("it may have ended by itself"))
+        }
+        Err(error @ EndError::Unrecorded { .. }) => Err(Error::internal(
+            "the session was ended, and this could not be recorded",
+            &error,
+        )),
+    }
 }

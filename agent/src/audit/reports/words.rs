@@ -85,6 +85,7 @@ pub(super) fn event(body: &str) -> Told {
                 text("outcome")
             ),
         ),
+        "session_ended" => session_ended(&body),
         "approval_requested" => about(
             &body["requester"],
             format!("asks for approval {}: {}", number("approval"), text("text")),
@@ -118,6 +119,23 @@ pub(super) fn event(body: &str) -> Told {
     }
 }
 
+fn session_ended(body: &Value) -> Told {
+    let or = |text: &str, otherwise: &str| {
+        let chosen = if text.is_empty() { otherwise } else { text };
+        chosen.to_owned()
+    };
+    let why = body["reason"].as_str().unwrap_or_default();
+    Told {
+        who: or(&subject(&body["administrator"]), "root"),
+        actor: actors(&body["administrator"]),
+        what: format!(
+            "ended session {}: {}",
+            body["session"].as_u64().unwrap_or_default(),
+            or(why, "no reason given")
+        ),
+    }
+}
+
 /// What somebody did by the web page: one whom the provider knows, or a user of the host.
 fn administered(body: &Value) -> Told {
     let what = body["what"].as_str().unwrap_or_default();
@@ -128,10 +146,7 @@ fn administered(body: &Value) -> Told {
             _ => who,
         },
         actor: actors(&body["identity"]),
-        what: match body["session"].as_u64() {
-            Some(session) => format!("by the web page: {what}, session {session}"),
-            None => format!("by the web page: {what}"),
-        },
+        what: format!("by the web page: {what}"),
     }
 }
 
@@ -195,6 +210,23 @@ mod tests {
                 actor: "bot".to_owned(),
                 what: "login: bound to session 7".to_owned()
             }
+        );
+    }
+
+    #[test]
+    fn an_ended_session_names_the_administrator_or_root() {
+        let by_root =
+            event(r#"{"event":"session_ended","session":7,"administrator":null,"reason":"stuck"}"#);
+        assert_eq!(
+            (by_root.who.as_str(), by_root.what.as_str()),
+            ("root", "ended session 7: stuck")
+        );
+        let by_alice = event(
+            r#"{"event":"session_ended","session":7,"administrator":{"principal":{"subject":"alice"}},"reason":""}"#,
+        );
+        assert_eq!(
+            (by_alice.who.as_str(), by_alice.what.as_str()),
+            ("alice", "ended session 7: no reason given")
         );
     }
 

@@ -37,6 +37,15 @@ pub(super) fn between(before: &Decision, after: &Decision, facts: &Facts) -> Vec
             .collect()
     };
     changes.extend(sets("budget", &budgets(before), &budgets(after)));
+    let approvals = |decision: &Decision| {
+        decision
+            .obligations
+            .approvals
+            .iter()
+            .map(|approval| format!("{approval} ({})", approval.rule.0))
+            .collect()
+    };
+    changes.extend(sets("need of", &approvals(before), &approvals(after)));
     changes.extend(limit("rows", old.max_rows, new.max_rows));
     changes.extend(limit("bytes", old.max_bytes, new.max_bytes));
     let tags = |decision: &Decision| decision.tags.iter().cloned().collect();

@@ -417,6 +417,7 @@ fn verdict(decision: &Decision) -> String {
             .join(", ")
     };
     let mut lines = vec![match &decision.effect {
+        Effect::Allow if decision.waits() => format!("hold, by {}", names(&decision.rules)),
         Effect::Allow => format!("allow, by {}", names(&decision.rules)),
         Effect::Deny { reason } => format!("deny, by {}: {reason}", names(&decision.rules)),
     }];
@@ -433,6 +434,9 @@ fn verdict(decision: &Decision) -> String {
 }
 
 fn show_obligations(out: &mut String, obligations: &Obligations) {
+    for approval in &obligations.approvals {
+        let _ = writeln!(out, "{approval}, within {} s", approval.ttl_s);
+    }
     for masked in &obligations.masks {
         let _ = writeln!(out, "mask {masked}");
     }

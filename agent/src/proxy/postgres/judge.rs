@@ -2,6 +2,7 @@
 
 mod allowance;
 mod follow;
+mod holding;
 mod lasting;
 mod login;
 mod names;
@@ -15,7 +16,8 @@ use std::{
 
 use weir_sql::{Kind, SessionModes};
 use weir_wire::postgres::{
-    Ending, Finished, Incident, Judge, Limit, Limits, Refusal, Ruling, Shield, Via,
+    Asked as AskedToGo, Ending, Finished, Gate, Incident, Judge, Limit, Limits, Refusal, Ruling,
+    Shield, Via,
     backend::{STALE_PLAN, STALE_PLAN_STATE},
     conversation::{Looked, Moment},
     judge::Unreadable,
@@ -27,12 +29,14 @@ use crate::{
     catalog::{Link, Turn},
     clock,
     guard::{Guard, KnownStanding, Protection, Scope, SessionView, Standing, Verdict},
+    holds::Holds,
     identity::Bound,
     sessions::Registration,
 };
 
 use allowance::NamedQueries;
 use follow::{budget_used_up, is_plain, limit_reached, only_reads};
+use holding::Holding;
 use lasting::Lasting;
 use names::Names;
 
@@ -69,6 +73,8 @@ pub(crate) struct SessionJudge {
     named: NamedQueries,
     /// What SQL gave names to.
     lasting: Lasting,
+    holds: Arc<Holds>,
+    holding: Option<Holding>,
     /// The client's texts are UTF-8, and so may ours be.
     utf8: bool,
     /// Hidden columns that were found in results, each reported once.
@@ -85,6 +91,7 @@ pub(crate) struct SessionJudge {
 /// What a judge is made of.
 pub(crate) struct Parts {
     pub(crate) guard: Arc<Guard>,
+    pub(crate) holds: Arc<Holds>,
     pub(crate) journal: Arc<Journal>,
     pub(crate) scope: Arc<Scope>,
     pub(crate) bound: Option<Arc<Bound>>,
@@ -109,6 +116,8 @@ impl SessionJudge {
             catalog: parts.catalog,
             named: NamedQueries::default(),
             lasting: Lasting::default(),
+            holds: parts.holds,
+            holding: None,
             utf8: false,
             incidents: Vec::new(),
             guard: parts.guard,
@@ -161,7 +170,9 @@ impl SessionJudge {
 
     /// What came of a look on this session's connection.
     pub(crate) fn looked(&mut self, looked: Looked) {
-        self.catalog.looked(looked);
+        if let Some(looked) = self.estimated(looked) {
+            self.catalog.looked(looked);
+        }
     }
 
     fn needs_catalog(&mut self) -> bool {
@@ -245,6 +256,15 @@ impl SessionJudge {
             .is_current(&self.scope, verdict, &self.view(self.modes))
     }
 
+    /// Records a refusal, and says under which number.
+    fn tell_refused(&mut self, verdict: &Verdict, refusal: &mut Refusal, via: Via, bytes: usize) {
+        if let Some(seq) = self.record_refused(verdict, via, bytes) {
+            let detail = refusal.detail.take();
+            let detail = detail.map_or_else(String::new, |detail| format!("{detail}; "));
+            refusal.detail = Some(format!("{detail}request {seq}"));
+        }
+    }
+
     fn rule(&mut self, (verdict, refusal): Decided) -> Ruling<Arc<Verdict>> {
         let certain = !verdict.unknown || self.catalog.unknown_seen() || !verdict.protect;
         match refusal {
@@ -312,6 +332,14 @@ impl Judge for SessionJudge {
         verdict
     }
 
+    #[inline]
+    fn gate(&mut self, verdict: &Arc<Verdict>, asked: &AskedToGo<'_>) -> Gate<Arc<Verdict>> {
+        if verdict.obligations.approvals.is_empty() {
+            return Gate::Open(None);
+        }
+        self.hold(verdict, asked)
+    }
+
     fn request(
         &mut self,
         verdict: &Arc<Verdict>,
@@ -329,14 +357,15 @@ impl Judge for SessionJudge {
         let decided_again;
         let refusal;
         let verdict = if self.is_current(verdict) {
-            refusal = self.refusal(verdict);
+            refusal = self.refusal(verdict).or_else(|| unapproved(verdict));
             verdict
         } else if verdict.text().is_empty() {
             refusal = Some(Box::new(prepare_again()));
             verdict
         } else {
             let (again, reason) = self.decide(verdict.text());
-            let stale = reason.is_none() && !again.sends_the_same_as(verdict);
+            let stale = reason.is_none()
+                && (!again.sends_the_same_as(verdict) || unapproved(&again).is_some());
             refusal = reason.or_else(|| stale.then(|| Box::new(stale_plan())));
             decided_again = again;
             &decided_again
@@ -353,6 +382,9 @@ impl Judge for SessionJudge {
             }
         };
         let seq = self.record(verdict, via, parameters, bytes, now_ns)?;
+        if let Some(clearance) = &verdict.clearance {
+            clearance.used(seq);
+        }
         if verdict.strict {
             self.strict_seq = seq;
         }
@@ -366,11 +398,7 @@ impl Judge for SessionJudge {
     }
 
     fn refused(&mut self, verdict: &Arc<Verdict>, refusal: &mut Refusal, via: Via, bytes: usize) {
-        if let Some(seq) = self.record_refused(verdict, via, bytes) {
-            let detail = refusal.detail.take();
-            let detail = detail.map_or_else(String::new, |detail| format!("{detail}; "));
-            refusal.detail = Some(format!("{detail}request {seq}"));
-        }
+        self.tell_refused(verdict, refusal, via, bytes);
     }
 
     fn finished(&mut self, ticket: Ticket, finished: Finished) {
@@ -517,6 +545,24 @@ fn stale_plan() -> Refusal {
         detail: None,
         hint: Some("weir: what this statement may see has changed; prepare it again".into()),
     }
+}
+
+/// Nothing that needs an approval goes on without one, whatever way it came here.
+fn unapproved(verdict: &Verdict) -> Option<Box<Refusal>> {
+    let approvals = &verdict.obligations.approvals;
+    if approvals.is_empty() || verdict.clearance.is_some() {
+        return None;
+    }
+    let by: Vec<String> = approvals.iter().map(ToString::to_string).collect();
+    Some(Box::new(Refusal {
+        sqlstate: "42501".into(),
+        message: format!(
+            "weir: this needs {}, and cannot wait for it",
+            by.join(" and ")
+        ),
+        detail: None,
+        hint: Some("run it as a statement of its own".into()),
+    }))
 }
 
 fn two_readings() -> Refusal {

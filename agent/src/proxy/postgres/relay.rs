@@ -166,12 +166,20 @@ impl Relay {
                 continue;
             }
             if self.conversation.is_ready() {
+                let held = self.conversation.is_held();
+                if held && ready!(self.poll_held(cx))? {
+                    continue;
+                }
                 let early = self.conversation.holds_early();
-                let waiting = early || !self.kept.is_empty();
+                let waiting = held || early || !self.kept.is_empty();
                 if let Turn::Look(look) =
                     ready!(self.judge.poll_catalog(self.moment(), waiting, cx))
                 {
                     self.up.rest = self.conversation.look(*look);
+                    continue;
+                }
+                if held {
+                    self.resume_held();
                     continue;
                 }
                 if early {
@@ -250,6 +258,66 @@ impl Relay {
         }
     }
 
+    /// While a request waits: tells the client so, keeps what it sends and sees it leave. Ready with `false` once the request
+    /// is to be read again, with `true` when there is something else to do first: to ask the server about it, or to leave.
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if let (Some(key), true) = (self.conversation.cancel_key(), self.judge.is_new_hold()) {
+            self.judge.cancellable(self.route.destination, key);
+        }
+        if self.conversation.may_notice()
+            && let Some(notice) = self.judge.hold_notice()
+        {
+            if self.down.rest.is_empty() {
+                self.down.lead = 0;
+            }
+            self.down.rest.extend_from_slice(&notice);
+            // What cannot be written now is written before the next of the server's bytes.
+            if let Poll::Ready(written) = self.down.poll_write_out(cx, &mut self.client) {
+                written?;
+            }
+        }
+        if self.moment() == Moment::Idle
+            && let Some(look) = self.judge.take_estimate()
+        {
+            self.up.rest = self.conversation.look(look);
+            return Poll::Ready(Ok(true));
+        }
+        if self.conversation.is_held_in_vain() || self.judge.poll_hold(cx).is_ready() {
+            return Poll::Ready(Ok(false));
+        }
+        while self.conversation.held_bytes() < MAX_HELD_BYTES {
+            let gone = ready!(SCRATCH.with_borrow_mut(|scratch| {
+                let read = ready!(poll_read(cx, &mut self.client, &mut scratch.input))?;
+                let Some(input) = read else {
+                    return Poll::Ready(io::Result::Ok(true));
+                };
+                self.up.bytes += input.len() as u64;
+                self.judge.meet_senders();
+                self.conversation.hold_more(input);
+                Poll::Ready(Ok(self.conversation.held_terminates()))
+            }))?;
+            if gone {
+                // Nobody is there any more for whom it would run.
+                self.judge.give_up_hold();
+                self.up.ended = true;
+                return Poll::Ready(Ok(true));
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Judges what waited, and what came behind it.
+    fn resume_held(&mut self) {
+        let resumed = SCRATCH
+            .with_borrow_mut(|scratch| self.conversation.resume(&mut self.judge, &mut scratch.out));
+        self.judge.resumed();
+        match resumed {
+            Ok(bytes) => self.up.rest.extend(bytes),
+            Err(error) => self.break_off(&error),
+        }
+        self.close_gate();
+    }
+
     /// Judges what the client sent ahead of the log-in's end.
     fn release_early(&mut self) {
         let released = SCRATCH.with_borrow_mut(|scratch| {
@@ -260,6 +328,11 @@ impl Relay {
             Ok(bytes) => self.up.rest.extend(bytes.into_iter().flatten()),
             Err(error) => self.break_off(&error),
         }
+        self.close_gate();
+    }
+
+    /// What was permitted leaves once its record is on disk, where it has to be.
+    fn close_gate(&mut self) {
         match self.judge.take_strict_seq() {
             0 => {}
             seq => self.gate = Some(durable(&self.judge, seq)),
@@ -406,3 +479,5 @@ const SCRATCH_BYTES: usize = 64 * 1024;
 const TERMINATE: &[u8] = b"X\0\0\0\x04";
 /// Answers that a server may owe before the client is read on: far more than fit into a server's send buffer unsent.
 const MAX_IN_FLIGHT: usize = 16_384;
+/// What is kept of a client whose request waits; it sends on when that is read.
+const MAX_HELD_BYTES: usize = 256 * 1024;

@@ -110,7 +110,7 @@ fn only_masks(rule: &Rule) -> bool {
     !effects.mask.is_empty()
         && effects.filter.is_none()
         && !effects.limits()
-        && !effects.denies()
+        && !effects.stops()
         && effects.tags.is_empty()
 }
 

@@ -4,10 +4,10 @@ use weir_sql::{Facts, Mask};
 
 use crate::{
     decision::{Decision, Effect, Obligations},
-    schema::{Answer, OneOrMany},
+    schema::OneOrMany,
 };
 
-use super::text::CaseText;
+use super::text::{CaseText, Expected};
 
 impl CaseText {
     pub(super) fn compare(&self, decision: &Decision, facts: &Facts) -> Option<String> {
@@ -15,14 +15,30 @@ impl CaseText {
         let would: Vec<_> = decision.would.iter().map(|id| id.0.as_str()).collect();
         let tags: Vec<_> = decision.tags.iter().map(String::as_str).collect();
         let by = rules.join(", ");
+        let found = if decision.waits() {
+            Expected::Approve
+        } else {
+            Expected::Allow
+        };
         match (&decision.effect, self.expect) {
-            (Effect::Allow, Answer::Deny) => {
-                return Some(format!("expected deny, but it is allowed by {by}"));
+            (Effect::Allow, expected) if expected == found => {}
+            (Effect::Allow, expected) => {
+                return Some(format!(
+                    "expected {}, but it {} by {by}",
+                    word(expected),
+                    match found {
+                        Expected::Approve => "waits for an approval",
+                        Expected::Allow | Expected::Deny => "is allowed",
+                    }
+                ));
             }
-            (Effect::Deny { reason }, Answer::Allow) => {
-                return Some(format!("expected allow, but {by} denies it: {reason}"));
+            (Effect::Deny { reason }, Expected::Allow | Expected::Approve) => {
+                return Some(format!(
+                    "expected {}, but {by} denies it: {reason}",
+                    word(self.expect)
+                ));
             }
-            (Effect::Deny { reason }, Answer::Deny) => {
+            (Effect::Deny { reason }, Expected::Deny) => {
                 if let Some(part) = self
                     .reason
                     .as_ref()
@@ -33,7 +49,6 @@ impl CaseText {
                     ));
                 }
             }
-            (Effect::Allow, Answer::Allow) => {}
         }
         differ("rules", self.rules.as_ref(), &rules)
             .or_else(|| differ("would", self.would.as_ref(), &would))
@@ -96,6 +111,14 @@ impl CaseText {
                     found.store_masked
                 )
             })
+    }
+}
+
+fn word(expected: Expected) -> &'static str {
+    match expected {
+        Expected::Allow => "allow",
+        Expected::Approve => "approve",
+        Expected::Deny => "deny",
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     principal::{
         Actor, Delegation, Identity, Method, Principal, PrincipalKind, Process, Strength, Target,
     },
-    schema::{Answer, OneOrMany},
+    schema::OneOrMany,
 };
 
 #[derive(Debug, Deserialize)]
@@ -99,7 +99,7 @@ pub(super) struct CaseText {
     pub(super) process: ProcessText,
     pub(super) sql: Option<String>,
     pub(super) request: Option<RequestText>,
-    pub(super) expect: Answer,
+    pub(super) expect: Expected,
     pub(super) rules: Option<Vec<String>>,
     pub(super) would: Option<Vec<String>>,
     pub(super) tags: Option<Vec<String>>,
@@ -115,6 +115,16 @@ pub(super) struct CaseText {
     pub(super) at: Option<Spanned<String>>,
     /// Part of the text that the client reads.
     pub(super) reason: Option<String>,
+}
+
+/// What becomes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Expected {
+    Allow,
+    /// Goes on once somebody has agreed.
+    Approve,
+    Deny,
 }
 
 /// What may come back; `{}` for no limit.

@@ -58,12 +58,12 @@ impl Effects {
     /// Whether it refuses, changes or limits anything.
     #[must_use]
     pub fn restricts(&self) -> bool {
-        self.denies() || self.hides() || self.limits()
+        self.stops() || self.hides() || self.limits()
     }
 
     /// Whether it does something about a statement as a whole.
     pub(crate) fn judges(&self) -> bool {
-        self.allow || self.denies() || self.limits() || !self.tags.is_empty()
+        self.allow || self.stops() || self.limits() || !self.tags.is_empty()
     }
 
     /// What it leaves out that it cannot do without.
@@ -83,8 +83,18 @@ impl Effects {
         if empty(budget.map(|budget| budget.window.is_zero())) {
             return Some("a budget over no time; give a `window` such as 1h");
         }
-        if empty(self.approve.as_ref().map(|a| a.groups.is_empty())) {
+        let approve = self.approve.as_ref();
+        if empty(approve.map(|a| a.groups.is_empty())) {
             return Some("an approval that nobody can give; name at least one group");
+        }
+        if empty(approve.map(|a| a.quorum == 0)) {
+            return Some("an approval by nobody; give a `quorum` of one or more");
+        }
+        if empty(approve.map(|a| a.ttl.is_zero())) {
+            return Some("an approval that nobody has time for; give a `ttl` such as 15m");
+        }
+        if self.deny.is_some() && self.approve.is_some() {
+            return Some("`deny` leaves nothing to approve; give one of the two");
         }
         if self.on_write.is_some() && self.mask.is_empty() {
             return Some("`on_write` says how masked values are stored; give a `mask` too");
@@ -92,9 +102,9 @@ impl Effects {
         None
     }
 
-    /// Whether it refuses; what needs an approval is refused, because nobody can give one yet.
+    /// Whether a statement does not simply go on: it is refused, or waits until somebody agrees.
     #[must_use]
-    pub fn denies(&self) -> bool {
+    pub fn stops(&self) -> bool {
         self.deny.is_some() || self.approve.is_some()
     }
 
@@ -156,14 +166,34 @@ pub enum Per {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Approve {
-    /// Members of any of these may agree.
+    /// Members of any of these may agree, but never who asks.
     pub groups: Vec<String>,
     /// How many must.
     #[serde(default = "one")]
     pub quorum: u32,
     /// How long the request waits; written `90s`, `15m`, `2h`, `1d`.
+    #[serde(default = "quarter", deserialize_with = "some_duration")]
+    pub ttl: Duration,
+    /// For how long, at most, an approver may allow the same statement again, whatever its values; absent, only this once.
     #[serde(default, deserialize_with = "duration")]
-    pub ttl: Option<Duration>,
+    pub reuse: Option<Duration>,
+    /// What becomes of a statement inside a transaction, whose locks would be held for as long as it waits.
+    #[serde(default)]
+    pub in_transaction: InTransaction,
+    /// Members of any of these may let it run at once in an emergency, their own statements too; it is alarmed.
+    #[serde(default)]
+    pub break_glass: Vec<String>,
+}
+
+/// What becomes of a statement that needs an approval inside a transaction.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InTransaction {
+    /// It waits like any other.
+    #[default]
+    Hold,
+    /// It is refused, with the hint to run it outside.
+    Deny,
 }
 
 /// What happens to masked values that a statement would store.
@@ -261,6 +291,10 @@ struct Written {
 
 fn one() -> u32 {
     1
+}
+
+fn quarter() -> Duration {
+    Duration::from_mins(15)
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {

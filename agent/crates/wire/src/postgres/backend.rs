@@ -202,28 +202,70 @@ pub fn without_channel_binding(body: &[u8]) -> Option<Vec<u8>> {
 /// An `ErrorResponse` with weir's refusal; `FATAL` ends the session, `ERROR` does not.
 #[must_use]
 pub fn error_response(severity: &str, refusal: &Refusal) -> Vec<u8> {
-    let mut fields = Vec::with_capacity(128 + refusal.message.len());
-    let mut field = |tag: u8, value: &str| {
-        fields.push(tag);
-        // A NUL would end the field early.
-        fields.extend(value.bytes().filter(|byte| *byte != 0));
-        fields.push(0);
-    };
-    field(b'S', severity);
-    field(b'V', severity);
-    field(b'C', &refusal.sqlstate);
-    field(b'M', &refusal.message);
-    if let Some(detail) = &refusal.detail {
-        field(b'D', detail);
-    }
-    if let Some(hint) = &refusal.hint {
-        field(b'H', hint);
-    }
+    let mut fields = words(severity, &NoticeFields::from(refusal));
     if refusal.sqlstate == STALE_PLAN_STATE && refusal.message == STALE_PLAN {
         // The JDBC driver prepares again only when the error comes from here.
-        field(b'R', "RevalidateCachedQuery");
+        push_field(&mut fields, b'R', "RevalidateCachedQuery");
     }
     message(tag::ERROR_RESPONSE, &[&fields, b"\0"])
+}
+
+/// What a notice of weir's says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoticeFields<'a> {
+    /// Five characters; `00000` where nothing is wrong.
+    pub sqlstate: &'a str,
+    /// One line.
+    pub message: &'a str,
+    /// Rule and request.
+    pub detail: Option<&'a str>,
+    /// What to do.
+    pub hint: Option<&'a str>,
+}
+
+impl<'a> From<&'a Refusal> for NoticeFields<'a> {
+    fn from(refusal: &'a Refusal) -> Self {
+        Self {
+            sqlstate: &refusal.sqlstate,
+            message: &refusal.message,
+            detail: refusal.detail.as_deref(),
+            hint: refusal.hint.as_deref(),
+        }
+    }
+}
+
+/// A `NoticeResponse` of severity `NOTICE`: clients show it or collect it, and none takes it for the end of an answer.
+///
+/// Where it may stand, [`Conversation::may_notice`](super::Conversation::may_notice) says.
+#[must_use]
+pub fn notice(fields: &NoticeFields<'_>) -> Vec<u8> {
+    message(tag::NOTICE_RESPONSE, &[&words("NOTICE", fields), b"\0"])
+}
+
+/// The fields that errors and notices have in common, without the end of their list.
+fn words(severity: &str, said: &NoticeFields<'_>) -> Vec<u8> {
+    let mut fields = Vec::with_capacity(128 + said.message.len());
+    let given = [
+        (b'S', Some(severity)),
+        (b'V', Some(severity)),
+        (b'C', Some(said.sqlstate)),
+        (b'M', Some(said.message)),
+        (b'D', said.detail),
+        (b'H', said.hint),
+    ];
+    for (tag, value) in given {
+        if let Some(value) = value {
+            push_field(&mut fields, tag, value);
+        }
+    }
+    fields
+}
+
+fn push_field(fields: &mut Vec<u8>, tag: u8, value: &str) {
+    fields.push(tag);
+    // A NUL would end the field early.
+    fields.extend(value.bytes().filter(|byte| *byte != 0));
+    fields.push(0);
 }
 
 /// What the server says of a prepared statement whose columns have changed: drivers prepare again when they read it.
@@ -270,6 +312,21 @@ mod tests {
             (*b"57P01", true)
         );
         assert_eq!(error_state(b"C4"), (*b"XX000", false));
+    }
+
+    #[test]
+    fn a_notice_has_its_severity_twice_and_every_field_ends() {
+        let fields = NoticeFields {
+            sqlstate: "00000",
+            message: "wait\0ing",
+            detail: None,
+            hint: Some("be patient"),
+        };
+        assert_eq!(
+            notice(&fields)[5..],
+            *b"SNOTICE\0VNOTICE\0C00000\0Mwaiting\0Hbe patient\0\0"
+        );
+        assert_eq!(notice(&fields)[0], tag::NOTICE_RESPONSE);
     }
 
     #[test]

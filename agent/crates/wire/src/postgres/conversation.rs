@@ -4,6 +4,9 @@
 //! itself aborts, skips and reports its state, and only the error's text becomes ours.
 
 mod client;
+mod early;
+mod extended;
+mod hold;
 mod look;
 mod server;
 mod stop;
@@ -13,9 +16,11 @@ pub use look::{Look, LookError, Looked, Moment, Rows};
 use super::{
     Cutter, Ending, Finished, FrameError, Judge, Refusal, backend,
     expect::{Expect, Queue, Running},
+    frontend::tag,
     names::Names,
     watch::{Bound, Prepared},
 };
+use hold::Held;
 use look::{Heard, Looking};
 
 /// Why a conversation cannot go on; both sides are to be closed.
@@ -95,6 +100,8 @@ pub struct Conversation<J: Judge> {
     ready: bool,
     skip: Skip,
     copy: Copying,
+    /// Copy data is coming from the server.
+    copy_out: bool,
     /// Copy data that was sent before the server asked for it.
     early_copy_bytes: u64,
     /// What becomes of the rest of a client's message that is given in pieces.
@@ -106,9 +113,10 @@ pub struct Conversation<J: Judge> {
     key_data: Option<Box<[u8]>>,
     /// Client bytes that came before the log-in was complete.
     early: Vec<u8>,
+    /// What the client sent from a request on that waits.
+    held: Option<Box<Held>>,
     transaction: u8,
-    /// Something of the extended protocol went to the server that no `Sync` has followed yet.
-    unfinished: bool,
+    sent: Sent,
     look: Option<Box<Looking>>,
     looked: Option<Looked>,
     heard: Heard,
@@ -122,6 +130,41 @@ enum Copying {
     In,
     /// Replication in both directions: nothing is owed an answer.
     Both,
+}
+
+/// What went to the server that it was not asked to end or to answer yet.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sent {
+    /// Something of the extended protocol that no `Sync` has followed.
+    unfinished: bool,
+    /// An `Execute` is among it.
+    executed: bool,
+    /// Something of it may have an answer that the server keeps until it is asked to flush.
+    unflushed: bool,
+}
+
+impl Sent {
+    #[inline]
+    fn note(&mut self, tag: u8, copy: Copying) {
+        match tag {
+            tag::EXECUTE => *self = Self::ALL,
+            tag::PARSE | tag::BIND | tag::DESCRIBE | tag::CLOSE => {
+                self.unfinished = true;
+                self.unflushed = true;
+            }
+            tag::FLUSH => self.unflushed = false,
+            // The server swallows it where the copy is still going on.
+            tag::SYNC if copy == Copying::In => {}
+            tag::QUERY | tag::FUNCTION_CALL | tag::SYNC => *self = Self::default(),
+            _ => {}
+        }
+    }
+
+    const ALL: Self = Self {
+        unfinished: true,
+        executed: true,
+        unflushed: true,
+    };
 }
 
 /// How far the server is from reading the client's messages of the extended protocol.
@@ -167,13 +210,15 @@ impl<J: Judge> Conversation<J> {
             skip: Skip::default(),
             early_copy_bytes: 0,
             copy: Copying::None,
+            copy_out: false,
             client_rest: Rest::Pass,
             server_rest: Rest::Pass,
             stopping: Stopping::default(),
             key_data: None,
             early: Vec::new(),
             transaction: b'I',
-            unfinished: false,
+            held: None,
+            sent: Sent::default(),
             look: None,
             looked: None,
             heard: Heard::default(),
@@ -198,16 +243,27 @@ impl<J: Judge> Conversation<J> {
         self.from_server.at_boundary()
     }
 
+    /// Whether a notice of ours may be put into the stream to the client now. Some drivers expect none among copied data.
+    #[must_use]
+    pub fn may_notice(&self) -> bool {
+        self.ready
+            && self.may_insert()
+            && !self.copy_out
+            && self.copy != Copying::Both
+            && !self.is_looking()
+    }
+
+    /// What a cancel request for this session has to carry: the body of the server's `BackendKeyData`, a secret. `None` when
+    /// the server gave none.
+    #[must_use]
+    pub fn cancel_key(&self) -> Option<&[u8]> {
+        self.key_data.as_deref()
+    }
+
     /// The server's transaction status, as last reported: `I`, `T` or `E`.
     #[must_use]
     pub fn transaction(&self) -> u8 {
         self.transaction
-    }
-
-    /// Whether the client sent something ahead of the log-in's end that waits to be judged.
-    #[must_use]
-    pub fn holds_early(&self) -> bool {
-        self.ready && !self.early.is_empty()
     }
 
     /// A cancel request for the server, once, when a limit has been reached: to be sent on a connection of its own.

@@ -107,6 +107,12 @@ impl Cutter {
         self.remaining
     }
 
+    /// What was held back of a message that has not come whole.
+    #[must_use]
+    pub fn into_unfinished(self) -> Vec<u8> {
+        if self.given { Vec::new() } else { self.hold }
+    }
+
     /// Passes over messages with this tag that are whole in `input` from `*cursor` on, within `limits`; returns how many
     /// and their bytes.
     ///

@@ -79,6 +79,18 @@ pub enum Expect<S, T> {
 }
 
 impl<S, T> Expect<S, T> {
+    /// Whether the transaction status may be another one once this is answered.
+    fn turns(&self) -> bool {
+        matches!(
+            self,
+            Self::Startup
+                | Self::Execute(_)
+                | Self::Sync { .. }
+                | Self::Query(_)
+                | Self::Function(_)
+        )
+    }
+
     /// Whether an error on this item makes the server skip to the next `Sync`.
     pub fn is_extended(&self) -> bool {
         matches!(
@@ -114,6 +126,8 @@ pub struct Queue<S, T> {
     items: VecDeque<Owed<S, T>>,
     /// How many of them are watched.
     watched: usize,
+    /// How many of them may turn the transaction status.
+    turning: usize,
 }
 
 impl<S, T> Default for Queue<S, T> {
@@ -121,6 +135,7 @@ impl<S, T> Default for Queue<S, T> {
         Self {
             items: VecDeque::new(),
             watched: 0,
+            turning: 0,
         }
     }
 }
@@ -145,6 +160,28 @@ impl<S, T> Queue<S, T> {
         self.watched > 0
     }
 
+    /// Whether the answer of any of them may turn the transaction status.
+    #[must_use]
+    #[inline]
+    pub fn turns(&self) -> bool {
+        self.turning > 0
+    }
+
+    /// Whether any of them is answered with `ReadyForQuery`.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        let ends = |owed: &Owed<S, T>| {
+            matches!(
+                owed.item,
+                Expect::Sync { .. }
+                    | Expect::Query(_)
+                    | Expect::Function(_)
+                    | Expect::Poison { simple: true, .. }
+            )
+        };
+        self.items.iter().any(ends)
+    }
+
     /// Adds one at the end.
     pub fn push(&mut self, item: Expect<S, T>) {
         self.push_watched(item, None);
@@ -153,6 +190,7 @@ impl<S, T> Queue<S, T> {
     /// Adds one whose answer may be watched.
     pub fn push_watched(&mut self, item: Expect<S, T>, watch: Option<Box<Watch<S>>>) {
         self.watched += usize::from(watch.is_some());
+        self.turning += usize::from(item.turns());
         self.items.push_back(Owed { item, watch });
     }
 
@@ -181,7 +219,7 @@ impl<S, T> Queue<S, T> {
                 Expect::Sync { optional: true } if !ready => {}
                 _ => break,
             }
-            self.items.pop_front();
+            self.remove(0);
         }
         let owed = self.items.front_mut()?;
         Some((&mut owed.item, owed.watch.as_deref_mut()))
@@ -224,8 +262,7 @@ impl<S, T> Queue<S, T> {
 
     /// Takes the next one.
     pub fn pop(&mut self) -> Option<Expect<S, T>> {
-        let owed = self.items.pop_front()?;
-        self.watched -= usize::from(owed.watch.is_some());
+        let owed = self.remove(0)?;
         if self.items.is_empty() && self.items.capacity() > KEPT_ITEMS {
             self.items = VecDeque::new();
         }
@@ -239,7 +276,7 @@ impl<S, T> Queue<S, T> {
             .item_at(1)
             .is_some_and(|item| matches!(item, Expect::Sync { .. }))
         {
-            self.items.remove(1);
+            self.remove(1);
         }
         matches!(self.item_at(1), Some(Expect::CopyEnd))
     }
@@ -247,8 +284,15 @@ impl<S, T> Queue<S, T> {
     /// The copy at the head has ended well: what was sent before its end gets no answer.
     pub fn end_copy_in(&mut self) {
         while matches!(self.item_at(0), Some(Expect::Sync { optional: true })) {
-            self.items.pop_front();
+            self.remove(0);
         }
+    }
+
+    fn remove(&mut self, index: usize) -> Option<Owed<S, T>> {
+        let owed = self.items.remove(index)?;
+        self.watched -= usize::from(owed.watch.is_some());
+        self.turning -= usize::from(owed.item.turns());
+        Some(owed)
     }
 
     fn item_at(&self, index: usize) -> Option<&Expect<S, T>> {

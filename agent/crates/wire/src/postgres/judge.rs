@@ -158,6 +158,52 @@ pub enum Ruling<S> {
     Refuse(S, Box<Refusal>),
 }
 
+/// With which message a request asks to go to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Point {
+    /// `Query`.
+    Query,
+    /// `Bind`: the server may run functions with the values as soon as it has them, while it plans.
+    Bind,
+    /// `Execute` of a portal whose `Bind` was asked about before, unless only SQL made it.
+    Execute,
+    /// `FunctionCall`.
+    FunctionCall,
+}
+
+/// What the judge is told when a request asks to go to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked<'a> {
+    /// The message.
+    pub at: Point,
+    /// How the request is recorded; a `Bind` belongs to the `Execute`s of its portal.
+    pub via: Via,
+    /// The keyed hash of the values; zero where there are none. Of a `FunctionCall`, of its whole body.
+    pub parameters: u64,
+    /// The values: of a `Bind` what follows the names, of a `FunctionCall` what follows the function; empty elsewhere.
+    pub values: &'a [u8],
+    /// The whole message's length, header included.
+    pub bytes: usize,
+    /// Whether the request would run in a transaction together with others: in a block, behind an `Execute` without a `Sync` in
+    /// between, or behind requests of which it is not known yet what they leave.
+    pub in_transaction: bool,
+    /// Whether there are such requests: once they are answered, `in_transaction` may be false.
+    pub unsettled: bool,
+    /// Whether the message is complete in memory. One that is not cannot wait.
+    pub whole: bool,
+}
+
+/// Whether a request may go to the server now.
+#[derive(Debug, Clone)]
+pub enum Gate<S> {
+    /// It may; with another statement in its place where one is given, which must be sent as the same text.
+    Open(Option<S>),
+    /// It waits: nothing more of the client is read until [`Conversation::resume`](super::Conversation::resume) asks again.
+    Wait,
+    /// It may not; that is recorded already.
+    Refuse(Box<Refusal>),
+}
+
 /// Decides and records for one conversation.
 ///
 /// The conversation calls `request` before it lets the bytes go; when that fails nothing goes.
@@ -175,6 +221,14 @@ pub trait Judge {
     fn function(&mut self, oid: u32) -> Ruling<Self::Statement>;
     /// The statement behind a name that only SQL made (`PREPARE`, `DECLARE`): its text was decided then.
     fn made_by_sql(&mut self) -> Self::Statement;
+    /// Whether a request may go to the server now; nothing of it is recorded yet.
+    ///
+    /// Asked at `Query`, `Bind`, `FunctionCall` and `Execute`, after the text was permitted, unless the server is going to discard
+    /// the message. A statement that is given in place of another at `Bind` or `Execute` stays with the portal.
+    #[inline]
+    fn gate(&mut self, _statement: &Self::Statement, _asked: &Asked<'_>) -> Gate<Self::Statement> {
+        Gate::Open(None)
+    }
     /// Records a request that is about to go on; `parameters` are the bound values' bytes.
     ///
     /// # Errors

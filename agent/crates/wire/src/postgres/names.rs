@@ -36,6 +36,16 @@ impl<T> Names<T> {
         }
     }
 
+    /// What a name stands for, to be changed in place.
+    #[must_use]
+    pub fn get_mut(&mut self, name: &[u8]) -> Option<&mut T> {
+        if name.is_empty() {
+            self.unnamed.as_mut()
+        } else {
+            self.named.get_mut(name)
+        }
+    }
+
     /// Lets a name stand for something else.
     pub fn insert(&mut self, name: &[u8], value: T) -> Undo<T> {
         let before = if name.is_empty() {

@@ -1,6 +1,7 @@
 //! Conversations in front of a real PostgreSQL 15: what is assumed of the server, it does.
 
 mod cluster;
+mod holds;
 mod session;
 
 use cluster::Cluster;
@@ -20,6 +21,7 @@ fn a_server_behaves_as_conversations_assume() {
     words_are_shielded(&cluster);
     constants_are_values_of_their_types(&cluster);
     hidden_columns_are_masked(&cluster);
+    holds::requests_wait_in_place(&cluster);
 }
 
 fn rows_end_at_the_limit(cluster: &Cluster) {

@@ -6,8 +6,9 @@ use std::{
 };
 
 use weir_wire::postgres::{
-    Conversation, Finished, Incident, Judge, Limits, Outbox, Refusal, Ruling, Shield, Via,
-    conversation::ChannelBinding,
+    Asked, Conversation, Finished, Gate, Incident, Judge, Limits, Outbox, Refusal, Ruling, Shield,
+    Via,
+    conversation::{ChannelBinding, Look, Looked},
     frontend::message,
     judge::Unreadable,
     positions::{self, Replaced},
@@ -15,14 +16,20 @@ use weir_wire::postgres::{
 
 use crate::cluster::Cluster;
 
-/// Rewrites `hidden` to another text, limits every answer to so many rows, masks the columns of some relations.
+/// Rewrites `hidden` to another text, limits every answer to so many rows, masks the columns of some relations; what has [`ASK`]
+/// in it waits.
 #[derive(Default)]
 pub(crate) struct Rules {
     pub(crate) rows: Option<u64>,
     pub(crate) masked: Vec<u32>,
     pub(crate) finished: Vec<Finished>,
     pub(crate) incidents: usize,
+    /// Whether what waits may go on, once that is decided.
+    pub(crate) approved: Option<bool>,
 }
+
+/// Makes a statement wait.
+pub(crate) const ASK: &str = "/* ask */";
 
 /// What stands in the server's text for `hidden`.
 const SHOWN: &str = "(SELECT 'é' AS a, 1 AS b) AS hidden";
@@ -109,6 +116,24 @@ impl Judge for Rules {
     fn incident(&mut self, _: &Text, _: Incident) {
         self.incidents += 1;
     }
+    fn gate(&mut self, text: &Text, _: &Asked<'_>) -> Gate<Text> {
+        if !text.client.contains(ASK) {
+            return Gate::Open(None);
+        }
+        match self.approved {
+            None => Gate::Wait,
+            Some(true) => Gate::Open(Some(Text {
+                client: text.client.replace(ASK, ""),
+                ..text.clone()
+            })),
+            Some(false) => Gate::Refuse(Box::new(Refusal {
+                sqlstate: "42501".into(),
+                message: "not approved".into(),
+                detail: None,
+                hint: None,
+            })),
+        }
+    }
 }
 
 /// A message of the server as the client gets it.
@@ -117,7 +142,7 @@ pub(crate) type Message = (u8, Vec<u8>);
 pub(crate) struct Session<'c> {
     cluster: &'c Cluster,
     server: UnixStream,
-    conversation: Conversation<Rules>,
+    pub(crate) conversation: Conversation<Rules>,
     pub(crate) rules: Rules,
     out: Outbox,
     received: Vec<u8>,
@@ -151,6 +176,11 @@ impl<'c> Session<'c> {
 
     /// Sends messages and gives all that comes back up to so many `ReadyForQuery`.
     pub(crate) fn ask(&mut self, messages: &[Vec<u8>], readies: usize) -> Vec<Message> {
+        self.send(messages);
+        self.answers(readies)
+    }
+
+    pub(crate) fn send(&mut self, messages: &[Vec<u8>]) {
         let bytes = messages.concat();
         self.out.begin();
         self.conversation
@@ -158,7 +188,45 @@ impl<'c> Session<'c> {
             .expect("well-formed");
         let out = self.out.finish(&bytes);
         self.server.write_all(out).expect("sent");
+    }
+
+    /// Decides on what waits; gives all that comes back up to so many `ReadyForQuery`.
+    pub(crate) fn decide(&mut self, approved: bool, readies: usize) -> Vec<Message> {
+        assert!(self.conversation.is_held(), "something waits");
+        self.rules.approved = Some(approved);
+        let bytes = self
+            .conversation
+            .resume(&mut self.rules, &mut self.out)
+            .expect("well-formed");
+        assert!(!self.conversation.is_held(), "all is decided");
+        self.rules.approved = None;
+        self.server.write_all(&bytes).expect("sent");
         self.answers(readies)
+    }
+
+    /// Begins and ends a look.
+    pub(crate) fn look(&mut self, look: Look) -> Looked {
+        let bytes = self.conversation.look(look);
+        self.server.write_all(&bytes).expect("sent");
+        loop {
+            self.read();
+            assert!(self.received.is_empty(), "nothing of it is the client's");
+            if let Some(looked) = self.conversation.take_looked() {
+                return looked;
+            }
+        }
+    }
+
+    /// Gives the next so many messages.
+    pub(crate) fn hear(&mut self, count: usize) -> Vec<Message> {
+        let mut messages = Vec::new();
+        while messages.len() < count {
+            match take(&mut self.received) {
+                Some(message) => messages.push(message),
+                None => self.read(),
+            }
+        }
+        messages
     }
 
     pub(crate) fn query(&mut self, text: &str) -> Vec<Message> {
@@ -168,23 +236,8 @@ impl<'c> Session<'c> {
     fn answers(&mut self, readies: usize) -> Vec<Message> {
         let mut messages = Vec::new();
         let mut seen = 0;
-        let mut input = vec![0; 64 * 1024];
         while seen < readies {
-            let length = self.server.read(&mut input).expect("an answer in time");
-            assert!(length > 0, "the server has closed");
-            self.bytes_from_server += length;
-            let input = &input[..length];
-            self.out.begin();
-            self.conversation
-                .server(input, &mut self.rules, &mut self.out)
-                .expect("well-formed");
-            self.received.extend_from_slice(self.out.finish(input));
-            if let Some(packet) = self.conversation.take_cancel() {
-                self.cancellations += 1;
-                let mut beside = self.cluster.connect();
-                beside.write_all(&packet).expect("sent");
-                beside.read_to_end(&mut Vec::new()).expect("closed");
-            }
+            self.read();
             while let Some(message) = take(&mut self.received) {
                 seen += usize::from(message.0 == b'Z');
                 messages.push(message);
@@ -195,6 +248,26 @@ impl<'c> Session<'c> {
             "nothing comes behind the last one"
         );
         messages
+    }
+
+    /// Reads once, and cancels where the conversation asks for it.
+    fn read(&mut self) {
+        let mut input = vec![0; 64 * 1024];
+        let length = self.server.read(&mut input).expect("an answer in time");
+        assert!(length > 0, "the server has closed");
+        self.bytes_from_server += length;
+        let input = &input[..length];
+        self.out.begin();
+        self.conversation
+            .server(input, &mut self.rules, &mut self.out)
+            .expect("well-formed");
+        self.received.extend_from_slice(self.out.finish(input));
+        if let Some(packet) = self.conversation.take_cancel() {
+            self.cancellations += 1;
+            let mut beside = self.cluster.connect();
+            beside.write_all(&packet).expect("sent");
+            beside.read_to_end(&mut Vec::new()).expect("closed");
+        }
     }
 }
 

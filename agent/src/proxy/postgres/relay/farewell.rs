@@ -220,29 +220,30 @@ fn message_length(bytes: &[u8]) -> Option<usize> {
 
 /// Why a session ended, for the record and for the client.
 fn words(end: End) -> (&'static str, Refusal) {
-    let (reason, message) = match end {
-        End::Stopped => ("ended", "weir: this session was ended"),
-        End::Ended => (
-            "ended by an administrator",
-            "weir: an administrator ended this session",
-        ),
+    let again = "run \"weir login\" and connect again";
+    let (reason, message, hint) = match end {
+        End::Stopped => ("ended", "weir: this session was ended", again),
         End::Lapsed => (
             "log-in expired",
             "weir: the log-in behind this connection has expired and was not renewed in time",
+            again,
         ),
         End::Revoked => (
             "log-in ended",
             "weir: the log-in behind this connection was ended",
+            again,
+        ),
+        End::Killed => (
+            "ended by an administrator",
+            "weir: terminating connection due to administrator command",
+            "ask those who administer this host why",
         ),
     };
     let refusal = Refusal {
         sqlstate: "57P01".into(),
         message: message.into(),
         detail: None,
-        hint: match end {
-            End::Ended => None,
-            _ => Some("run \"weir login\" and connect again".into()),
-        },
+        hint: Some(hint.into()),
     };
     (reason, refusal)
 }

@@ -1,18 +1,51 @@
 //! From the client: what is decided, what goes on, what is replaced.
 
-use std::sync::Arc;
-
-use super::{Conversation, ConversationError, Copying, Rest};
+use super::{Conversation, ConversationError, Copying, Rest, hold::Held};
 use crate::postgres::{
-    Judge, Outbox, Piece, Refusal, Ruling, Via,
+    Asked, Cutter, Gate, Judge, Outbox, Piece, Place, Point, Refusal, Ruling, Via,
     expect::{Expect, Running},
     frontend::{self, tag},
     judge::{LIMIT_REACHED, Unreadable},
-    watch::{Bound, Formats, Prepared, SharedPlan, Watch, WatchedPortal},
+    watch::Watch,
 };
+
+/// What comes after a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// The next one.
+    On,
+    /// Nothing: the message itself waits.
+    Wait,
+}
+
+/// Why a request does not go on.
+enum Halt {
+    Wait,
+    Refused(Box<Refusal>),
+}
+
+/// Where reading stopped because a message waits.
+pub(super) struct Stopped {
+    /// The message, when it came in several inputs.
+    message: Vec<u8>,
+    /// Where the rest begins in the input: with the message itself when it came in one.
+    pub(super) at: usize,
+}
+
+impl Stopped {
+    /// What waits: the message and what came with it of those behind it.
+    pub(super) fn kept(self, input: &[u8]) -> Vec<u8> {
+        let mut bytes = self.message;
+        bytes.extend_from_slice(input.get(self.at..).unwrap_or_default());
+        bytes
+    }
+}
 
 impl<J: Judge> Conversation<J> {
     /// Takes bytes of the client; what may go to the server is in `out` afterwards (see [`Outbox::finish`]).
+    ///
+    /// A request among them may have to wait ([`Self::is_held`]): it and all behind it is kept then, and so is whatever this is
+    /// called with before [`Self::resume`].
     ///
     /// # Errors
     ///
@@ -23,44 +56,46 @@ impl<J: Judge> Conversation<J> {
         judge: &mut J,
         out: &mut Outbox,
     ) -> Result<(), ConversationError> {
+        if self.is_held() {
+            self.hold_more(input);
+            return Ok(());
+        }
         debug_assert!(!self.is_looking(), "the client waits for a look");
         let mut cutter = std::mem::take(&mut self.from_client);
-        let mut cursor = 0;
-        let result = loop {
-            match cutter.next(input, &mut cursor, frontend::plan) {
-                Ok(Some(piece)) => {
-                    if let Err(error) = self.client_piece(&piece, input, judge, out) {
-                        break Err(error);
-                    }
-                }
-                Ok(None) => break Ok(()),
-                Err(error) => break Err(ConversationError::Client(error)),
-            }
-        };
-        self.from_client = cutter;
-        result
+        match self.read(&mut cutter, input, judge, out)? {
+            Some(stopped) => self.held = Some(Box::new(Held::new(stopped.kept(input)))),
+            None => self.from_client = cutter,
+        }
+        Ok(())
     }
 
-    /// Judges what the client sent ahead of the log-in's end, once that is reached; returns what may go to the server.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::client`].
-    pub fn release_early(
+    /// Judges one message after the other, up to the first that waits.
+    pub(super) fn read(
         &mut self,
+        cutter: &mut Cutter,
+        input: &[u8],
         judge: &mut J,
         out: &mut Outbox,
-    ) -> Result<Option<Vec<u8>>, ConversationError> {
-        if !self.ready || self.early.is_empty() {
-            return Ok(None);
+    ) -> Result<Option<Stopped>, ConversationError> {
+        let mut cursor = 0;
+        loop {
+            let next = cutter.next(input, &mut cursor, frontend::plan);
+            let Some(piece) = next.map_err(ConversationError::Client)? else {
+                return Ok(None);
+            };
+            if self.client_piece(&piece, input, judge, out)? == Step::Wait {
+                let (message, at) = match piece.place {
+                    Place::Input(at) => (Vec::new(), at),
+                    Place::Held => (piece.bytes.to_vec(), cursor),
+                };
+                if self.sent.unflushed {
+                    // The client may be waiting for the answers before it says anything more.
+                    out.push(input, &frontend::message(tag::FLUSH, &[]));
+                    self.sent.unflushed = false;
+                }
+                return Ok(Some(Stopped { message, at }));
+            }
         }
-        let early = std::mem::take(&mut self.early);
-        // The stream itself may stand in the middle of a later message.
-        let stream = std::mem::take(&mut self.from_client);
-        out.begin();
-        let result = self.client(&early, judge, out);
-        self.from_client = stream;
-        result.map(|()| Some(out.finish(&early).to_vec()))
     }
 
     fn client_piece(
@@ -69,38 +104,35 @@ impl<J: Judge> Conversation<J> {
         input: &[u8],
         judge: &mut J,
         out: &mut Outbox,
-    ) -> Result<(), ConversationError> {
+    ) -> Result<Step, ConversationError> {
         if !piece.first {
             if self.client_rest == Rest::Pass {
                 out.pass(input, piece);
             }
-            return Ok(());
+            return Ok(Step::On);
         }
         self.client_rest = Rest::Pass;
         if !self.ready && !matches!(piece.tag, tag::PASSWORD | tag::TERMINATE) {
-            return self.keep_early(piece);
+            self.keep_early(piece)?;
+            return Ok(Step::On);
         }
-        self.unfinished = match piece.tag {
-            tag::PARSE | tag::BIND | tag::EXECUTE | tag::DESCRIBE | tag::CLOSE => true,
-            tag::QUERY | tag::FUNCTION_CALL | tag::SYNC => false,
-            _ => self.unfinished,
-        };
-        match piece.tag {
-            tag::QUERY => {
-                self.query(piece, input, judge, out);
-                Ok(())
-            }
-            tag::PARSE => self.parse(piece, input, judge, out),
-            tag::BIND => self.bind(piece, input, judge, out),
-            tag::EXECUTE => self.execute(piece, input, judge, out),
-            tag::FUNCTION_CALL => self.function_call(piece, input, judge, out),
-            tag::DESCRIBE | tag::CLOSE => self.named(piece, input, judge, out),
+        let step = match piece.tag {
+            tag::QUERY => self.query(piece, input, judge, out),
+            tag::PARSE => self.parse(piece, input, judge, out)?,
+            tag::BIND => self.bind(piece, input, judge, out)?,
+            tag::EXECUTE => self.execute(piece, input, judge, out)?,
+            tag::FUNCTION_CALL => self.function_call(piece, input, judge, out)?,
+            tag::DESCRIBE | tag::CLOSE => self.named(piece, input, judge, out)?,
             _ => {
                 self.unjudged(piece);
                 out.pass(input, piece);
-                Ok(())
+                Step::On
             }
+        };
+        if step == Step::On {
+            self.sent.note(piece.tag, self.copy);
         }
+        Ok(step)
     }
 
     /// A message that needs no decision.
@@ -131,17 +163,7 @@ impl<J: Judge> Conversation<J> {
         }
     }
 
-    /// Clients may send ahead of the log-in's end; what they send is judged once the session's modes are known.
-    fn keep_early(&mut self, piece: &Piece<'_>) -> Result<(), ConversationError> {
-        let bytes = self.early.len() + piece.total;
-        if bytes > MAX_EARLY_BYTES || !piece.last {
-            return Err(ConversationError::EarlyData { bytes });
-        }
-        self.early.extend_from_slice(piece.bytes);
-        Ok(())
-    }
-
-    fn query(&mut self, piece: &Piece<'_>, input: &[u8], judge: &mut J, out: &mut Outbox) {
+    fn query(&mut self, piece: &Piece<'_>, input: &[u8], judge: &mut J, out: &mut Outbox) -> Step {
         let ruling = if piece.last {
             match frontend::query_text(piece.body()) {
                 Some(text) => judge.statement(text, Via::Simple),
@@ -150,167 +172,46 @@ impl<J: Judge> Conversation<J> {
         } else {
             judge.unreadable(Unreadable::TooLong, piece.total, Via::Simple)
         };
-        let refusal = match sendable(ruling, judge) {
-            Ruling::Permit(statement) => {
+        let asked = self.asked(piece, Point::Query);
+        match self.admit(ruling, &asked, judge) {
+            Ok((statement, ticket)) => {
                 let frame = judge.replacement(&statement).map(frontend::query_with);
-                match judge.request(&statement, Via::Simple, 0, piece.total) {
-                    Ok(ticket) => {
-                        let watch = watch(judge, &statement, &ticket, Watch::new);
-                        self.owe(Expect::Query(Running::new(ticket)), watch, judge);
-                        match frame {
-                            None => out.pass(input, piece),
-                            Some(frame) => out.push(input, &frame),
-                        }
-                        return;
-                    }
-                    Err(refusal) => refusal,
-                }
-            }
-            Ruling::Refuse(statement, mut refusal) => {
-                judge.refused(&statement, &mut refusal, Via::Simple, piece.total);
-                refusal
-            }
-        };
-        self.poison(refusal, true, input, out);
-    }
-
-    fn parse(
-        &mut self,
-        piece: &Piece<'_>,
-        input: &[u8],
-        judge: &mut J,
-        out: &mut Outbox,
-    ) -> Result<(), ConversationError> {
-        let malformed = || ConversationError::Malformed { message: "Parse" };
-        let (name, ruling) = if piece.last {
-            let (name, text) = frontend::parse(piece.body()).ok_or_else(malformed)?;
-            (name, judge.statement(text, Via::Parse))
-        } else {
-            let (name, _) = frontend::take_string(piece.body()).ok_or_else(malformed)?;
-            (
-                name,
-                judge.unreadable(Unreadable::TooLong, piece.total, Via::Parse),
-            )
-        };
-        match sendable(ruling, judge) {
-            Ruling::Permit(statement) => {
-                match judge.replacement(&statement) {
+                let watch = watch(judge, &statement, &ticket, Watch::new);
+                self.owe(Expect::Query(Running::new(ticket)), watch, judge);
+                match frame {
                     None => out.pass(input, piece),
-                    Some(text) => {
-                        let frame =
-                            frontend::parse_with(piece.body(), text).ok_or_else(malformed)?;
-                        out.push(input, &frame);
-                    }
-                }
-                if !self.skip.skipping {
-                    self.prepare(name, statement, judge);
+                    Some(frame) => out.push(input, &frame),
                 }
             }
+            Err(Halt::Refused(refusal)) => self.poison(refusal, true, input, out),
+            Err(Halt::Wait) => return Step::Wait,
+        }
+        Step::On
+    }
+
+    /// Decides what runs as soon as the server has it, and records it.
+    fn admit(
+        &self,
+        ruling: Ruling<J::Statement>,
+        asked: &Asked<'_>,
+        judge: &mut J,
+    ) -> Result<(J::Statement, J::Ticket), Halt> {
+        let statement = match sendable(ruling, judge) {
+            Ruling::Permit(statement) => statement,
             Ruling::Refuse(statement, mut refusal) => {
-                judge.refused(&statement, &mut refusal, Via::Parse, piece.total);
-                self.poison(refusal, false, input, out);
+                judge.refused(&statement, &mut refusal, asked.via, asked.bytes);
+                return Err(Halt::Refused(refusal));
             }
-        }
-        Ok(())
-    }
-
-    fn prepare(&mut self, name: &[u8], statement: J::Statement, judge: &J) {
-        let plan = judge.watches(&statement).then(SharedPlan::default);
-        let watch = plan
-            .as_ref()
-            .map(|plan| Watch::with_plan(statement.clone(), SharedPlan::clone(plan)));
-        let undo = self.statements.insert(name, Prepared { statement, plan });
-        self.queue
-            .push_watched(Expect::Parse(undo), watch.map(Box::new));
-    }
-
-    fn bind(
-        &mut self,
-        piece: &Piece<'_>,
-        input: &[u8],
-        judge: &mut J,
-        out: &mut Outbox,
-    ) -> Result<(), ConversationError> {
-        let (portal, name, values) =
-            frontend::bind(piece.body()).ok_or(ConversationError::Malformed { message: "Bind" })?;
-        if !self.skip.skipping {
-            let (statement, plan) = match self.statements.get(name) {
-                Some(prepared) => (prepared.statement.clone(), prepared.plan.clone()),
-                None => (judge.made_by_sql(), None),
-            };
-            let plan = plan.or_else(|| judge.watches(&statement).then(SharedPlan::default));
-            let watch = plan
-                .as_ref()
-                .map(|plan| Watch::with_plan(statement.clone(), SharedPlan::clone(plan)));
-            let watched = plan.map(|plan| WatchedPortal {
-                plan,
-                formats: Formats::of_bind(values, piece.last),
-                tally: Arc::default(),
-            });
-            let parameters = judge.hash(values);
-            let undo = self.portals.insert(
-                portal,
-                Bound {
-                    statement,
-                    parameters,
-                    watched: watched.map(Box::new),
-                },
-            );
-            self.queue
-                .push_watched(Expect::Bind(undo), watch.map(Box::new));
-        }
-        out.pass(input, piece);
-        Ok(())
-    }
-
-    fn execute(
-        &mut self,
-        piece: &Piece<'_>,
-        input: &[u8],
-        judge: &mut J,
-        out: &mut Outbox,
-    ) -> Result<(), ConversationError> {
-        let portal = frontend::execute(piece.body())
-            .ok_or(ConversationError::Malformed { message: "Execute" })?;
-        // Its statement was refused, or stands behind one that was: the server discards it unread, and it is no request.
-        if self.skip.poisoned {
-            out.pass(input, piece);
-            return Ok(());
-        }
-        let requested = if let Some(bound) = self.portals.get(portal) {
-            judge
-                .request(
-                    &bound.statement,
-                    Via::Execute,
-                    bound.parameters,
-                    piece.total,
-                )
-                .map(|ticket| {
-                    let watch = watch(judge, &bound.statement, &ticket, |statement| {
-                        match &bound.watched {
-                            Some(portal) => Watch::portal(statement, portal),
-                            None => Watch::new(statement),
-                        }
-                    });
-                    (ticket, watch)
-                })
-        } else {
-            let statement = judge.made_by_sql();
-            judge
-                .request(&statement, Via::Execute, 0, piece.total)
-                .map(|ticket| {
-                    let watch = watch(judge, &statement, &ticket, Watch::new);
-                    (ticket, watch)
-                })
         };
-        match requested {
-            Ok((ticket, watch)) => {
-                self.owe(Expect::Execute(Running::new(ticket)), watch, judge);
-                out.pass(input, piece);
-            }
-            Err(refusal) => self.poison(refusal, false, input, out),
+        let statement = match self.ask(judge, &statement, asked) {
+            Gate::Open(other) => other.unwrap_or(statement),
+            Gate::Refuse(refusal) => return Err(Halt::Refused(refusal)),
+            Gate::Wait => return Err(Halt::Wait),
+        };
+        match judge.request(&statement, asked.via, asked.parameters, asked.bytes) {
+            Ok(ticket) => Ok((statement, ticket)),
+            Err(refusal) => Err(Halt::Refused(refusal)),
         }
-        Ok(())
     }
 
     fn function_call(
@@ -319,101 +220,31 @@ impl<J: Judge> Conversation<J> {
         input: &[u8],
         judge: &mut J,
         out: &mut Outbox,
-    ) -> Result<(), ConversationError> {
+    ) -> Result<Step, ConversationError> {
         let oid = frontend::function_oid(piece.body()).ok_or(ConversationError::Malformed {
             message: "FunctionCall",
         })?;
-        let refusal = match judge.function(oid) {
-            Ruling::Permit(statement) => {
-                let parameters = judge.hash(piece.body());
-                match judge.request(&statement, Via::FunctionCall, parameters, piece.total) {
-                    Ok(ticket) => {
-                        let watch = watch(judge, &statement, &ticket, Watch::new);
-                        self.owe(Expect::Function(Running::new(ticket)), watch, judge);
-                        out.pass(input, piece);
-                        return Ok(());
-                    }
-                    Err(refusal) => refusal,
-                }
+        let ruling = judge.function(oid);
+        let asked = Asked {
+            parameters: judge.hash(piece.body()),
+            values: piece.body().get(FUNCTION_BYTES..).unwrap_or_default(),
+            ..self.asked(piece, Point::FunctionCall)
+        };
+        match self.admit(ruling, &asked, judge) {
+            Ok((statement, ticket)) => {
+                let watch = watch(judge, &statement, &ticket, Watch::new);
+                self.owe(Expect::Function(Running::new(ticket)), watch, judge);
+                out.pass(input, piece);
             }
-            Ruling::Refuse(statement, mut refusal) => {
-                judge.refused(&statement, &mut refusal, Via::FunctionCall, piece.total);
-                refusal
-            }
-        };
-        // A failing simple query ends as a failing call does: with one error and one `ReadyForQuery`.
-        self.poison(refusal, true, input, out);
-        if !piece.last {
-            self.client_rest = Rest::Drop;
+            // A failing simple query ends as a failing call does: with one error and one `ReadyForQuery`.
+            Err(Halt::Refused(refusal)) => self.poison(refusal, true, input, out),
+            Err(Halt::Wait) => return Ok(Step::Wait),
         }
-        Ok(())
-    }
-
-    /// `Describe` and `Close`.
-    fn named(
-        &mut self,
-        piece: &Piece<'_>,
-        input: &[u8],
-        judge: &mut J,
-        out: &mut Outbox,
-    ) -> Result<(), ConversationError> {
-        let message = if piece.tag == tag::CLOSE {
-            "Close"
-        } else {
-            "Describe"
-        };
-        let (kind, name) =
-            frontend::target(piece.body()).ok_or(ConversationError::Malformed { message })?;
-        if !self.skip.skipping {
-            let (item, watch) = match (piece.tag, kind) {
-                (tag::CLOSE, b'S') => (Expect::CloseStatement(self.statements.remove(name)), None),
-                (tag::CLOSE, b'P') => (Expect::ClosePortal(self.portals.remove(name)), None),
-                (tag::DESCRIBE, b'S') => (Expect::DescribeStatement, self.watch_statement(name)),
-                (tag::DESCRIBE, b'P') => (Expect::DescribePortal, self.watch_portal(name, judge)),
-                _ => return Err(ConversationError::Malformed { message }),
-            };
-            self.queue.push_watched(item, watch.map(Box::new));
-        }
-        out.pass(input, piece);
-        Ok(())
-    }
-
-    fn watch_statement(&self, name: &[u8]) -> Option<Watch<J::Statement>> {
-        let prepared = self.statements.get(name)?;
-        let plan = SharedPlan::clone(prepared.plan.as_ref()?);
-        Some(Watch::with_plan(prepared.statement.clone(), plan))
-    }
-
-    fn watch_portal(&mut self, name: &[u8], judge: &mut J) -> Option<Watch<J::Statement>> {
-        if let Some(bound) = self.portals.get(name) {
-            let portal = bound.watched.as_ref()?;
-            // One that was only ever described may have been made anew since.
-            if portal.formats != Formats::Described {
-                return Some(Watch::portal(bound.statement.clone(), portal));
-            }
-        }
-        let statement = judge.made_by_sql();
-        if !judge.watches(&statement) {
-            return None;
-        }
-        // A cursor of SQL's: what its description shows is kept for the `Execute`s to come.
-        let portal = WatchedPortal {
-            plan: SharedPlan::default(),
-            formats: Formats::Described,
-            tally: Arc::default(),
-        };
-        let watch = Watch::portal(statement.clone(), &portal);
-        let bound = Bound {
-            statement,
-            parameters: 0,
-            watched: Some(Box::new(portal)),
-        };
-        let _ = self.portals.insert(name, bound);
-        Some(watch)
+        Ok(Step::On)
     }
 
     /// Expects an answer, unless the server is skipping and will give none.
-    fn owe(
+    pub(super) fn owe(
         &mut self,
         item: Expect<J::Statement, J::Ticket>,
         watch: Option<Box<Watch<J::Statement>>>,
@@ -430,7 +261,13 @@ impl<J: Judge> Conversation<J> {
     }
 
     /// Sends a frame that cannot parse in place of one that was refused.
-    fn poison(&mut self, refusal: Box<Refusal>, simple: bool, input: &[u8], out: &mut Outbox) {
+    pub(super) fn poison(
+        &mut self,
+        refusal: Box<Refusal>,
+        simple: bool,
+        input: &[u8],
+        out: &mut Outbox,
+    ) {
         // The rest of a message that came in pieces must not follow its replacement.
         self.client_rest = Rest::Drop;
         if self.skip.skipping {
@@ -448,7 +285,7 @@ impl<J: Judge> Conversation<J> {
 }
 
 /// A request's watch, where its answer is looked into or counted.
-fn watch<J: Judge>(
+pub(super) fn watch<J: Judge>(
     judge: &mut J,
     statement: &J::Statement,
     ticket: &J::Ticket,
@@ -464,7 +301,7 @@ fn watch<J: Judge>(
 }
 
 /// A ruling that can be carried out: a text that grew beyond measure is refused.
-fn sendable<J: Judge>(ruling: Ruling<J::Statement>, judge: &J) -> Ruling<J::Statement> {
+pub(super) fn sendable<J: Judge>(ruling: Ruling<J::Statement>, judge: &J) -> Ruling<J::Statement> {
     let Ruling::Permit(statement) = ruling else {
         return ruling;
     };
@@ -481,5 +318,5 @@ fn sendable<J: Judge>(ruling: Ruling<J::Statement>, judge: &J) -> Ruling<J::Stat
     Ruling::Refuse(statement, Box::new(refusal))
 }
 
-/// A password and a first query fit many times.
-const MAX_EARLY_BYTES: usize = 64 * 1024;
+/// A function's number.
+const FUNCTION_BYTES: usize = 4;

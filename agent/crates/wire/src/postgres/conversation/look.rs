@@ -197,7 +197,7 @@ impl<J: Judge> Conversation<J> {
     fn is_idle(&self) -> bool {
         self.ready
             && self.transaction == b'I'
-            && !self.unfinished
+            && !self.sent.unfinished
             && !self.skip.skipping
             && !self.skip.poisoned
             && !self.stopping.muted
@@ -208,7 +208,7 @@ impl<J: Judge> Conversation<J> {
     }
 
     /// Begins a look; returns what is to be sent to the server. Nothing of the client may be given to [`Self::client`]
-    /// before [`Self::is_looking`] says that it is over.
+    /// before [`Self::is_looking`] says that it is over. A request may wait meanwhile.
     ///
     /// # Panics
     ///

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{ChannelBinding, Conversation, ConversationError, Copying, Rest, finish, stop::Fate};
+use super::{
+    ChannelBinding, Conversation, ConversationError, Copying, Rest, Sent, finish, stop::Fate,
+};
 use crate::postgres::{
     Ending, Incident, Judge, Outbox, Piece, Shield,
     backend::{self, tag},
@@ -168,6 +170,8 @@ impl<J: Judge> Conversation<J> {
             tag::BACKEND_KEY_DATA => self.key_data = Some(piece.body().into()),
             tag::COPY_IN_RESPONSE => self.begin_copy_in(),
             tag::COPY_BOTH_RESPONSE => self.copy = Copying::Both,
+            tag::COPY_OUT_RESPONSE => self.copy_out = true,
+            tag::COPY_DONE => self.copy_out = false,
             _ => {}
         }
         Ok(())
@@ -280,6 +284,10 @@ impl<J: Judge> Conversation<J> {
                 } else {
                     Copying::In
                 };
+                if !self.queue.is_ended() {
+                    // What was sent as its end is swallowed.
+                    self.sent = Sent::ALL;
+                }
             }
             Some(Expect::Query(running)) => {
                 running.copy_in = true;
@@ -296,6 +304,7 @@ impl<J: Judge> Conversation<J> {
     ) -> Result<Fate, ConversationError> {
         self.transaction = piece.body().first().copied().unwrap_or(b'I');
         self.copy = Copying::None;
+        self.copy_out = false;
         self.early_copy_bytes = 0;
         match self.queue.head(true) {
             // A poisoned query is over with its own `ReadyForQuery`; its error came before.
@@ -329,6 +338,8 @@ impl<J: Judge> Conversation<J> {
             fate = Fate::Drop;
         }
         if self.queue.head(false).is_none() {
+            // Whatever the client had sent since would be owed an answer.
+            self.sent = Sent::default();
             judge.settled(self.transaction);
             if self.transaction == b'I' {
                 // Portals end with their transaction.
@@ -340,6 +351,7 @@ impl<J: Judge> Conversation<J> {
 
     fn error(&mut self, piece: &Piece<'_>, judge: &mut J) -> Fate {
         let (mut state, fatal) = backend::error_state(piece.body());
+        self.copy_out = false;
         let stopped = self.is_stopped();
         let Some((head, watch)) = self.queue.head_and_watch(false) else {
             return words(piece, state, None, judge);

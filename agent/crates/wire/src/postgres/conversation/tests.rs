@@ -1,10 +1,13 @@
 mod governed;
+mod hold;
 mod look;
+
+use std::collections::VecDeque;
 
 use super::*;
 use crate::postgres::{
-    Incident, Limits, Outbox, Ruling, Shield, Via, backend, frontend, frontend::message,
-    judge::Unreadable,
+    Asked, Gate, Incident, Limits, Outbox, Point, Ruling, Shield, Via, backend, frontend,
+    frontend::message, judge::Unreadable,
 };
 
 /// Refuses what drops, records everything.
@@ -20,6 +23,19 @@ struct Recorder {
     /// What requests share; counted down by `progress`.
     shared: Option<Limits>,
     incidents: Vec<Incident>,
+    /// What was asked about at the gate.
+    asked: Vec<(Point, String)>,
+    /// Whether each was said to be in a transaction, and whether that was settled.
+    transactions: Vec<(bool, bool)>,
+    /// What becomes of the next statements that wait.
+    decisions: VecDeque<Decision>,
+}
+
+/// On a statement that waits.
+#[derive(Clone, Copy)]
+enum Decision {
+    Approved,
+    Refused(&'static str),
 }
 
 impl Judge for Recorder {
@@ -106,6 +122,25 @@ impl Judge for Recorder {
     }
     fn incident(&mut self, _: &String, incident: Incident) {
         self.incidents.push(incident);
+    }
+    /// What speaks of `HOLD` waits until it is cleared.
+    fn gate(&mut self, statement: &String, asked: &Asked<'_>) -> Gate<String> {
+        self.asked.push((asked.at, statement.clone()));
+        self.transactions
+            .push((asked.in_transaction, !asked.unsettled));
+        if !statement.contains("HOLD") || statement.contains("cleared") {
+            return Gate::Open(None);
+        }
+        match self.decisions.pop_front() {
+            None => Gate::Wait,
+            Some(Decision::Approved) => Gate::Open(Some(format!("{statement} cleared"))),
+            Some(Decision::Refused(state)) => {
+                self.refused.push(statement.clone());
+                let mut refusal = refusal("not approved");
+                refusal.sqlstate = state.into();
+                Gate::Refuse(Box::new(refusal))
+            }
+        }
     }
 }
 

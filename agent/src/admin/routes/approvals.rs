@@ -1,0 +1,273 @@
+//! Statements that wait for an approval: what may be seen before deciding, and the decision. The exact text and values are
+//! shown to who may decide, when asked for, and never before.
+
+use axum::response::Response;
+use maud::{Markup, html};
+use serde_json::json;
+
+use crate::{
+    admin::{
+        Role,
+        error::Error,
+        page::{self, csrf},
+        request::{Ask, Wants},
+    },
+    audit::{record::Verdict, reports::period::rfc3339},
+    holds::{Decision, Demand, Estimate, Exact, Grant, Summary, View},
+};
+
+/// `GET /approvals`
+pub(super) async fn list(ask: Ask) -> Result<Response, Error> {
+    let holds = &ask.web.reach.holds;
+    let (waiting, lasting) = (holds.list(), holds.grants());
+    let data = json!({ "waiting": waiting, "lasting": lasting });
+    Ok(ask.answer("Approvals", &data, || draw(&ask, &waiting, &lasting)))
+}
+
+fn draw(ask: &Ask, waiting: &[Summary], lasting: &[Grant]) -> Markup {
+    html! {
+        p.lead { "Statements that rules hold until somebody agrees. " a href="/approvals" { "Look again" } }
+        section.card.sheet aria-labelledby="waiting" {
+            h2 #waiting { "Waiting" }
+            @if waiting.is_empty() { p.none { "Nothing waits." } }
+            @else {
+                div.scroll tabindex="0" role="region" aria-label="Waiting" {
+                    table {
+                        thead { tr { @for name in ["approval", "who", "database", "statement", "rules", "until"] { th scope="col" { (name) } } } }
+                        tbody {
+                            @for one in waiting {
+                                tr {
+                                    td data-name="approval" { a href={ "/approvals/" (one.id) } { "Approval " (one.id) } }
+                                    td data-name="who" { (one.requester) }
+                                    td data-name="database" { (one.database) " as " (one.database_user) }
+                                    td.mono.long data-name="statement" { span { (one.text) } }
+                                    td data-name="rules" { (one.rules.join(", ")) }
+                                    td.time data-name="until" { (time(one.expires_ns)) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        section.card.sheet aria-labelledby="lasting" {
+            h2 #lasting { "Approvals that last" }
+            @if lasting.is_empty() { p.none { "There are none." } }
+            @else {
+                div.scroll tabindex="0" role="region" aria-label="Approvals that last" {
+                    table {
+                        thead { tr {
+                            @for name in ["approval", "who", "statement", "by", "reason", "until"] { th scope="col" { (name) } }
+                            @if ask.visitor.roles.may(Role::Approver) { th scope="col" { "take back" } }
+                        } }
+                        tbody { @for grant in lasting { (grant_row(ask, grant)) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn grant_row(ask: &Ask, grant: &Grant) -> Markup {
+    html! {
+        tr {
+            td.number data-name="approval" { (grant.approval) }
+            td data-name="who" { (grant.requester) }
+            td.mono.long data-name="statement" { span { (grant.repeated.text) } }
+            td data-name="by" { (grant.approvers.join(", ")) }
+            td data-name="reason" { (grant.reason) }
+            td.time data-name="until" { (time(grant.until_ns)) }
+            @if ask.visitor.roles.may(Role::Approver) {
+                td data-name="take back" {
+                    form method="post" action={ "/approvals/" (grant.approval) "/revoke" } {
+                        (csrf(ask))
+                        input type="text" name="reason" required maxlength="500" size="14" aria-label={ "Why approval " (grant.approval) " is taken back" };
+                        " " button.danger type="submit" aria-label={ "Take back approval " (grant.approval) } { "Take back" }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `GET /approvals/{id}`
+pub(super) async fn show(ask: Ask) -> Result<Response, Error> {
+    let id = ask.number("id")?;
+    let view = ask.web.reach.holds.show(id, None).ok_or_else(|| {
+        Error::not_found()
+            .hint("it may have been decided, given up or taken back: see the report of approvals")
+    })?;
+    Ok(ask.answer(&format!("Approval {id}"), &view, || shown(&ask, &view)))
+}
+
+fn shown(ask: &Ask, view: &View) -> Markup {
+    let summary = &view.summary;
+    html! {
+        section.card aria-label="What waits" {
+            dl.facts {
+                div.wide { dt { "Statement, literals replaced" } dd.mono { (summary.text) } }
+                div { dt { "Who asks" } dd { (summary.requester) } }
+                div { dt { "Purpose" } dd { (view.purpose.as_deref().unwrap_or("none given")) } }
+                div { dt { "Database" } dd { (summary.endpoint) ", " (summary.database) " as " (summary.database_user) } }
+                div { dt { "Program" } dd.mono { (summary.process) } }
+                div.wide { dt { "Processes, child first" } dd.mono { (view.lineage.join(" ← ")) } }
+                div { dt { "Does" } dd { (view.kinds.join(", ")) } }
+                div { dt { "Touches" } dd { (view.relations.join(", ")) } }
+                div.wide { dt { "Columns" } dd { (view.columns.join(", ")) } }
+                div { dt { "The server expects" } dd { (estimate(view.estimate.as_ref())) } }
+                div { dt { "In a transaction" } dd { @if view.in_transaction { "yes: its locks are held meanwhile" } @else { "no" } } }
+                div { dt { "Bound values" } dd { (view.values_bytes) " bytes" } }
+                div { dt { "Given up" } dd { (time(summary.expires_ns)) } }
+                div.wide { dt { "SHA-256 of the exact text" } dd.mono { (view.text_sha256) } }
+                div.wide { dt { "Why it is held" } dd { (summary.reason) } }
+            }
+        }
+        section.card aria-labelledby="demands" {
+            h2 #demands { "Who has to agree" }
+            ul { @for demand in &summary.demands { li { (wanted(demand)) } } }
+        }
+        @if ask.visitor.roles.may(Role::Approver) { (forms(ask, summary)) }
+    }
+}
+
+fn forms(ask: &Ask, summary: &Summary) -> Markup {
+    let lasts = summary
+        .demands
+        .iter()
+        .all(|demand| demand.reuse_s.is_some());
+    let glass = summary
+        .demands
+        .iter()
+        .all(|demand| !demand.break_glass.is_empty());
+    html! {
+        section.card aria-labelledby="decide" {
+            h2 #decide { "Decide" }
+            form.decide method="post" action={ "/approvals/" (summary.id) "/decide" } {
+                (csrf(ask))
+                p { label { "Why, in one line " input type="text" name="reason" required maxlength="500" size="40"; } }
+                @if lasts {
+                    p { label { "The same statement may run again for " input type="text" name="for" size="6" placeholder="1h"; } }
+                }
+                @if glass {
+                    p { label { input type="checkbox" name="break_glass" value="yes"; " Emergency: set the rules aside at once, with an alarm" } }
+                }
+                p {
+                    button type="submit" name="verdict" value="approved" { "Approve" } " "
+                    button.danger type="submit" name="verdict" value="denied" { "Refuse" }
+                }
+            }
+        }
+        section.card aria-labelledby="values" {
+            h2 #values { "Exact text and values" }
+            p { "They may be anybody's personal data. That you saw them is recorded." }
+            form method="post" action={ "/approvals/" (summary.id) "/values" } {
+                (csrf(ask))
+                button type="submit" { "Show them to me" }
+            }
+        }
+    }
+}
+
+fn wanted(demand: &Demand) -> String {
+    let given = match demand.given.as_slice() {
+        [] => "nobody has yet".to_owned(),
+        given => format!("{} agreed", given.join(", ")),
+    };
+    format!(
+        "{}: {} of {}; {given}",
+        demand.rule,
+        demand.quorum,
+        demand.groups.join(", ")
+    )
+}
+
+fn estimate(estimate: Option<&Estimate>) -> String {
+    match estimate {
+        None => "not known yet".to_owned(),
+        Some(Estimate::None(why)) => format!("unknown: {why}"),
+        Some(Estimate::Plan { rows, cost, step }) => format!("{step}, {rows} rows, cost {cost}"),
+    }
+}
+
+/// `POST /approvals/{id}/decide`
+pub(super) async fn decide(ask: Ask) -> Result<Response, Error> {
+    let id = ask.number("id")?;
+    let verdict = match ask.form("verdict") {
+        Some("approved") => Verdict::Approved,
+        Some("denied") => Verdict::Denied,
+        _ => return Err(Error::bad("verdict is approved or denied")),
+    };
+    let lasting = ask
+        .form("for")
+        .map(|text| {
+            weir_policy::schema::parse_duration(text)
+                .ok_or_else(|| Error::bad("for is a duration: 90s, 15m, 2h or 1d"))
+        })
+        .transpose()?;
+    let decision = Decision {
+        verdict,
+        reason: ask.form("reason").unwrap_or_default().to_owned(),
+        lasting,
+        break_glass: ask.form("break_glass") == Some("yes"),
+    };
+    let decided = ask
+        .web
+        .reach
+        .holds
+        .decide(id, &ask.approver()?, &decision)
+        .map_err(|error| Error::from(&error))?;
+    let to = if decided.over {
+        "/approvals".to_owned()
+    } else {
+        format!("/approvals/{id}")
+    };
+    Ok(ask.done(&to, &decided))
+}
+
+/// `POST /approvals/{id}/values`
+pub(super) async fn values(ask: Ask) -> Result<Response, Error> {
+    let id = ask.number("id")?;
+    let exact = ask
+        .web
+        .reach
+        .holds
+        .exact(id, &ask.approver()?)
+        .map_err(|error| Error::from(&error))?;
+    Ok(match ask.wants {
+        Wants::Json => page::json(axum::http::StatusCode::OK, &exact),
+        Wants::Page => page::whole(
+            &ask,
+            &format!("Approval {id}, exactly"),
+            &exactly(id, &exact),
+        ),
+    })
+}
+
+fn exactly(id: u64, exact: &Exact) -> Markup {
+    html! {
+        p { a href={ "/approvals/" (id) } { "Back to the decision" } }
+        section.card aria-label="Text" { pre.mono tabindex="0" { (exact.text) } }
+        @if !exact.values.is_empty() {
+            section.card aria-label="Values" {
+                ol { @for value in &exact.values { li.mono { (value.as_deref().unwrap_or("NULL")) } } }
+            }
+        }
+    }
+}
+
+/// `POST /approvals/{id}/revoke`
+pub(super) async fn revoke(ask: Ask) -> Result<Response, Error> {
+    let id = ask.number("id")?;
+    let reason = ask.form("reason").unwrap_or_default();
+    let grant = ask
+        .web
+        .reach
+        .holds
+        .revoke(id, &ask.approver()?, reason)
+        .map_err(|error| Error::from(&error))?;
+    Ok(ask.done("/approvals", &grant))
+}
+
+fn time(ns: u64) -> String {
+    rfc3339(ns).replace('T', " ").replace('Z', " UTC")
+}

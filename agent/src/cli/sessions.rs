@@ -1,0 +1,104 @@
+//! `weir sessions`: what is open, and how an administrator ends it.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use comfy_table::Table;
+use serde_json::Value;
+
+use super::status::text;
+use crate::control::{Client, protocol::Request, socket_path};
+
+/// Lists the open sessions; ends one.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    List(List),
+    End(End),
+}
+
+/// Lists the open sessions, the oldest first, 200 at most.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 listed, 1 the agent cannot be reached or refuses.\n\nExample:\n  weir sessions list --json | jq '.[].identity'"
+)]
+struct List {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Ends a session at once: what runs is cancelled, nothing is committed, the client gets SQLSTATE 57P01.
+///
+/// For root; the record names who asked.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 ended, 1 no such session, or the agent cannot be reached or refuses.\n\nExample:\n  weir sessions end 42 --reason 'runs since yesterday'"
+)]
+struct End {
+    /// The session, as `weir sessions list` shows it.
+    session: u64,
+    /// Why, for the record.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    reason: String,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match args.command {
+        Command::List(args) => list(&args),
+        Command::End(args) => end(args),
+    }
+}
+
+fn list(args: &List) -> anyhow::Result<ExitCode> {
+    let status = Client::connect(&socket_path())?.ask(&Request::Status)?;
+    let sessions = status["sessions"].as_array().map_or(&[][..], Vec::as_slice);
+    if args.json {
+        println!("{:#}", status["sessions"]);
+    } else if sessions.is_empty() {
+        println!("no sessions");
+    } else {
+        println!("{}", table(sessions));
+        let live = status["totals"]["live"].as_u64().unwrap_or_default();
+        let more = live.saturating_sub(sessions.len() as u64);
+        if more > 0 {
+            println!("{more} more are open");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Sessions as people read them.
+pub(super) fn table(sessions: &[Value]) -> Table {
+    let columns = [
+        "session", "identity", "process", "pid", "database", "requests", "denied", "masked",
+    ];
+    let mut table = Table::new();
+    table.set_header(columns);
+    for session in sessions {
+        table.add_row(columns.map(|column| text(&session[column])));
+    }
+    table
+}
+
+fn end(args: End) -> anyhow::Result<ExitCode> {
+    let request = Request::EndSession {
+        session: args.session,
+        reason: args.reason,
+    };
+    let answer = Client::connect(&socket_path())?.ask(&request)?;
+    if args.json {
+        println!("{answer}");
+    } else {
+        println!("session {} was ended", args.session);
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,68 @@
+//! Files that are replaced whole: after a crash there is the old one or the new one.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+};
+
+/// Puts `bytes` in the place of a file that only root reads. It is on disk when this returns.
+///
+/// # Errors
+///
+/// When it cannot be written; the old file stays then.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(".draft");
+    let draft = Path::new(&draft);
+    let written = write(draft, bytes).and_then(|()| fs::rename(draft, path));
+    if written.is_err() {
+        let _ = fs::remove_file(draft);
+    }
+    written?;
+    fs::File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_new_text_is_there_and_nothing_beside_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("grants.json");
+
+        replace(&path, b"one").expect("written");
+        replace(&path, b"two").expect("written again");
+
+        assert_eq!(fs::read(&path).expect("a file"), b"two");
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
+        let mode = fs::metadata(&path).expect("a file").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_cannot_be_written_leaves_the_old_text() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("grants.json");
+        replace(&path, b"one").expect("written");
+        fs::create_dir(folder.path().join("grants.json.draft")).expect("in the way");
+
+        assert!(replace(&path, b"two").is_err());
+        assert_eq!(fs::read(&path).expect("a file"), b"one");
+    }
+}

@@ -1,0 +1,695 @@
+//! Statements that wait for an approval: who asks for what, who may decide, and what came of it.
+//!
+//! A session's judge [asks](Holds::ask) and keeps the [`Ticket`]; approvers [`decide`](Holds::decide). What was approved is
+//! decided anew before it goes on: rules, catalog, modes, text and values must still be the same. Every step is recorded
+//! before it takes effect.
+
+mod approver;
+mod error;
+pub mod estimate;
+mod grants;
+mod ticket;
+mod values;
+mod view;
+
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use aws_lc_rs::constant_time;
+use tokio::sync::{broadcast, oneshot, watch};
+use weir_policy::{Approval, Identity};
+
+use crate::{
+    audit::{
+        self, Journal, JournalError,
+        record::{Event, Settled, Verdict},
+    },
+    clock,
+};
+
+pub use approver::Approver;
+pub use error::DecideError;
+pub use grants::{Grant, Repeated};
+pub use ticket::{Clearance, Outcome, Ticket};
+pub use view::{Demand, Estimate, Exact, Summary, View};
+
+use grants::Grants;
+
+/// Everything that waits on this host.
+#[derive(Debug)]
+pub struct Holds {
+    journal: Arc<Journal>,
+    state: Mutex<State>,
+    /// Counts changes, for whoever shows them.
+    changes: watch::Sender<u64>,
+    happened: broadcast::Sender<Happened>,
+}
+
+#[derive(Debug)]
+struct State {
+    held: BTreeMap<u64, Held>,
+    grants: Grants,
+    stopping: bool,
+}
+
+/// A statement that is to wait.
+#[derive(Clone)]
+pub struct Ask {
+    /// The session, as recorded.
+    pub session: Arc<audit::Session>,
+    /// Who asks. Nobody unidentified is let wait.
+    pub requester: Identity,
+    /// What was decided.
+    pub statement: Arc<audit::Statement>,
+    /// The exact text.
+    pub text: Box<[u8]>,
+    /// The `Bind` message behind its names; empty where nothing is bound.
+    pub values: Box<[u8]>,
+    /// What the rules want.
+    pub approvals: Vec<Approval>,
+    /// Whether it waits inside a transaction.
+    pub in_transaction: bool,
+    /// Whether the server gets another text.
+    pub rewritten: bool,
+    /// The server and the key that a cancellation of the session names.
+    pub cancels: Option<(SocketAddr, Box<[u8]>)>,
+    /// What a lasting approval would be for; `None` where the text does not say all that it does.
+    pub repeated: Option<Repeated>,
+}
+
+/// One that waits.
+#[derive(Debug)]
+struct Held {
+    ask: Ask,
+    since_ns: u64,
+    expires_ns: u64,
+    given: Vec<Given>,
+    estimate: Option<Estimate>,
+    /// Gone once the wait is over.
+    waiting: Option<oneshot::Sender<Outcome>>,
+}
+
+/// One agreement.
+#[derive(Debug, Clone)]
+struct Given {
+    approver: Approver,
+    lasting: Option<Duration>,
+}
+
+/// How a wait ended, for the record.
+#[derive(Debug, Clone, Copy)]
+struct Ended {
+    how: Settled,
+    request: Option<u64>,
+}
+
+/// What an approver says.
+#[derive(Debug, Clone)]
+pub struct Decision {
+    /// Yes or no.
+    pub verdict: Verdict,
+    /// Why, in one line.
+    pub reason: String,
+    /// For how long the same statement needs no other approval; `None` is this once.
+    pub lasting: Option<Duration>,
+    /// In an emergency: at once, whatever the quorum, one's own statement too.
+    pub break_glass: bool,
+}
+
+/// What became of a decision.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Decided {
+    /// The approval's number.
+    pub id: u64,
+    /// Whether the wait is over.
+    pub over: bool,
+    /// How many still have to agree, by rule.
+    pub missing: BTreeMap<String, usize>,
+    /// Until when the same statement needs no other approval, nanoseconds since the epoch.
+    pub until_ns: Option<u64>,
+}
+
+/// What happens to approvals, as it does; for those who are told elsewhere.
+#[derive(Debug, Clone)]
+pub enum Happened {
+    /// A statement waits.
+    Requested(Box<Summary>),
+    /// Somebody decided.
+    Decided {
+        /// What it was about.
+        summary: Box<Summary>,
+        /// Who.
+        by: String,
+        /// What.
+        verdict: Verdict,
+        /// Why.
+        reason: String,
+        /// Whether the rules were set aside for an emergency.
+        break_glass: bool,
+    },
+    /// It waits no more.
+    Ended {
+        /// The approval's number.
+        id: u64,
+        /// How.
+        how: Settled,
+    },
+}
+
+/// Why a statement cannot wait.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// Too many wait.
+    #[error("{MAX_HELD} statements wait for approvals already")]
+    Full,
+    /// Too many of one requester wait.
+    #[error("{MAX_OF_ONE} of your statements wait for approvals already")]
+    FullForOne,
+    /// The agent ends.
+    #[error("the agent is being stopped")]
+    Stopping,
+    /// It cannot be recorded.
+    #[error("the request for approval cannot be recorded")]
+    Record(#[from] JournalError),
+}
+
+impl Holds {
+    /// # Errors
+    ///
+    /// When the lasting approvals cannot be read.
+    pub fn open(state_dir: &Path, journal: Arc<Journal>) -> io::Result<Arc<Self>> {
+        let state = State {
+            held: BTreeMap::new(),
+            grants: Grants::open(state_dir)?,
+            stopping: false,
+        };
+        Ok(Arc::new(Self {
+            journal,
+            state: Mutex::new(state),
+            changes: watch::Sender::new(0),
+            happened: broadcast::Sender::new(HAPPENED),
+        }))
+    }
+
+    /// Lets a statement wait. It is recorded when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`AskError`]; then it is to be refused.
+    pub fn ask(self: &Arc<Self>, ask: Ask) -> Result<Ticket, AskError> {
+        let mut state = self.lock();
+        if state.stopping {
+            return Err(AskError::Stopping);
+        }
+        if state.held.len() >= MAX_HELD {
+            return Err(AskError::Full);
+        }
+        let of_one = |held: &&Held| approver::same(&held.ask.requester, &ask.requester);
+        if state.held.values().filter(of_one).count() >= MAX_OF_ONE {
+            return Err(AskError::FullForOne);
+        }
+        let id = self.journal.new_id();
+        let since_ns = clock::now_ns();
+        let ttl_s = ask.approvals.iter().map(|it| it.ttl_s).min().unwrap_or(0);
+        let expires_ns = since_ns.saturating_add(ttl_s.saturating_mul(NANOS));
+        let (waiting, receiver) = oneshot::channel();
+        let held = Held {
+            ask,
+            since_ns,
+            expires_ns,
+            given: Vec::new(),
+            estimate: None,
+            waiting: Some(waiting),
+        };
+        self.journal.event(&held.requested(id))?;
+        let summary = Box::new(held.summary(id));
+        state.held.insert(id, held);
+        drop(state);
+        self.changed(Happened::Requested(summary));
+        Ok(Ticket::new(Arc::clone(self), id, receiver))
+    }
+
+    /// A lasting approval for the same as this, where there is one.
+    #[must_use]
+    pub fn granted(self: &Arc<Self>, repeated: &Repeated) -> Option<Clearance> {
+        let state = self.lock();
+        let grant = state.grants.find(repeated, clock::now_ns())?;
+        Some(Clearance::lasting(Arc::clone(self), grant.approval))
+    }
+
+    /// Takes somebody's decision.
+    ///
+    /// # Errors
+    ///
+    /// [`DecideError`]; then nothing has changed.
+    pub fn decide(
+        &self,
+        id: u64,
+        approver: &Approver,
+        decision: &Decision,
+    ) -> Result<Decided, DecideError> {
+        check_reason(&decision.reason)?;
+        let mut state = self.lock();
+        let State { held, grants, .. } = &mut *state;
+        let held = held
+            .get_mut(&id)
+            .filter(|held| held.waiting.is_some())
+            .ok_or(DecideError::Gone { id })?;
+        held.may_decide(approver, decision)?;
+        let agrees = decision.verdict == Verdict::Approved;
+        let now_ns = clock::now_ns();
+        let mut given = held.given.clone();
+        if agrees {
+            given.push(Given {
+                approver: approver.clone(),
+                lasting: decision.lasting,
+            });
+        }
+        let missing = missing(&held.ask.approvals, &given);
+        let over = !agrees || decision.break_glass || missing.is_empty();
+        let until_ns = (agrees && over && !decision.break_glass)
+            .then(|| lasting(&given))
+            .flatten()
+            .map(|lasting| now_ns.saturating_add(nanoseconds(lasting)));
+        self.journal.event(&Event::ApprovalDecided {
+            approval: id,
+            approver: approver.identity.clone(),
+            verdict: decision.verdict,
+            reason: decision.reason.clone(),
+            until_ns,
+            break_glass: decision.break_glass,
+        })?;
+        held.given = given;
+        if let (Some(until_ns), Some(repeated)) = (until_ns, &held.ask.repeated) {
+            let grant = Grant {
+                approval: id,
+                requester: view::name(&held.ask.requester),
+                approvers: held.names(),
+                reason: decision.reason.clone(),
+                until_ns,
+                repeated: repeated.clone(),
+            };
+            grants.add(grant, now_ns).map_err(DecideError::Keep)?;
+        }
+        if over {
+            held.end(if agrees {
+                let by = held.names().join(", ");
+                Outcome::Approved { by }
+            } else {
+                Outcome::Denied {
+                    by: approver.name().to_owned(),
+                    reason: decision.reason.clone(),
+                }
+            });
+        }
+        let summary = Box::new(held.summary(id));
+        drop(state);
+        if decision.break_glass {
+            tracing::warn!(
+                approval = id,
+                by = approver.name(),
+                "rules were set aside in an emergency"
+            );
+        }
+        self.changed(Happened::Decided {
+            summary,
+            by: approver.name().to_owned(),
+            verdict: decision.verdict,
+            reason: decision.reason.clone(),
+            break_glass: decision.break_glass,
+        });
+        Ok(Decided {
+            id,
+            over,
+            missing: if over { BTreeMap::new() } else { missing },
+            until_ns,
+        })
+    }
+
+    /// What waits and concerns somebody: as who asks, or as one who may decide. The oldest first.
+    #[must_use]
+    pub fn list_for(&self, viewer: &Identity) -> Vec<Summary> {
+        let state = self.lock();
+        let waiting = state.held.iter().filter(|(_, held)| held.waiting.is_some());
+        waiting
+            .filter(|(_, held)| held.concerns(viewer))
+            .map(|(id, held)| held.summary(*id))
+            .collect()
+    }
+
+    /// What waits, the oldest first.
+    #[must_use]
+    pub fn list(&self) -> Vec<Summary> {
+        let state = self.lock();
+        let waiting = state.held.iter().filter(|(_, held)| held.waiting.is_some());
+        waiting.map(|(id, held)| held.summary(*id)).collect()
+    }
+
+    /// All about one that waits; `viewer` is for whom it is shown, where not for whoever runs this host.
+    #[must_use]
+    pub fn show(&self, id: u64, viewer: Option<&Identity>) -> Option<View> {
+        let state = self.lock();
+        let held = state.held.get(&id).filter(|held| held.waiting.is_some())?;
+        let shown = viewer.is_none_or(|viewer| held.concerns(viewer));
+        shown.then(|| held.view(id))
+    }
+
+    /// The exact text and values, for who may decide. That they were shown is recorded first.
+    ///
+    /// # Errors
+    ///
+    /// [`DecideError`] for everybody else.
+    pub fn exact(&self, id: u64, approver: &Approver) -> Result<Exact, DecideError> {
+        let state = self.lock();
+        let held = state
+            .held
+            .get(&id)
+            .filter(|held| held.waiting.is_some())
+            .ok_or(DecideError::Gone { id })?;
+        held.may_see(approver)?;
+        self.journal.event(&Event::ApprovalShown {
+            approval: id,
+            approver: approver.identity.clone(),
+        })?;
+        Ok(values::exact(&held.ask))
+    }
+
+    /// The lasting approvals in force.
+    #[must_use]
+    pub fn grants(&self) -> Vec<Grant> {
+        self.lock().grants.list(clock::now_ns())
+    }
+
+    /// Takes a lasting approval back.
+    ///
+    /// # Errors
+    ///
+    /// [`DecideError`] for whoever could not have given it.
+    pub fn revoke(&self, id: u64, approver: &Approver, reason: &str) -> Result<Grant, DecideError> {
+        check_reason(reason)?;
+        let mut state = self.lock();
+        let none = || DecideError::NoGrant { id };
+        let grants = state.grants.list(clock::now_ns());
+        let grant = grants.iter().find(|grant| grant.approval == id);
+        let approvals = &grant.ok_or_else(none)?.repeated.approvals;
+        if !approver.may_approve(approvals) {
+            return Err(not_in_group(approvals));
+        }
+        self.journal.event(&Event::ApprovalRevoked {
+            approval: id,
+            approver: approver.identity.clone(),
+            reason: reason.to_owned(),
+        })?;
+        let grant = state.grants.remove(id).map_err(DecideError::Keep)?;
+        drop(state);
+        self.changes.send_modify(|count| *count += 1);
+        grant.ok_or_else(none)
+    }
+
+    /// Changes whenever what waits does.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// What happens from now on. Who lags behind loses the oldest.
+    #[must_use]
+    pub fn happenings(&self) -> broadcast::Receiver<Happened> {
+        self.happened.subscribe()
+    }
+
+    /// What the server expects of a statement that waits.
+    pub fn estimated(&self, id: u64, estimate: Estimate) {
+        if let Some(held) = self.lock().held.get_mut(&id) {
+            held.estimate = Some(estimate);
+        }
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// A client takes back what waits on the session that this key names; whether something did.
+    #[must_use]
+    pub fn cancel(&self, server: SocketAddr, key: &[u8]) -> bool {
+        self.end_where(&Outcome::Cancelled, |held| {
+            held.ask.cancels.as_ref().is_some_and(|(address, own)| {
+                *address == server && constant_time::verify_slices_are_equal(own, key).is_ok()
+            })
+        })
+    }
+
+    /// A cancellation that names this server and key takes back what waits.
+    pub fn cancellable(&self, id: u64, server: SocketAddr, key: &[u8]) {
+        if let Some(held) = self.lock().held.get_mut(&id) {
+            held.ask.cancels = Some((server, key.into()));
+        }
+    }
+
+    /// Ends the waits whose time is over; to be called often.
+    pub fn expire(&self) {
+        let now_ns = clock::now_ns();
+        let _ = self.end_where(&Outcome::TimedOut, |held| held.expires_ns <= now_ns);
+    }
+
+    /// Other rules are in force: whatever waits is decided anew.
+    pub fn recheck(&self) {
+        self.end_where(&Outcome::Recheck, |_| true);
+    }
+
+    /// The agent ends: nothing waits any more.
+    pub fn stop(&self) {
+        self.lock().stopping = true;
+        self.end_where(&Outcome::Stopped, |_| true);
+    }
+
+    fn end_where(&self, outcome: &Outcome, ends: impl Fn(&Held) -> bool) -> bool {
+        let mut state = self.lock();
+        let ending = state
+            .held
+            .values_mut()
+            .filter(|held| held.waiting.is_some() && ends(held));
+        let ended = ending.map(|held| held.end(outcome.clone())).count() > 0;
+        drop(state);
+        if ended {
+            self.changes.send_modify(|count| *count += 1);
+        }
+        ended
+    }
+
+    /// What a [`Clearance`] stands for from now on.
+    fn forget(&self, id: u64) {
+        self.lock().held.remove(&id);
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    fn end(&self, id: u64, ended: Ended) {
+        self.lock().held.remove(&id);
+        let Ended { how, request } = ended;
+        let event = Event::ApprovalEnded {
+            approval: id,
+            how,
+            request,
+        };
+        if let Err(error) = self.journal.event(&event) {
+            tracing::error!(%error, approval = id, "cannot record the end of a wait");
+        }
+        self.changed(Happened::Ended { id, how });
+    }
+
+    /// A lasting approval served again.
+    fn used(&self, approval: u64, request: u64) {
+        let event = Event::ApprovalUsed { approval, request };
+        if let Err(error) = self.journal.event(&event) {
+            tracing::error!(%error, approval, "cannot record the use of an approval");
+        }
+    }
+
+    fn changed(&self, happened: Happened) {
+        self.changes.send_modify(|count| *count += 1);
+        // Nobody may be listening.
+        let _ = self.happened.send(happened);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Text and values are not for logs.
+impl fmt::Debug for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ask")
+            .field("session", &self.session.id)
+            .field("statement", &self.statement.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Held {
+    fn requested(&self, id: u64) -> Event {
+        let ask = &self.ask;
+        let mut approvers: Vec<String> = ask
+            .approvals
+            .iter()
+            .flat_map(|approval| approval.groups.iter().cloned())
+            .collect();
+        approvers.sort_unstable();
+        approvers.dedup();
+        Event::ApprovalRequested {
+            approval: id,
+            session: ask.session.id,
+            requester: Some(ask.requester.clone()),
+            rules: view::rules(&ask.approvals),
+            reason: view::reasons(&ask.approvals),
+            text: ask.statement.decided.facts.normalised.clone(),
+            approvers,
+            quorum: ask.approvals.iter().map(|it| it.quorum).max().unwrap_or(1),
+            expires_ns: self.expires_ns,
+        }
+    }
+
+    fn may_decide(&self, approver: &Approver, decision: &Decision) -> Result<(), DecideError> {
+        let approvals = &self.ask.approvals;
+        if decision.break_glass {
+            // An emergency is for letting something run.
+            return if decision.verdict == Verdict::Approved && approver.may_break_glass(approvals) {
+                Ok(())
+            } else {
+                Err(DecideError::NoBreakGlass)
+            };
+        }
+        if approver.asks(&self.ask) {
+            return Err(DecideError::Own);
+        }
+        if !approver.may_approve(approvals) {
+            return Err(not_in_group(approvals));
+        }
+        if decision.verdict == Verdict::Denied {
+            return Ok(());
+        }
+        if (self.given.iter()).any(|given| given.approver.is(&approver.identity)) {
+            let missing = missing(approvals, &self.given);
+            return Err(DecideError::Again {
+                missing: missing.values().sum(),
+            });
+        }
+        if let Some(wanted) = decision.lasting {
+            let limit = approvals.iter().map(|it| it.reuse_s.unwrap_or(0)).min();
+            let limit = Duration::from_secs(limit.unwrap_or(0));
+            if self.ask.repeated.is_none() || limit.is_zero() {
+                let limit = "once".to_owned();
+                return Err(DecideError::TooLong { limit });
+            }
+            if wanted > limit {
+                let limit = format!("for {} s", limit.as_secs());
+                return Err(DecideError::TooLong { limit });
+            }
+        }
+        Ok(())
+    }
+
+    fn may_see(&self, approver: &Approver) -> Result<(), DecideError> {
+        let approvals = &self.ask.approvals;
+        if approver.may_break_glass(approvals) {
+            return Ok(());
+        }
+        if approver.asks(&self.ask) {
+            return Err(DecideError::Own);
+        }
+        if !approver.may_approve(approvals) {
+            return Err(not_in_group(approvals));
+        }
+        Ok(())
+    }
+
+    /// Whether somebody asks for it, or may decide about it.
+    fn concerns(&self, viewer: &Identity) -> bool {
+        let approvals = &self.ask.approvals;
+        let in_one_of = |groups: &[String]| approver::in_one_of(viewer, groups);
+        approver::same(&self.ask.requester, viewer)
+            || approvals
+                .iter()
+                .any(|approval| in_one_of(&approval.groups) || in_one_of(&approval.break_glass))
+    }
+
+    /// Who has agreed.
+    fn names(&self) -> Vec<String> {
+        let given = self.given.iter();
+        given.map(|it| it.approver.name().to_owned()).collect()
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        if let Some(waiting) = self.waiting.take() {
+            // A session that is gone has its ticket dropped, which says so.
+            let _ = waiting.send(outcome);
+        }
+    }
+}
+
+/// How many have still to agree, by rule; empty when all have.
+fn missing(approvals: &[Approval], given: &[Given]) -> BTreeMap<String, usize> {
+    approvals
+        .iter()
+        .filter_map(|approval| {
+            let agreed = given
+                .iter()
+                .filter(|given| given.approver.in_one_of(&approval.groups))
+                .count();
+            let missing = usize::try_from(approval.quorum)
+                .unwrap_or(usize::MAX)
+                .saturating_sub(agreed);
+            (missing > 0).then(|| (approval.rule.0.clone(), missing))
+        })
+        .collect()
+}
+
+/// For how long all who agreed let the same statement run; `None` when one of them did only this once.
+fn lasting(given: &[Given]) -> Option<Duration> {
+    let all: Option<Vec<Duration>> = given.iter().map(|given| given.lasting).collect();
+    all?.into_iter().min()
+}
+
+fn not_in_group(approvals: &[Approval]) -> DecideError {
+    let mut groups: Vec<&str> = approvals
+        .iter()
+        .flat_map(|approval| approval.groups.iter().map(String::as_str))
+        .collect();
+    groups.sort_unstable();
+    groups.dedup();
+    DecideError::NotInGroup {
+        groups: groups.join(" or "),
+    }
+}
+
+fn check_reason(reason: &str) -> Result<(), DecideError> {
+    let fits = !reason.trim().is_empty()
+        && reason.len() <= REASON_BYTES
+        && !reason.chars().any(char::is_control);
+    if fits {
+        Ok(())
+    } else {
+        Err(DecideError::Reason {
+            limit: REASON_BYTES,
+        })
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+const NANOS: u64 = 1_000_000_000;
+/// Each keeps its statement in memory.
+const MAX_HELD: usize = 1_000;
+const MAX_OF_ONE: usize = 50;
+/// The longest reason.
+const REASON_BYTES: usize = 1_024;
+/// What listeners may lag behind.
+const HAPPENED: usize = 256;
+
+#[cfg(test)]
+mod tests;

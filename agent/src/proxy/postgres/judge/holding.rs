@@ -1,0 +1,370 @@
+//! What must be approved before it goes on: waiting in place, and what was approved being what goes.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use weir_policy::Identity;
+use weir_sql::{Confidence, Kind, SessionModes};
+use weir_wire::postgres::{
+    Asked, Gate, Refusal,
+    backend::{self, NoticeFields},
+    conversation::{Look, LookError, Looked},
+};
+
+use super::{SessionJudge, allowance::has_word};
+use crate::{
+    audit::record::Settled,
+    clock,
+    guard::Verdict,
+    holds::{Ask, AskError, Estimate, Outcome, Repeated, Ticket, estimate},
+};
+
+/// A statement of this session that waits.
+#[derive(Debug)]
+pub(super) struct Holding {
+    ticket: Ticket,
+    /// As it was decided when it began to wait.
+    verdict: Arc<Verdict>,
+    modes: SessionModes,
+    values: Box<[u8]>,
+    /// For the client, until it was told.
+    notice: Option<Vec<u8>>,
+    /// Nobody has said yet how it is cancelled.
+    new: bool,
+    estimate: Estimating,
+}
+
+/// How far asking for the server's estimate is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Estimating {
+    Wanted,
+    Asked,
+    Done,
+}
+
+impl SessionJudge {
+    /// Whether a statement that needs an approval may go on.
+    pub(super) fn hold(&mut self, verdict: &Arc<Verdict>, asked: &Asked<'_>) -> Gate<Arc<Verdict>> {
+        // A portal carries the approval that its `Bind` was let through by; whether it is still the same is for the request.
+        if verdict.clearance.is_some() {
+            return Gate::Open(None);
+        }
+        self.follow_login();
+        if let Err(refusal) = self.check_login(verdict, clock::now()) {
+            self.record_refused(verdict, asked.via, asked.bytes);
+            return Gate::Refuse(refusal);
+        }
+        let mut again = false;
+        if let Some(holding) = self.holding.take() {
+            match holding.ticket.outcome() {
+                Some(Outcome::Approved { .. }) if holding.is_for(verdict, self.modes, asked) => {
+                    let clearance = holding.ticket.into_clearance();
+                    return Gate::Open(Some(verdict.approved(clearance)));
+                }
+                Some(Outcome::Approved { .. } | Outcome::Recheck) => {
+                    holding.ticket.settle(Settled::Changed, None);
+                    again = true;
+                }
+                Some(outcome) => {
+                    let refusal = ended(holding.ticket.id(), outcome);
+                    return self.refuse_held(verdict, refusal, asked);
+                }
+                // Another message than the one that waits cannot come before it.
+                None => {
+                    self.holding = Some(holding);
+                    return Gate::Wait;
+                }
+            }
+        }
+        let requester = match self.may_wait(verdict, asked) {
+            Ok(requester) => requester,
+            Err(refusal) => return self.refuse_held(verdict, refusal, asked),
+        };
+        let repeated = self.repeated(verdict, &requester);
+        if let Some(clearance) = repeated.as_ref().and_then(|it| self.holds.granted(it)) {
+            return Gate::Open(Some(verdict.approved(clearance)));
+        }
+        let ask = Ask {
+            session: Arc::clone(&self.session),
+            requester,
+            statement: Arc::clone(&verdict.statement),
+            text: verdict.text().into(),
+            values: asked.values.into(),
+            approvals: verdict.obligations.approvals.clone(),
+            in_transaction: asked.in_transaction,
+            rewritten: verdict.replacement.is_some(),
+            cancels: None,
+            repeated,
+        };
+        match self.holds.ask(ask) {
+            Ok(ticket) => {
+                let notice = waits(ticket.id(), verdict, again);
+                self.holding = Some(Holding {
+                    ticket,
+                    verdict: Arc::clone(verdict),
+                    modes: self.modes,
+                    values: asked.values.into(),
+                    notice: Some(notice),
+                    new: true,
+                    estimate: Estimating::Wanted,
+                });
+                Gate::Wait
+            }
+            Err(error) => self.refuse_held(verdict, cannot_wait(&error), asked),
+        }
+    }
+
+    /// Who asks, if the statement may wait at all.
+    fn may_wait(&self, verdict: &Verdict, asked: &Asked<'_>) -> Result<Identity, Refusal> {
+        let Some(identity) = self.scope.identity() else {
+            return Err(refusal(
+                verdict,
+                "nobody vouches for this process, so nobody can be asked for it",
+                "run \"weir login\", or ask for a workload entry",
+            ));
+        };
+        let facts = &verdict.statement.decided.facts;
+        if has_word(&facts.normalised, "prepare") && !facts.kinds.contains(&Kind::Transaction) {
+            return Err(refusal(
+                verdict,
+                "what has to be approved cannot be given a name in SQL",
+                "run the statement itself, or prepare it by your driver",
+            ));
+        }
+        let outside = verdict.obligations.approvals.iter();
+        if asked.in_transaction && outside.clone().any(|approval| approval.not_in_transaction) {
+            return Err(refusal(
+                verdict,
+                "it would wait inside a transaction, and hold its locks",
+                "run it outside of a transaction",
+            ));
+        }
+        Ok(identity.clone())
+    }
+
+    /// What a lasting approval of this would be for; only where the text says all that it does.
+    fn repeated(&self, verdict: &Verdict, requester: &Identity) -> Option<Repeated> {
+        let facts = &verdict.statement.decided.facts;
+        if facts.confidence != Confidence::Exact {
+            return None;
+        }
+        let opened = &self.session.opened;
+        Some(Repeated {
+            principal: Repeated::principal_of(requester),
+            actors: Repeated::actors_of(requester),
+            exe: opened.evidence.exe_path.clone(),
+            endpoint: opened.target.endpoint.clone(),
+            database: opened.target.database.clone(),
+            database_user: opened.target.database_user.clone(),
+            text: facts.normalised.clone(),
+            backslash_in_strings: self.modes.backslash_in_strings,
+            search_path: self.names.known().naming.search_path.clone(),
+            approvals: verdict.obligations.approvals.clone(),
+        })
+    }
+
+    fn refuse_held(
+        &mut self,
+        verdict: &Arc<Verdict>,
+        refusal: Refusal,
+        asked: &Asked<'_>,
+    ) -> Gate<Arc<Verdict>> {
+        let mut refusal = Box::new(refusal);
+        self.tell_refused(verdict, &mut refusal, asked.via, asked.bytes);
+        Gate::Refuse(refusal)
+    }
+
+    /// Ready when what waits may be read again, and when nothing waits.
+    pub(crate) fn poll_hold(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.holding {
+            Some(holding) => holding.ticket.poll(cx),
+            None => Poll::Ready(()),
+        }
+    }
+
+    /// What the client is to be told about what waits, once.
+    pub(crate) fn hold_notice(&mut self) -> Option<Vec<u8>> {
+        self.holding.as_mut()?.notice.take()
+    }
+
+    /// Whether something waits that [`Self::cancellable`] was not called for.
+    pub(crate) fn is_new_hold(&mut self) -> bool {
+        let holding = self.holding.as_mut();
+        holding.is_some_and(|holding| std::mem::take(&mut holding.new))
+    }
+
+    /// A cancellation with this key takes back what waits.
+    pub(crate) fn cancellable(&self, server: SocketAddr, key: &[u8]) {
+        if let Some(holding) = &self.holding {
+            self.holds.cancellable(holding.ticket.id(), server, key);
+        }
+    }
+
+    /// What the server is to be asked about what waits, once, while the connection is idle.
+    pub(crate) fn take_estimate(&mut self) -> Option<Look> {
+        let holding = self.holding.as_mut()?;
+        if holding.estimate != Estimating::Wanted {
+            return None;
+        }
+        let verdict = &holding.verdict;
+        let replacement = verdict.replacement.as_ref();
+        let text = replacement.map_or(verdict.text(), |other| &other.text);
+        let facts = &verdict.statement.decided.facts;
+        match estimate::question(text, facts, !holding.values.is_empty()) {
+            Ok(question) => {
+                holding.estimate = Estimating::Asked;
+                let statements = estimate::BEGIN.into_iter().chain([question.as_str()]);
+                Some(Look::new(ESTIMATE, statements))
+            }
+            Err(why) => {
+                holding.estimate = Estimating::Done;
+                let id = holding.ticket.id();
+                self.holds.estimated(id, Estimate::None(why.to_owned()));
+                None
+            }
+        }
+    }
+
+    /// Takes what the server said, where a look was for that.
+    pub(super) fn estimated(&mut self, looked: Looked) -> Option<Looked> {
+        let Some(holding) = self
+            .holding
+            .as_mut()
+            .filter(|holding| holding.estimate == Estimating::Asked)
+        else {
+            return Some(looked);
+        };
+        holding.estimate = Estimating::Done;
+        let estimate = match &looked.answers {
+            Ok(answers) => answers
+                .last()
+                .and_then(|rows| rows.iter().next()??.first().copied()?.map(estimate::answer))
+                .unwrap_or_else(|| Estimate::None("the server gave none".to_owned())),
+            // Its own words may hold values of the statement.
+            Err(LookError::Server { sqlstate, .. }) => Estimate::None(format!(
+                "the server refuses to plan it: {}",
+                String::from_utf8_lossy(sqlstate)
+            )),
+            Err(error) => Estimate::None(error.to_string()),
+        };
+        self.holds.estimated(holding.ticket.id(), estimate);
+        None
+    }
+
+    /// What waited was read again. Where it came to something else than what it waited for, the wait is over.
+    pub(crate) fn resumed(&mut self) {
+        if let Some(holding) = self
+            .holding
+            .take_if(|holding| holding.ticket.outcome().is_some())
+        {
+            holding.ticket.settle(Settled::Changed, None);
+        }
+    }
+
+    /// The client has gone, or takes nothing more.
+    pub(crate) fn give_up_hold(&mut self) {
+        self.holding = None;
+    }
+}
+
+impl Holding {
+    /// Whether what asks now is what was approved: the same text and values, read and decided in the same way.
+    fn is_for(&self, verdict: &Verdict, modes: SessionModes, asked: &Asked<'_>) -> bool {
+        self.modes == modes
+            && *self.values == *asked.values
+            && self.verdict.text() == verdict.text()
+            && self.verdict.stands_as(verdict)
+    }
+}
+
+/// For the client, when its statement begins to wait.
+fn waits(id: u64, verdict: &Verdict, again: bool) -> Vec<u8> {
+    let approvals = &verdict.obligations.approvals;
+    let by: Vec<String> = approvals
+        .iter()
+        .map(|approval| format!("{approval} (rule {})", approval.rule.0))
+        .collect();
+    let again = if again {
+        "rules or the database have changed since it was asked for: "
+    } else {
+        ""
+    };
+    let seconds = approvals.iter().map(|it| it.ttl_s).min().unwrap_or(0);
+    backend::notice(&NoticeFields {
+        sqlstate: "00000",
+        message: &format!(
+            "weir: {again}this statement waits as request {id} for {}",
+            by.join(" and ")
+        ),
+        detail: Some(&format!("It is given up after {seconds} s.")),
+        hint: Some(&format!(
+            "\"weir approvals show {id}\" shows it; cancel the statement to take it back"
+        )),
+    })
+}
+
+fn refusal(verdict: &Verdict, message: &str, hint: &str) -> Refusal {
+    let by: Vec<String> = verdict
+        .obligations
+        .approvals
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    Refusal {
+        sqlstate: "42501".into(),
+        message: format!("weir: this needs {}, and {message}", by.join(" and ")),
+        detail: None,
+        hint: Some(hint.into()),
+    }
+}
+
+fn ended(id: u64, outcome: &Outcome) -> Refusal {
+    let (sqlstate, message, hint) = match outcome {
+        Outcome::Denied { by, reason } => (
+            "42501",
+            format!("approval {id} was denied by {by}: {reason}"),
+            "ask them, or change the statement",
+        ),
+        Outcome::TimedOut => (
+            "42501",
+            format!("nobody decided about approval {id} in time"),
+            "run it again when somebody is there to approve it",
+        ),
+        Outcome::Cancelled => (
+            "57014",
+            "canceling statement due to user request, while it waited for an approval".to_owned(),
+            "nothing of it reached the server",
+        ),
+        Outcome::Stopped | Outcome::Recheck | Outcome::Approved { .. } => (
+            "57P01",
+            format!("the agent is being stopped, and approval {id} with it"),
+            "nothing of it reached the server; run it again in a moment",
+        ),
+    };
+    Refusal {
+        sqlstate: sqlstate.into(),
+        message: format!("weir: {message}"),
+        detail: None,
+        hint: Some(hint.into()),
+    }
+}
+
+fn cannot_wait(error: &AskError) -> Refusal {
+    let sqlstate = match error {
+        AskError::Record(_) => "53100",
+        AskError::Stopping => "57P01",
+        AskError::Full | AskError::FullForOne => "53000",
+    };
+    Refusal {
+        sqlstate: sqlstate.into(),
+        message: format!("weir: this needs an approval, and {error}"),
+        detail: None,
+        hint: Some("run it again later; \"weir approvals list\" shows what waits".into()),
+    }
+}
+
+/// No client names a statement so.
+const ESTIMATE: &str = "weir_estimate";
