@@ -85,21 +85,7 @@ pub(super) fn event(body: &str) -> Told {
                 text("outcome")
             ),
         ),
-        "session_ended" => {
-            let who = match subject(&body["administrator"]) {
-                who if who.is_empty() => "root".to_owned(),
-                who => who,
-            };
-            let why = match text("reason") {
-                why if why.is_empty() => "no reason given".to_owned(),
-                why => why,
-            };
-            Told {
-                who,
-                actor: actors(&body["administrator"]),
-                what: format!("ended session {}: {why}", number("session")),
-            }
-        }
+        "session_ended" => session_ended(&body),
         "approval_requested" => about(
             &body["requester"],
             format!("asks for approval {}: {}", number("approval"), text("text")),
@@ -129,6 +115,27 @@ pub(super) fn event(body: &str) -> Told {
         "incident" => only(text("what")),
         // A kind of event that this report does not know yet: its plain fields, never a token's.
         _ => only(plain(&body)),
+    }
+}
+
+/// Without a log-in it was root all the same: nobody else may.
+fn session_ended(body: &Value) -> Told {
+    let or = |text: String, other: &str| {
+        if text.is_empty() {
+            other.to_owned()
+        } else {
+            text
+        }
+    };
+    let reason = body["reason"].as_str().unwrap_or_default().to_owned();
+    Told {
+        who: or(subject(&body["administrator"]), "root"),
+        actor: actors(&body["administrator"]),
+        what: format!(
+            "ended session {}: {}",
+            body["session"],
+            or(reason, "no reason given")
+        ),
     }
 }
 
