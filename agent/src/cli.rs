@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod approvals;
 mod audit;
 mod dev_idp;
 mod discover;
@@ -43,6 +44,7 @@ enum Command {
     Whois(whois::Args),
     Exec(exec::Args),
     Policy(policy::Args),
+    Approvals(approvals::Args),
     Discover(discover::Args),
     Trust(trust::Args),
     Audit(audit::Args),
@@ -66,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Whois(args) => whois::run(args),
         Command::Exec(args) => exec::run(args),
         Command::Policy(args) => policy::run(args),
+        Command::Approvals(args) => approvals::run(args),
         Command::Discover(args) => discover::run(&args),
         Command::Trust(args) => trust::run(args),
         Command::Audit(args) => audit::run(args),

@@ -3,13 +3,14 @@
 //! One JSON document per line and direction. The socket is open to everyone; each request is judged by the process
 //! at the other end, which the kernel names. What lies outside of identity is delegated to [`Parts`].
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use serde_json::Value;
 
 use crate::{
     audit::record::Event,
     capture::Origin,
+    holds::Holds,
     identity::Bound,
     sessions::{EndError, EndOrder},
 };
@@ -18,6 +19,8 @@ pub mod client;
 pub mod protocol;
 pub mod server;
 
+mod approvals;
+mod detached;
 mod events;
 mod logins;
 mod peer;
@@ -49,6 +52,11 @@ pub trait Parts: Send + Sync {
 
     /// Ends the sessions whose log-in has expired and was not renewed in time; called every second.
     fn end_lapsed_sessions(&self) {}
+
+    /// What waits for approvals; `None` where nothing can.
+    fn holds(&self) -> Option<&Arc<Holds>> {
+        None
+    }
 
     /// Ends one session as an administrator orders it, and records that.
     ///

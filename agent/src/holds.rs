@@ -6,6 +6,7 @@
 
 mod approver;
 mod error;
+pub mod estimate;
 mod grants;
 mod ticket;
 mod values;
@@ -122,7 +123,7 @@ pub struct Decision {
 }
 
 /// What became of a decision.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Decided {
     /// The approval's number.
     pub id: u64,
@@ -331,6 +332,17 @@ impl Holds {
         })
     }
 
+    /// What waits and concerns somebody: as who asks, or as one who may decide. The oldest first.
+    #[must_use]
+    pub fn list_for(&self, viewer: &Identity) -> Vec<Summary> {
+        let state = self.lock();
+        let waiting = state.held.iter().filter(|(_, held)| held.waiting.is_some());
+        waiting
+            .filter(|(_, held)| held.concerns(viewer))
+            .map(|(id, held)| held.summary(*id))
+            .collect()
+    }
+
     /// What waits, the oldest first.
     #[must_use]
     pub fn list(&self) -> Vec<Summary> {
@@ -339,12 +351,13 @@ impl Holds {
         waiting.map(|(id, held)| held.summary(*id)).collect()
     }
 
-    /// All about one that waits.
+    /// All about one that waits; `viewer` is for whom it is shown, where not for whoever runs this host.
     #[must_use]
-    pub fn show(&self, id: u64) -> Option<View> {
+    pub fn show(&self, id: u64, viewer: Option<&Identity>) -> Option<View> {
         let state = self.lock();
-        let held = state.held.get(&id).filter(|held| held.waiting.is_some());
-        held.map(|held| held.view(id))
+        let held = state.held.get(&id).filter(|held| held.waiting.is_some())?;
+        let shown = viewer.is_none_or(|viewer| held.concerns(viewer));
+        shown.then(|| held.view(id))
     }
 
     /// The exact text and values, for who may decide. That they were shown is recorded first.
@@ -591,6 +604,16 @@ impl Held {
             return Err(not_in_group(approvals));
         }
         Ok(())
+    }
+
+    /// Whether somebody asks for it, or may decide about it.
+    fn concerns(&self, viewer: &Identity) -> bool {
+        let approvals = &self.ask.approvals;
+        let in_one_of = |groups: &[String]| approver::in_one_of(viewer, groups);
+        approver::same(&self.ask.requester, viewer)
+            || approvals
+                .iter()
+                .any(|approval| in_one_of(&approval.groups) || in_one_of(&approval.break_glass))
     }
 
     /// Who has agreed.

@@ -18,17 +18,15 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 
 import wire
+from processes import CLONE_NEWNS, LIBC, child, ends_after, spawn, wait_for
 from wire import Connection, report
 
-LIBC = ctypes.CDLL(None, use_errno=True)
 NOBODY = 65534
 WEIR = os.environ["WEIR_BIN"]
 CGROUP = os.environ["ISOLATION_CGROUP"]
-CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID = (
-    0x00020000,
+CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID = (
     0x02000000,
     0x04000000,
     0x08000000,
@@ -55,29 +53,6 @@ def finish(connection, case, principal, actor="", uid=0):
 def holds(case, ok, seen=None):
     """A case whose outcome shows here already."""
     report(case, bool(ok), None if seen is None else {"seen": str(seen)})
-
-
-def child(work, *arguments):
-    """Runs `work` in a process of its own, and fails with it."""
-    pid = spawn(work, *arguments)
-    _, status = os.waitpid(pid, 0)
-    assert status == 0, f"{work.__name__}{arguments}: status {status}"
-
-
-def spawn(work, *arguments):
-    sys.stdout.flush()
-    pid = os.fork()
-    if pid:
-        return pid
-    status = 1
-    try:
-        work(*arguments)
-        status = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        os._exit(status)
 
 
 def begin_session(uid=0):
@@ -377,16 +352,6 @@ def enters_a_namespace(pid):
     statement("in alice's mount namespace", "unidentified")
 
 
-def wait_for(condition, limit=60):
-    deadline = time.monotonic() + limit
-    while True:
-        found = condition()
-        if found:
-            return found
-        assert time.monotonic() < deadline, "it did not come to be"
-        time.sleep(0.01)
-
-
 # --- connections --------------------------------------------------------------------------------------------------
 
 
@@ -514,15 +479,7 @@ def with_pid(pid, work, *arguments):
     made = CloneArguments(exit_signal=signal.SIGCHLD, set_tid=ctypes.addressof(wanted), set_tid_size=1)
     got = LIBC.syscall(SYS_CLONE3, ctypes.byref(made), ctypes.sizeof(made))
     if got == 0:
-        status = 1
-        try:
-            work(*arguments)
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            os._exit(status)
+        ends_after(work, *arguments)
     return got
 
 

@@ -39,8 +39,17 @@ fn an_agents_run_counts_before_a_workload_before_a_login() -> Result<()> {
     recorded_as_it_was("order")
 }
 
-/// Runs a part of `drivers/isolation.py` and compares each session with what was recorded of it.
+#[test]
+fn doors_to_the_host_lead_into_sessions_of_their_own() -> Result<()> {
+    as_it_was(&Program::python("host_logins.py"))
+}
+
 fn recorded_as_it_was(part: &str) -> Result<()> {
+    as_it_was(&Program::python("isolation.py").argument(part))
+}
+
+/// Runs a program of `drivers/` and compares each session with what was recorded of it.
+fn as_it_was(program: &Program) -> Result<()> {
     let lab = Lab::start(&LabOptions {
         policy: Some(place::project().join("policies/permit-all")),
         // Here a connection that is passed on shows whose it was; that others write on it is another suite's subject,
@@ -49,7 +58,6 @@ fn recorded_as_it_was(part: &str) -> Result<()> {
         ..LabOptions::default()
     })?;
     fs::create_dir_all(lab.cgroup().join("delegated")).context("cannot make a cgroup")?;
-    let program = Program::python("isolation.py").argument(part);
     let mut command = program.governed(&lab, Identity::Nobody);
     command
         .env("ISOLATION_CGROUP", lab.cgroup())
@@ -71,7 +79,7 @@ fn recorded_as_it_was(part: &str) -> Result<()> {
             }
         }
     }
-    ensure!(!ran.is_empty(), "{part} tried nothing");
+    ensure!(!ran.is_empty(), "{program:?} tried nothing");
     ensure!(differences.is_empty(), "\n{differences}");
     Ok(())
 }

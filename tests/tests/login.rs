@@ -14,6 +14,8 @@ mod ends;
 mod events;
 #[path = "login/flows.rs"]
 mod flows;
+#[path = "login/pam.rs"]
+mod pam;
 #[path = "login/renewal.rs"]
 mod renewal;
 

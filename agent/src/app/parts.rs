@@ -17,6 +17,7 @@ use crate::{
     clock,
     control::{self, Asking},
     discover::{Discoveries, Plan},
+    holds::{Holds, Summary},
     identity::Bound,
     policy::Policy,
     proxy::Proxy,
@@ -178,6 +179,7 @@ impl control::Parts for Running {
             "masking": self.proxy.guard.status(),
             "catalogs": self.proxy.catalogs.summaries(&|catalog| snapshot.pack.governed_columns(catalog)),
             "totals": self.proxy.sessions.totals(),
+            "holds": self.proxy.holds.list().into_iter().take(LISTED_HOLDS).map(Summary::shortened).collect::<Vec<_>>(),
             "sessions": sessions,
         })
     }
@@ -189,6 +191,10 @@ impl control::Parts for Running {
     fn socket_origin(&self, client: SocketAddr) -> Option<Origin> {
         let live = self.proxy.sessions.of_client(client)?;
         Some(live.session.opened.origin.clone())
+    }
+
+    fn holds(&self) -> Option<&Arc<Holds>> {
+        Some(&self.proxy.holds)
     }
 
     fn stop(&self) {
@@ -244,3 +250,4 @@ impl control::Parts for Running {
 }
 
 const LISTED_SESSIONS: usize = 200;
+const LISTED_HOLDS: usize = 20;

@@ -23,6 +23,10 @@ use crate::{
 
 /// Log this session in, or one command and its children.
 #[derive(Debug, clap::Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 #[command(after_help = "\
 The agent talks to the provider and keeps the tokens; this command shows where to go, and waits. Ctrl-C ends the login.
 
@@ -33,6 +37,7 @@ Examples:
   weir login --max-age 300            once more, for rules that ask for a fresh login
   weir login --as bob -- psql shop    at the development issuer
   weir login --token-file - <jwt      with a token of a configured issuer
+  weir login --no-wait                shows the code and ends; the agent finishes the login (for PAM)
 
 Exit codes: 0 logged in (or the command's own), 1 refused, 2 wrong usage.")]
 pub(super) struct Args {
@@ -54,6 +59,10 @@ pub(super) struct Args {
     /// How you are to prove yourself, in the provider's words (acr)
     #[arg(long, value_name = "ACR", conflicts_with_all = ["user", "token_file"])]
     acr: Option<String>,
+    /// End when the code is shown: the agent goes on, until you are logged in or this login session ends. Run by root
+    /// with PAM_USER set, as pam_exec does, it logs that account's session in
+    #[arg(long, conflicts_with_all = ["user", "token_file", "command"])]
+    no_wait: bool,
     /// What to bind: this login session, or the command and its children; the latter when a command is given
     #[arg(long, value_enum)]
     scope: Option<Scope>,
@@ -83,6 +92,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         );
     }
     let mut client = Client::connect(&socket_path())?;
+    if args.no_wait {
+        return begin_only(args, scope, &mut client);
+    }
     let binding = log_in(args, scope, &mut client)?;
     if args.command.is_empty() {
         if args.json {
@@ -101,18 +113,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn log_in(args: &Args, scope: Option<Scope>, client: &mut Client) -> anyhow::Result<Binding> {
     let token = args.token_file.as_deref().map(read_token).transpose()?;
     if token.is_none() && args.user.is_none() {
-        let begin = Request::LoginBegin {
-            issuer: args.issuer.clone(),
-            flow: match (args.browser, args.device) {
-                (true, _) => Some(Flow::Browser),
-                (_, true) => Some(Flow::Device),
-                _ => None,
-            },
-            scope,
-            max_age_s: args.max_age,
-            acr: args.acr.clone(),
-        };
-        match read(client.ask(&begin)?)? {
+        match read(client.ask(&beginning(args, scope, None))?)? {
             Begun::Prompt(prompt) => return wait(args, &prompt, client),
             Begun::Development => {}
         }
@@ -125,13 +126,49 @@ fn log_in(args: &Args, scope: Option<Scope>, client: &mut Client) -> anyhow::Res
     read(client.ask(&Request::Login { user, token, scope })?)
 }
 
+fn beginning(args: &Args, scope: Option<Scope>, account: Option<String>) -> Request {
+    Request::LoginBegin {
+        issuer: args.issuer.clone(),
+        flow: match (args.browser, args.device) {
+            (true, _) => Some(Flow::Browser),
+            (_, true) => Some(Flow::Device),
+            _ => None,
+        },
+        scope,
+        max_age_s: args.max_age,
+        acr: args.acr.clone(),
+        detached: args.no_wait,
+        account,
+    }
+}
+
+/// Shows where to go, and leaves the rest to the agent.
+fn begin_only(args: &Args, scope: Option<Scope>, client: &mut Client) -> anyhow::Result<ExitCode> {
+    // Whom PAM lets in; of others the agent would not take it.
+    let account = std::env::var("PAM_USER")
+        .ok()
+        .filter(|_| nix::unistd::geteuid().is_root());
+    match read(client.ask(&beginning(args, scope, account))?)? {
+        Begun::Prompt(prompt) if args.json => println!("{}", json!({ "prompt": prompt })),
+        // To standard output: pam_exec passes that on.
+        Begun::Prompt(prompt) => println!(
+            "{}",
+            instructions(&prompt, "The agent finishes the login by itself")
+        ),
+        Begun::Development => {
+            bail!("the development issuer asks nobody: leave out --no-wait")
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Shows where to go, and waits for what comes of it.
 fn wait(args: &Args, prompt: &Prompt, client: &mut Client) -> anyhow::Result<Binding> {
     if args.json {
         println!("{}", json!({ "prompt": prompt }));
     } else {
         // To standard error: standard output may be the command's.
-        eprintln!("{}", instructions(prompt));
+        eprintln!("{}", instructions(prompt, "Ctrl-C ends it"));
     }
     loop {
         match read(client.ask(&Request::LoginWait)?)? {
@@ -141,19 +178,20 @@ fn wait(args: &Args, prompt: &Prompt, client: &mut Client) -> anyhow::Result<Bin
     }
 }
 
-fn instructions(prompt: &Prompt) -> String {
+/// `end` says what becomes of it.
+fn instructions(prompt: &Prompt, end: &str) -> String {
     let minutes = prompt.expires_s.div_ceil(60);
     match &prompt.code {
         Some(code) => {
             let direct = prompt.url_complete.as_ref();
             let direct = direct.map_or_else(String::new, |url| format!("\n      or {url}"));
             format!(
-                "weir: log in at {}\n      go to {}{direct}\n      and enter  {code}\n      Enter it only if you ran this command yourself. Waiting up to {minutes} minutes; Ctrl-C ends it.",
+                "weir: log in at {}\n      go to {}{direct}\n      and enter  {code}\n      Enter it only if you ran this command yourself, or are just logging in. Good for {minutes} minutes. {end}.",
                 prompt.issuer, prompt.url
             )
         }
         None => format!(
-            "weir: log in at {}\n      open this in a browser on this host:\n      {}\n      Waiting up to {minutes} minutes; Ctrl-C ends it.",
+            "weir: log in at {}\n      open this in a browser on this host:\n      {}\n      Good for {minutes} minutes. {end}.",
             prompt.issuer, prompt.url
         ),
     }

@@ -17,12 +17,13 @@ use crate::{
         account::{self, Account},
         issuers::Issuer,
         login::{self, Flow, Granted, LoginError, Pending, Wanted},
+        settings::IssuerSettings,
     },
     telemetry,
 };
 
 /// How long one question waits: a person who gives up is noticed within that.
-const WAIT: Duration = Duration::from_secs(2);
+pub(super) const WAIT: Duration = Duration::from_secs(2);
 
 /// A provider's word for how to prove oneself, and the longest age of a login.
 const ACR_BYTES: usize = 256;
@@ -41,7 +42,7 @@ impl Talk {
 }
 
 /// What a login is to be bound to.
-enum Place {
+pub(super) enum Place {
     /// What is bound already.
     Present(Arc<Bound>),
     Session,
@@ -122,8 +123,7 @@ impl Desk {
         let issuer = all.iter().find(|known| known.settings().issuer == *issuer);
         let issuer = issuer.ok_or_else(|| Refusal::new("the token's issuer is not configured"))?;
         let settings = issuer.settings();
-        account::check(settings, &account, verified)
-            .map_err(|error| Refusal::with_hint(error.to_string(), error.hint()))?;
+        self.check_owner(settings, &account, verified)?;
         // A session is its owner's, whoever became somebody else in it.
         let owner = resolved.evidence.loginuid;
         if settings.matches_accounts()
@@ -138,6 +138,29 @@ impl Desk {
         Ok(account)
     }
 
+    /// As [`Desk::check_account`], for an account that is known.
+    #[expect(clippy::unused_self, reason = "reads as one of the checks")]
+    pub(super) fn check_owner(
+        &self,
+        settings: &IssuerSettings,
+        account: &Account,
+        verified: &Verified,
+    ) -> Result<(), Refusal> {
+        account::check(settings, account, verified)
+            .map_err(|error| Refusal::with_hint(error.to_string(), error.hint()))
+    }
+
+    #[expect(clippy::unused_self, reason = "reads as one of the checks")]
+    pub(super) fn check_person(&self, verified: &Verified) -> Result<(), Refusal> {
+        if verified.principal.kind == PrincipalKind::Human {
+            return Ok(());
+        }
+        Err(Refusal::new(format!(
+            "{} is no person by its issuer's word",
+            verified.principal.subject
+        )))
+    }
+
     async fn bind_login(
         &self,
         peer: &Peer,
@@ -147,18 +170,13 @@ impl Desk {
         let resolved = self.resolve(peer)?;
         let place = place(&resolved, scope)?;
         let verified = &granted.verified;
-        if verified.principal.kind != PrincipalKind::Human {
-            return Err(Refusal::new(format!(
-                "{} is no person by its issuer's word",
-                verified.principal.subject
-            )));
-        }
+        self.check_person(verified)?;
         let scope = match place {
             Place::Session => Scope::Session,
             Place::Tree | Place::Present(_) => Scope::Tree,
         };
         let account = self.check_account(peer, scope, &resolved, verified).await?;
-        let new = new_binding(peer, granted);
+        let new = new_binding(peer.uid, granted);
         check_alive(peer)?;
         let changes = match place {
             Place::Present(bound) => self
@@ -176,7 +194,7 @@ impl Desk {
     }
 
     /// The issuer for people; `None` where there is only the one for development.
-    fn choose(&self, named: Option<&str>) -> Result<Option<&Arc<Issuer>>, Refusal> {
+    pub(super) fn choose(&self, named: Option<&str>) -> Result<Option<&Arc<Issuer>>, Refusal> {
         let issuers = self.identities.issuers();
         let mut able = issuers
             .all()
@@ -215,7 +233,7 @@ impl Desk {
 }
 
 /// Where a login of this process goes, or why nowhere.
-fn place(resolved: &Resolved, scope: Option<Scope>) -> Result<Place, Refusal> {
+pub(super) fn place(resolved: &Resolved, scope: Option<Scope>) -> Result<Place, Refusal> {
     if resolved.in_agent_run {
         return Err(bind_refusal(&BindError::Marked));
     }
@@ -234,7 +252,7 @@ fn place(resolved: &Resolved, scope: Option<Scope>) -> Result<Place, Refusal> {
     }
 }
 
-fn new_binding(peer: &Peer, granted: &Granted) -> NewBinding {
+pub(super) fn new_binding(owner_uid: u32, granted: &Granted) -> NewBinding {
     let verified = &granted.verified;
     let method = match granted.flow {
         Flow::Device => "device",
@@ -252,7 +270,7 @@ fn new_binding(peer: &Peer, granted: &Granted) -> NewBinding {
         fingerprint: verified.fingerprint.clone(),
         not_after_s: verified.not_after_s,
         development: verified.development,
-        owner_uid: peer.uid,
+        owner_uid,
         parent: None,
         delegation: None,
         budget: None,
@@ -261,7 +279,7 @@ fn new_binding(peer: &Peer, granted: &Granted) -> NewBinding {
 }
 
 /// The account's name; a directory service may take its time.
-async fn account_of(uid: u32) -> Account {
+pub(super) async fn account_of(uid: u32) -> Account {
     let look = move || nix::unistd::User::from_uid(uid.into()).ok().flatten();
     let found = tokio::task::spawn_blocking(look).await.ok().flatten();
     Account {
@@ -270,7 +288,7 @@ async fn account_of(uid: u32) -> Account {
     }
 }
 
-fn refusal(error: &LoginError) -> Refusal {
+pub(super) fn refusal(error: &LoginError) -> Refusal {
     let message = telemetry::chain(error);
     match error {
         LoginError::NoClient { .. } => {

@@ -10,6 +10,10 @@ use crate::identity::{
     Bound, Delegation, Evidence, Resolved, RunBudget, Tried,
     login::{Flow, Prompt},
 };
+use crate::{
+    audit::record::Verdict,
+    holds::{Grant, Summary},
+};
 
 /// The longest line, in either direction.
 pub const LINE_BYTES: usize = 256 * 1024;
@@ -56,6 +60,12 @@ pub enum Request {
         /// How the person must prove itself, in the provider's words.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         acr: Option<String>,
+        /// The login goes on when the command has ended, bound to the audit session.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        detached: bool,
+        /// Whom root lets in, by PAM; with `detached` only. Its id must be the session's login uid.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        account: Option<String>,
     },
     /// Waits a moment for the login that this connection began; the answer is a [`Progress`].
     LoginWait,
@@ -85,6 +95,40 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         budget: Option<RunBudget>,
     },
+    /// Statements that wait for approvals and concern who asks, and lasting approvals; the answer is an [`Approvals`].
+    Approvals,
+    /// All about one that waits.
+    Approval {
+        /// The approval's number.
+        id: u64,
+    },
+    /// The exact text and values of one that waits.
+    ApprovalValues {
+        /// The approval's number.
+        id: u64,
+    },
+    /// Decides about one that waits.
+    Decide {
+        /// The approval's number.
+        id: u64,
+        /// Yes or no.
+        verdict: Verdict,
+        /// Why, in one line.
+        reason: String,
+        /// For how many seconds the same statement needs no other approval.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lasting_s: Option<u64>,
+        /// Sets the rules aside in an emergency.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        break_glass: bool,
+    },
+    /// Takes a lasting approval back.
+    RevokeApproval {
+        /// The approval's number.
+        id: u64,
+        /// Why, in one line.
+        reason: String,
+    },
     /// The agent's state, for `weir status`.
     Status,
     /// Ends a live session at once; for administrators.
@@ -102,7 +146,7 @@ pub enum Request {
 }
 
 /// The operations of [`Request`]; others are delegated.
-pub(crate) const OPERATIONS: [&str; 11] = [
+pub(crate) const OPERATIONS: [&str; 16] = [
     "login",
     "login_begin",
     "login_wait",
@@ -110,11 +154,27 @@ pub(crate) const OPERATIONS: [&str; 11] = [
     "whoami",
     "whois",
     "exec",
+    "approvals",
+    "approval",
+    "approval_values",
+    "decide",
+    "revoke_approval",
     "status",
     "end_session",
     "state",
     "stop",
 ];
+
+/// The answer to [`Request::Approvals`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Approvals {
+    /// What waits, the oldest first.
+    pub waiting: Vec<Summary>,
+    /// Lasting approvals.
+    pub lasting: Vec<Grant>,
+    /// How many more wait than are listed.
+    pub left_out: usize,
+}
 
 /// The answer to [`Request::LoginBegin`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,6 +8,7 @@ use weir_policy::{Identity, Method, PrincipalKind, Strength};
 
 use super::{
     Asking, Parts,
+    detached::Detached,
     logins::Talk,
     peer::Peer,
     protocol::{Binding, OPERATIONS, Refusal, Request, Scope, Who},
@@ -15,6 +16,7 @@ use super::{
 use crate::{
     audit::record::Event,
     clock,
+    holds::Decision,
     identity::{
         BindError, Bound, Change, Delegated, DelegationError, Identities, Key, NewBinding,
         Resolved, RunBudget, Secret, Verified, login::Wanted,
@@ -32,9 +34,11 @@ const MAX_ACTORS: usize = 4;
 const SAID_BYTES: usize = 1_024;
 
 /// Answers requests.
+#[derive(Clone)]
 pub(super) struct Desk {
     pub(super) identities: Arc<Identities>,
     pub(super) parts: Arc<dyn Parts>,
+    pub(super) detached: Arc<Detached>,
 }
 
 impl Desk {
@@ -64,14 +68,25 @@ impl Desk {
                 scope,
                 max_age_s,
                 acr,
+                detached,
+                account,
             } => {
                 let wanted = Wanted {
                     flow,
                     max_age_s,
                     acr,
                 };
-                self.begin_login(peer, talk, issuer.as_deref(), wanted, scope)
-                    .await
+                let issuer = issuer.as_deref();
+                match (detached, account) {
+                    (true, account) => {
+                        self.begin_detached(peer, issuer, wanted, scope, account)
+                            .await
+                    }
+                    (false, None) => self.begin_login(peer, talk, issuer, wanted, scope).await,
+                    (false, Some(_)) => Err(Refusal::new(
+                        "an account is only named for a login that nobody waits for",
+                    )),
+                }
             }
             Request::LoginWait => self.wait_for_login(peer, talk).await,
             Request::Logout => self.log_out(peer),
@@ -90,6 +105,25 @@ impl Desk {
                 };
                 self.exec(peer, &agent, terms).await
             }
+            Request::Approvals => self.approvals(peer),
+            Request::Approval { id } => self.approval(peer, id),
+            Request::ApprovalValues { id } => self.approval_values(peer, id),
+            Request::Decide {
+                id,
+                verdict,
+                reason,
+                lasting_s,
+                break_glass,
+            } => {
+                let decision = Decision {
+                    verdict,
+                    reason,
+                    lasting: lasting_s.map(Duration::from_secs),
+                    break_glass,
+                };
+                self.decide(peer, id, &decision)
+            }
+            Request::RevokeApproval { id, reason } => self.revoke_approval(peer, id, &reason),
             Request::Status => {
                 self.asking(peer)?.as_administrator("the agent's status")?;
                 Ok(self.parts.status())

@@ -135,7 +135,11 @@ pub async fn serve(
     parts: Arc<dyn Parts>,
     stop: impl Future<Output = ()>,
 ) {
-    let desk = Arc::new(Desk { identities, parts });
+    let desk = Arc::new(Desk {
+        identities,
+        parts,
+        detached: Arc::default(),
+    });
     let seats = Arc::new(Seats::default());
     let chores = async {
         tokio::join!(

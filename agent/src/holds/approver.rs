@@ -77,8 +77,7 @@ impl Approver {
 
     /// Whether it is in one of these groups, as the provider says it.
     pub(super) fn in_one_of(&self, groups: &[String]) -> bool {
-        let principal = &self.identity.principal;
-        principal.groups_complete && groups.iter().any(|group| principal.groups.contains(group))
+        in_one_of(&self.identity, groups)
     }
 
     pub(super) fn may_approve(&self, approvals: &[Approval]) -> bool {
@@ -99,4 +98,10 @@ impl Approver {
 pub(super) fn same(one: &Identity, other: &Identity) -> bool {
     let (one, other) = (&one.principal, &other.principal);
     one.issuer == other.issuer && one.subject == other.subject
+}
+
+/// Whether the provider says that it is in one of these groups.
+pub(super) fn in_one_of(identity: &Identity, groups: &[String]) -> bool {
+    let principal = &identity.principal;
+    principal.groups_complete && groups.iter().any(|group| principal.groups.contains(group))
 }

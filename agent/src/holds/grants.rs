@@ -8,6 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use weir_policy::{Approval, Identity};
 
+use super::approver::in_one_of;
 use crate::files;
 
 /// What has to be the same for an approval to serve again.
@@ -116,6 +117,16 @@ impl Grants {
         files::replace(&self.path, &text)?;
         self.list = list;
         Ok(())
+    }
+}
+
+impl Grant {
+    /// Whether somebody has asked for it, or could take it back.
+    #[must_use]
+    pub fn concerns(&self, viewer: &Identity) -> bool {
+        let asks = self.repeated.principal == Repeated::principal_of(viewer);
+        let mut approvals = self.repeated.approvals.iter();
+        asks || approvals.any(|approval| in_one_of(viewer, &approval.groups))
     }
 }
 

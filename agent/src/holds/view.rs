@@ -1,7 +1,7 @@
 //! What people and scripts see of statements that wait. Values are in none of it: see [`Exact`].
 
 use aws_lc_rs::digest::{SHA256, digest};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use weir_policy::{Approval, Identity};
 use weir_sql::RelationName;
 
@@ -9,7 +9,7 @@ use super::{Given, Held};
 use crate::audit::word;
 
 /// One statement that waits, in a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// The approval's number.
     pub id: u64,
@@ -40,7 +40,7 @@ pub struct Summary {
 }
 
 /// What one rule wants, and what it has got.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Demand {
     /// The rule.
     pub rule: String,
@@ -57,7 +57,7 @@ pub struct Demand {
 }
 
 /// All that may be seen of one before deciding.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct View {
     /// As in the list.
     #[serde(flatten)]
@@ -87,7 +87,7 @@ pub struct View {
 }
 
 /// What the server expects, by its own `EXPLAIN`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Estimate {
     /// Rows and cost of the plan.
@@ -104,12 +104,37 @@ pub enum Estimate {
 }
 
 /// The exact text and values: shown to who may decide and asks for it, and recorded.
-#[derive(Clone, PartialEq, Eq, Serialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exact {
     /// The text.
     pub text: String,
     /// What is bound to it, in order; `None` is NULL. Binary values are in hex, `\x` first.
     pub values: Vec<Option<String>>,
+}
+
+impl Summary {
+    /// With a text of at most a few lines.
+    #[must_use]
+    pub fn shortened(mut self) -> Self {
+        shorten(&mut self.text, SHORT_TEXT);
+        self
+    }
+}
+
+impl View {
+    /// With a text that fits into an answer of the control socket.
+    #[must_use]
+    pub fn shortened(mut self) -> Self {
+        shorten(&mut self.summary.text, LONG_TEXT);
+        self
+    }
+}
+
+fn shorten(text: &mut String, bytes: usize) {
+    if text.len() > bytes {
+        text.truncate(text.floor_char_boundary(bytes));
+        text.push('…');
+    }
 }
 
 impl Held {
@@ -205,3 +230,6 @@ fn relation(name: &RelationName) -> String {
         None => name.name.clone(),
     }
 }
+
+const SHORT_TEXT: usize = 1_000;
+const LONG_TEXT: usize = 100_000;

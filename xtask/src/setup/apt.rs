@@ -36,9 +36,14 @@ pub(super) fn install(missing: &[&Package]) -> Result<()> {
     }
     step("setup: apt-get install");
     install_by(&mut apt_get_install(&names)).with_context(|| ADVICE)?;
-    for name in ["pgbouncer", "haproxy"] {
-        if names.contains(&name) {
-            stop_service(name);
+    for (package, service) in [
+        ("pgbouncer", "pgbouncer"),
+        ("haproxy", "haproxy"),
+        ("openssh-server", "ssh"),
+        ("cron", "cron"),
+    ] {
+        if names.contains(&package) {
+            stop_service(service);
         }
     }
     Ok(())

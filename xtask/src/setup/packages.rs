@@ -182,6 +182,24 @@ const PACKAGES: &[Package] = &[
         "one of the ways a login must not leak through",
     ),
     Package::new(
+        "openssh-server",
+        Purpose::Test,
+        Presence::Program("sshd"),
+        "another way: each ssh session is a login to the host of its own",
+    ),
+    Package::new(
+        "openssh-client",
+        Purpose::Test,
+        Presence::Program("ssh"),
+        "for those sessions",
+    ),
+    Package::new(
+        "cron",
+        Purpose::Test,
+        Presence::Program("cron"),
+        "another way: its jobs are nobody's login",
+    ),
+    Package::new(
         "qemu-system-x86",
         Purpose::Test,
         Presence::Program("qemu-system-x86_64"),

@@ -65,6 +65,24 @@ impl Identities {
             .check_mark(pid, &new)?
             .audit_session
             .ok_or(BindError::NoSession)?;
+        Ok(self.put_session(id, new))
+    }
+
+    /// Binds an audit session by its id, as [`Identities::bind_session`] does. `None`: it has ended. Looks at every
+    /// process.
+    #[must_use]
+    pub fn bind_session_of(&self, id: u32, new: NewBinding) -> Option<Vec<Change>> {
+        let _making = lock(&self.making);
+        self.is_live_session(id).then(|| self.put_session(id, new))
+    }
+
+    /// Whether a process belongs to that audit session. Looks at every process.
+    #[must_use]
+    pub fn is_live_session(&self, id: u32) -> bool {
+        self.processes.live_sessions().binary_search(&id).is_ok()
+    }
+
+    fn put_session(&self, id: u32, new: NewBinding) -> Vec<Change> {
         let key = Key::AuditSession {
             boot_id: self.boot_id().to_owned(),
             id,
@@ -79,10 +97,10 @@ impl Identities {
             before.extend(new.not_after_s);
             let bound = Arc::new(before.renewed(new.identity, new.fingerprint));
             self.put_in_place(before, &bound);
-            return Ok(vec![Change {
+            return vec![Change {
                 what: "login",
                 bound,
-            }]);
+            }];
         }
         let bound = Arc::new(new.bound_to(key));
         if let Ok(mut bindings) = self.bindings.write() {
@@ -94,13 +112,13 @@ impl Identities {
             what: "replaced",
             bound,
         });
-        Ok(replaced
+        replaced
             .into_iter()
             .chain([Change {
                 what: "login",
                 bound,
             }])
-            .collect())
+            .collect()
     }
 
     /// Logs the same subject in once more where it is logged in already, as after a step-up: what rests on the binding,

@@ -170,7 +170,9 @@ impl SessionJudge {
 
     /// What came of a look on this session's connection.
     pub(crate) fn looked(&mut self, looked: Looked) {
-        self.catalog.looked(looked);
+        if let Some(looked) = self.estimated(looked) {
+            self.catalog.looked(looked);
+        }
     }
 
     fn needs_catalog(&mut self) -> bool {

@@ -259,7 +259,7 @@ impl Relay {
     }
 
     /// While a request waits: tells the client so, keeps what it sends and sees it leave. Ready with `false` once the request
-    /// is to be read again, with `true` when the client is gone.
+    /// is to be read again, with `true` when there is something else to do first: to ask the server about it, or to leave.
     fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         if let (Some(key), true) = (self.conversation.cancel_key(), self.judge.is_new_hold()) {
             self.judge.cancellable(self.route.destination, key);
@@ -275,6 +275,12 @@ impl Relay {
             if let Poll::Ready(written) = self.down.poll_write_out(cx, &mut self.client) {
                 written?;
             }
+        }
+        if self.moment() == Moment::Idle
+            && let Some(look) = self.judge.take_estimate()
+        {
+            self.up.rest = self.conversation.look(look);
+            return Poll::Ready(Ok(true));
         }
         if self.conversation.is_held_in_vain() || self.judge.poll_hold(cx).is_ready() {
             return Poll::Ready(Ok(false));

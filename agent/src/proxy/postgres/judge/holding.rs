@@ -11,6 +11,7 @@ use weir_sql::{Confidence, Kind, SessionModes};
 use weir_wire::postgres::{
     Asked, Gate, Refusal,
     backend::{self, NoticeFields},
+    conversation::{Look, LookError, Looked},
 };
 
 use super::{SessionJudge, allowance::has_word};
@@ -18,7 +19,7 @@ use crate::{
     audit::record::Settled,
     clock,
     guard::Verdict,
-    holds::{Ask, AskError, Outcome, Repeated, Ticket},
+    holds::{Ask, AskError, Estimate, Outcome, Repeated, Ticket, estimate},
 };
 
 /// A statement of this session that waits.
@@ -33,6 +34,15 @@ pub(super) struct Holding {
     notice: Option<Vec<u8>>,
     /// Nobody has said yet how it is cancelled.
     new: bool,
+    estimate: Estimating,
+}
+
+/// How far asking for the server's estimate is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Estimating {
+    Wanted,
+    Asked,
+    Done,
 }
 
 impl SessionJudge {
@@ -99,6 +109,7 @@ impl SessionJudge {
                     values: asked.values.into(),
                     notice: Some(notice),
                     new: true,
+                    estimate: Estimating::Wanted,
                 });
                 Gate::Wait
             }
@@ -190,6 +201,57 @@ impl SessionJudge {
         if let Some(holding) = &self.holding {
             self.holds.cancellable(holding.ticket.id(), server, key);
         }
+    }
+
+    /// What the server is to be asked about what waits, once, while the connection is idle.
+    pub(crate) fn take_estimate(&mut self) -> Option<Look> {
+        let holding = self.holding.as_mut()?;
+        if holding.estimate != Estimating::Wanted {
+            return None;
+        }
+        let verdict = &holding.verdict;
+        let replacement = verdict.replacement.as_ref();
+        let text = replacement.map_or(verdict.text(), |other| &other.text);
+        let facts = &verdict.statement.decided.facts;
+        match estimate::question(text, facts, !holding.values.is_empty()) {
+            Ok(question) => {
+                holding.estimate = Estimating::Asked;
+                let statements = estimate::BEGIN.into_iter().chain([question.as_str()]);
+                Some(Look::new(ESTIMATE, statements))
+            }
+            Err(why) => {
+                holding.estimate = Estimating::Done;
+                let id = holding.ticket.id();
+                self.holds.estimated(id, Estimate::None(why.to_owned()));
+                None
+            }
+        }
+    }
+
+    /// Takes what the server said, where a look was for that.
+    pub(super) fn estimated(&mut self, looked: Looked) -> Option<Looked> {
+        let Some(holding) = self
+            .holding
+            .as_mut()
+            .filter(|holding| holding.estimate == Estimating::Asked)
+        else {
+            return Some(looked);
+        };
+        holding.estimate = Estimating::Done;
+        let estimate = match &looked.answers {
+            Ok(answers) => answers
+                .last()
+                .and_then(|rows| rows.iter().next()??.first().copied()?.map(estimate::answer))
+                .unwrap_or_else(|| Estimate::None("the server gave none".to_owned())),
+            // Its own words may hold values of the statement.
+            Err(LookError::Server { sqlstate, .. }) => Estimate::None(format!(
+                "the server refuses to plan it: {}",
+                String::from_utf8_lossy(sqlstate)
+            )),
+            Err(error) => Estimate::None(error.to_string()),
+        };
+        self.holds.estimated(holding.ticket.id(), estimate);
+        None
     }
 
     /// What waited was read again. Where it came to something else than what it waited for, the wait is over.
@@ -303,3 +365,6 @@ fn cannot_wait(error: &AskError) -> Refusal {
         hint: Some("run it again later; \"weir approvals list\" shows what waits".into()),
     }
 }
+
+/// No client names a statement so.
+const ESTIMATE: &str = "weir_estimate";

@@ -1,0 +1,204 @@
+//! What waits, for people to read.
+
+use std::fmt::Write as _;
+
+use comfy_table::Table;
+
+use crate::{
+    audit::reports::period::rfc3339,
+    clock,
+    control::protocol::Approvals,
+    holds::{Decided, Demand, Estimate, Exact, Summary, View},
+};
+
+pub(super) fn list(approvals: &Approvals) -> String {
+    let mut out = String::new();
+    if approvals.waiting.is_empty() {
+        out.push_str("nothing waits\n");
+    } else {
+        let mut table = Table::new();
+        table.set_header([
+            "request",
+            "requester",
+            "database",
+            "wants",
+            "left",
+            "statement",
+        ]);
+        for held in &approvals.waiting {
+            table.add_row([
+                held.id.to_string(),
+                held.requester.clone(),
+                held.database.clone(),
+                wants(held),
+                left(held.expires_ns),
+                line(&held.text),
+            ]);
+        }
+        let _ = writeln!(out, "{table}");
+    }
+    if approvals.left_out > 0 {
+        let _ = writeln!(out, "and {} more", approvals.left_out);
+    }
+    if !approvals.lasting.is_empty() {
+        let mut table = Table::new();
+        table.set_header(["request", "requester", "approved by", "until", "statement"]);
+        for grant in &approvals.lasting {
+            table.add_row([
+                grant.approval.to_string(),
+                grant.requester.clone(),
+                grant.approvers.join(", "),
+                rfc3339(grant.until_ns),
+                line(&grant.repeated.text),
+            ]);
+        }
+        let _ = writeln!(out, "\napprovals that last\n{table}");
+    }
+    out
+}
+
+pub(super) fn one(view: &View, exact: Option<&Exact>) -> String {
+    let held = &view.summary;
+    let mut out = String::new();
+    let mut field = |name: &str, value: &str| {
+        if !value.is_empty() {
+            let _ = writeln!(out, "{name:<14}{}", visible(value));
+        }
+    };
+    field("request", &held.id.to_string());
+    field("requester", &held.requester);
+    field("purpose", view.purpose.as_deref().unwrap_or_default());
+    field("process", &held.process);
+    field("started by", &view.lineage.join(" < "));
+    field("cgroup", &view.cgroup);
+    field(
+        "database",
+        &format!(
+            "{} as {} at {}",
+            held.database, held.database_user, held.endpoint
+        ),
+    );
+    for demand in &held.demands {
+        field("wants", &wanted(demand));
+    }
+    field("because", &held.reason);
+    field("given up in", &left(held.expires_ns));
+    field("does", &view.kinds.join(", "));
+    field("relations", &view.relations.join(", "));
+    field("columns", &view.columns.join(", "));
+    field("expected", &expected(view.estimate.as_ref()));
+    if view.in_transaction {
+        field("transaction", "it waits inside one, whose locks are held");
+    }
+    if view.rewritten {
+        field("hidden", "the server gets it with data masked or filtered");
+    }
+    field("sha-256", &view.text_sha256);
+    match exact {
+        None => {
+            field("statement", &held.text);
+            if view.values_bytes > 0 {
+                field("values", "bound apart: --values shows them");
+            }
+        }
+        Some(exact) => {
+            field("statement", &exact.text);
+            for (at, value) in exact.values.iter().enumerate() {
+                field(&format!("${}", at + 1), value.as_deref().unwrap_or("NULL"));
+            }
+        }
+    }
+    out
+}
+
+pub(super) fn approved(decided: &Decided) -> String {
+    if !decided.over {
+        let missing: Vec<String> = decided
+            .missing
+            .iter()
+            .map(|(rule, count)| format!("{count} more for rule {rule}"))
+            .collect();
+        return format!(
+            "{} has your approval, and waits for {}\n",
+            decided.id,
+            missing.join(", ")
+        );
+    }
+    let until = decided.until_ns.map_or_else(String::new, |until| {
+        format!("; the same statement may run until {}", rfc3339(until))
+    });
+    format!("{} is approved{until}\n", decided.id)
+}
+
+fn wants(held: &Summary) -> String {
+    let all: Vec<String> = held.demands.iter().map(wanted).collect();
+    all.join("; ")
+}
+
+fn wanted(demand: &Demand) -> String {
+    let groups = demand.groups.join(" or ");
+    let given = if demand.given.is_empty() {
+        String::new()
+    } else {
+        format!(", given by {}", demand.given.join(", "))
+    };
+    format!("{} of {groups} ({}){given}", demand.quorum, demand.rule)
+}
+
+/// Seconds, until a time of the epoch.
+pub(super) fn left(expires_ns: u64) -> String {
+    let seconds = expires_ns.saturating_sub(clock::now_ns()) / 1_000_000_000;
+    format!("{} min {:02} s", seconds / 60, seconds % 60)
+}
+
+fn expected(estimate: Option<&Estimate>) -> String {
+    match estimate {
+        Some(Estimate::Plan { rows, cost, step }) => {
+            format!("{rows} rows at a cost of {cost}, by {step}")
+        }
+        Some(Estimate::None(why)) => format!("not known: {why}"),
+        None => String::new(),
+    }
+}
+
+/// The beginning of a text, on one line.
+pub(super) fn line(text: &str) -> String {
+    let mut line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() > LINE {
+        line = line.chars().take(LINE).collect();
+        line.push('…');
+    }
+    visible(&line)
+}
+
+/// What is decided about must not write over what is shown of it: whatever steers a terminal, or turns the direction of
+/// writing, is spelt out.
+fn visible(text: &str) -> String {
+    let steers = |c: char| {
+        (c.is_control() && c != '\n')
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if steers(c) {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+const LINE: usize = 80;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_cannot_write_over_what_is_shown_of_it() {
+        let text = "UPDATE a\n/* \u{1b}[2K\r\u{202e} */";
+        assert_eq!(visible(text), "UPDATE a\n/* \\u{1b}[2K\\u{d}\\u{202e} */");
+        assert_eq!(line(text), "UPDATE a /* \\u{1b}[2K \\u{202e} */");
+    }
+}
