@@ -289,7 +289,7 @@ impl Holds {
         if let (Some(until_ns), Some(repeated)) = (until_ns, &held.ask.repeated) {
             let grant = Grant {
                 approval: id,
-                requester: view::name(&held.ask.requester),
+                requester: held.ask.requester.to_string(),
                 approvers: held.names(),
                 reason: decision.reason.clone(),
                 until_ns,

@@ -370,17 +370,7 @@ impl Live {
 /// Who, and through whom, for people to read.
 #[must_use]
 pub fn shown_identity(identity: Option<&Identity>) -> String {
-    identity.map_or_else(
-        || "unidentified".to_owned(),
-        |identity| {
-            identity
-                .actors
-                .iter()
-                .fold(identity.principal.display.clone(), |who, actor| {
-                    format!("{who} through {}", actor.subject)
-                })
-        },
-    )
+    identity.map_or_else(|| "unidentified".to_owned(), ToString::to_string)
 }
 
 /// A session's place in the list.

@@ -354,10 +354,7 @@ fn what(decided: &StatementDecided, reach: &Reach) -> What {
     let mut tables: Vec<(String, Vec<String>)> = Vec::new();
     for used in &facts.relations {
         let relation = &used.relation;
-        let name = match &relation.schema {
-            Some(schema) => format!("{schema}.{}", relation.name),
-            None => relation.name.clone(),
-        };
+        let name = relation.to_string();
         if tables.iter().any(|(known, _)| *known == name) {
             continue;
         }

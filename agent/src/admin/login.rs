@@ -183,7 +183,11 @@ async fn admit(ask: &Ask, granted: Granted) -> Result<Secret, Error> {
         purpose: None,
         delegation: None,
     };
-    let roles = ask.web.settings.roles.of(request::groups(&identity));
+    let roles = ask
+        .web
+        .settings
+        .roles
+        .of(identity.principal.proven_groups());
     if roles.is_empty() {
         tracing::warn!(
             subject = identity.principal.subject,

@@ -17,7 +17,6 @@ use axum::{
 };
 use maud::Markup;
 use serde::Serialize;
-use weir_policy::Identity;
 
 use super::{
     Need, Reach, Role,
@@ -292,7 +291,7 @@ fn of_process(web: &Web, peer: &Peer) -> Result<Visitor, Error> {
     let identity = resolved.identity.map(|bound| bound.identity.clone());
     let roles = match &identity {
         _ if peer.uid == 0 => RoleSet::only(Role::Admin),
-        Some(identity) => web.settings.roles.of(groups(identity)),
+        Some(identity) => web.settings.roles.of(identity.principal.proven_groups()),
         None => {
             return Err(stranger(format!(
                 "nobody knows who user {} of this host is: {}",
@@ -325,15 +324,6 @@ fn resolve(web: &Web, peer: &Peer) -> Result<Resolved, Error> {
 fn stranger(message: String) -> Error {
     Error::new(StatusCode::FORBIDDEN, message)
         .hint("log in with `weir login`, or use sudo outside of any agent's run")
-}
-
-/// A list that was cut short gives nobody a role.
-pub(super) fn groups(identity: &Identity) -> &[String] {
-    if identity.principal.groups_complete {
-        &identity.principal.groups
-    } else {
-        &[]
-    }
 }
 
 /// Whoever has the bearer token for measurements; `None` when no token came.

@@ -156,13 +156,9 @@ pub(super) fn refusal(judged: &Judged) -> Option<Refusal> {
 
 /// As the server says it: most often that is what it would say.
 fn not_there(relation: &RelationName) -> Refusal {
-    let schema = relation
-        .schema
-        .as_ref()
-        .map_or_else(String::new, |schema| format!("{schema}."));
     Refusal {
         sqlstate: "42P01".into(),
-        message: format!("relation \"{schema}{}\" does not exist", relation.name),
+        message: format!("relation \"{relation}\" does not exist"),
         detail: None,
         hint: Some("if it was made a moment ago, run this again: weir looks for it now".into()),
     }

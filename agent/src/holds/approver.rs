@@ -102,6 +102,6 @@ pub(super) fn same(one: &Identity, other: &Identity) -> bool {
 
 /// Whether the provider says that it is in one of these groups.
 pub(super) fn in_one_of(identity: &Identity, groups: &[String]) -> bool {
-    let principal = &identity.principal;
-    principal.groups_complete && groups.iter().any(|group| principal.groups.contains(group))
+    let proven = identity.principal.proven_groups();
+    groups.iter().any(|group| proven.contains(group))
 }

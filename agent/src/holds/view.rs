@@ -2,8 +2,7 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
-use weir_policy::{Approval, Identity};
-use weir_sql::RelationName;
+use weir_policy::Approval;
 
 use super::{Given, Held};
 use crate::audit::word;
@@ -145,7 +144,7 @@ impl Held {
         Summary {
             id,
             session: self.ask.session.id,
-            requester: name(&self.ask.requester),
+            requester: self.ask.requester.to_string(),
             process: opened.evidence.exe_path.clone(),
             endpoint: target.endpoint.clone(),
             database: target.database.clone(),
@@ -169,7 +168,7 @@ impl Held {
             summary: self.summary(id),
             kinds: facts.kinds.iter().map(word).collect(),
             relations: (facts.relations.iter())
-                .map(|used| format!("{} {}", word(&used.usage), relation(&used.relation)))
+                .map(|used| format!("{} {}", word(&used.usage), used.relation))
                 .collect(),
             columns: (facts.columns.iter())
                 .map(|used| used.column.to_string())
@@ -203,14 +202,6 @@ fn demand(approval: &Approval, given: &[Given]) -> Demand {
     }
 }
 
-/// Who asks, and through whom.
-pub(super) fn name(identity: &Identity) -> String {
-    let principal = identity.principal.display.clone();
-    identity.actors.iter().fold(principal, |who, actor| {
-        format!("{who} through {}", actor.subject)
-    })
-}
-
 pub(super) fn rules(approvals: &[Approval]) -> Vec<String> {
     approvals.iter().map(|it| it.rule.0.clone()).collect()
 }
@@ -222,13 +213,6 @@ pub(super) fn reasons(approvals: &[Approval]) -> String {
         .collect();
     texts.dedup();
     texts.join("; ")
-}
-
-fn relation(name: &RelationName) -> String {
-    match &name.schema {
-        Some(schema) => format!("{schema}.{}", name.name),
-        None => name.name.clone(),
-    }
 }
 
 const SHORT_TEXT: usize = 1_000;

@@ -1,6 +1,6 @@
 //! Who acts, with which program, on which database: the words that identity, policy and audit share.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -125,6 +125,28 @@ pub struct Identity {
     /// Who vouches for the delegation, where somebody acts for the principal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delegation: Option<Delegation>,
+}
+
+/// Who, and through whom, for people to read.
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.principal.display)?;
+        self.actors
+            .iter()
+            .try_for_each(|actor| write!(f, " through {}", actor.subject))
+    }
+}
+
+impl Principal {
+    /// The groups that it is known to be in: none where the provider's list was cut off.
+    #[must_use]
+    pub fn proven_groups(&self) -> &[String] {
+        if self.groups_complete {
+            &self.groups
+        } else {
+            &[]
+        }
+    }
 }
 
 impl Identity {

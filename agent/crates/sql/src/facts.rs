@@ -1,5 +1,7 @@
 //! What a request does, in words that policy and audit share.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::ColumnName;
@@ -82,6 +84,16 @@ pub struct RelationName {
     pub schema: Option<String>,
     /// The relation, folded as the server folds it.
     pub name: String,
+}
+
+/// As the statement writes it.
+impl fmt::Display for RelationName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.schema {
+            Some(schema) => write!(f, "{schema}.{}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
 }
 
 /// What is done with a relation.

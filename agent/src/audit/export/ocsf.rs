@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 use weir_policy::{Decision, Effect, Identity, PrincipalKind};
-use weir_sql::{Kind, RelationName};
+use weir_sql::Kind;
 
 use super::{
     Host,
@@ -156,7 +156,7 @@ fn judged(asked: &Asked) -> Map<String, Value> {
     if let Some(first) = facts.relations.first() {
         event.insert(
             "table".to_owned(),
-            json!({ "name": relation(&first.relation) }),
+            json!({ "name": first.relation.to_string() }),
         );
     }
     if let Effect::Deny { reason } = &decision.effect {
@@ -170,7 +170,7 @@ fn judged(asked: &Asked) -> Map<String, Value> {
     let relations: Vec<_> = facts
         .relations
         .iter()
-        .map(|used| json!({ "name": relation(&used.relation), "use": used.usage }))
+        .map(|used| json!({ "name": used.relation.to_string(), "use": used.usage }))
         .collect();
     let mut unmapped = context(&asked.session);
     if let Some(unmapped) = unmapped.as_object_mut() {
@@ -277,14 +277,6 @@ fn kind(asked: &Asked) -> (u64, &'static str) {
         Some(Kind::Create) => (6, "Create"),
         Some(Kind::Delete | Kind::Truncate | Kind::Drop) => (7, "Delete"),
         _ => (99, "Other"),
-    }
-}
-
-/// As the statement writes it.
-pub(super) fn relation(name: &RelationName) -> String {
-    match &name.schema {
-        Some(schema) => format!("{schema}.{}", name.name),
-        None => name.name.clone(),
     }
 }
 

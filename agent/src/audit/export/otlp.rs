@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     Host,
-    ocsf::{relation, sqlstate},
+    ocsf::sqlstate,
     tape::{Asked, Item, What},
 };
 use crate::audit::record::{Ending, Event, SessionOpened};
@@ -166,7 +166,7 @@ fn statement(asked: &Asked) -> List {
         list.push(("db.operation.name", json!(kind)));
     }
     if let [only] = &facts.relations[..] {
-        list.push(("db.collection.name", json!(relation(&only.relation))));
+        list.push(("db.collection.name", json!(only.relation.to_string())));
     }
     list
 }

@@ -104,10 +104,7 @@ pub(super) fn statement(
     let mut relations = transaction
         .prepare_cached("INSERT OR IGNORE INTO statement_relations VALUES (?1, ?2, ?3)")?;
     for used in &facts.relations {
-        let name = match &used.relation.schema {
-            Some(schema) => format!("{schema}.{}", used.relation.name),
-            None => used.relation.name.clone(),
-        };
+        let name = used.relation.to_string();
         let action = match used.usage {
             Use::Read => "read",
             Use::Write => "write",

@@ -4,7 +4,6 @@ use std::{collections::BTreeSet, fmt::Display, time::Duration};
 
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-use weir_sql::RelationUse;
 
 use crate::{
     bits::Bits,
@@ -137,7 +136,7 @@ impl Matcher {
             }
             Self::Named(attribute, _) => option(attribute.of(view)),
             Self::Relations(_) => {
-                text(&|reading| list(reading.facts.relations.iter().map(relation)))
+                text(&|reading| list(reading.facts.relations.iter().map(|used| &used.relation)))
             }
             Self::Functions(_) => text(&|reading| list(&reading.facts.functions)),
             Self::Classes(set) => text(&|reading| classes(reading, set.usages, view)),
@@ -328,13 +327,6 @@ pub(crate) fn actor_kinds(mask: u8) -> String {
             .filter(|(bit, _)| mask & bit != 0)
             .map(|(_, word)| word),
     )
-}
-
-fn relation(used: &RelationUse) -> String {
-    match &used.relation.schema {
-        Some(schema) => format!("{schema}.{}", used.relation.name),
-        None => used.relation.name.clone(),
-    }
 }
 
 /// Words of the format, as it spells them.
