@@ -8,6 +8,7 @@ mod approver;
 mod error;
 pub mod estimate;
 mod grants;
+mod held;
 mod ticket;
 mod values;
 mod view;
@@ -22,7 +23,7 @@ use std::{
 };
 
 use aws_lc_rs::constant_time;
-use tokio::sync::{broadcast, oneshot, watch};
+use tokio::sync::oneshot;
 use weir_policy::{Approval, Identity};
 
 use crate::{
@@ -40,15 +41,13 @@ pub use ticket::{Clearance, Outcome, Ticket};
 pub use view::{Demand, Estimate, Exact, Summary, View};
 
 use grants::Grants;
+use held::{Given, Held, lasting, missing, not_in_group};
 
 /// Everything that waits on this host.
 #[derive(Debug)]
 pub struct Holds {
     journal: Arc<Journal>,
     state: Mutex<State>,
-    /// Counts changes, for whoever shows them.
-    changes: watch::Sender<u64>,
-    happened: broadcast::Sender<Happened>,
 }
 
 #[derive(Debug)]
@@ -81,25 +80,6 @@ pub struct Ask {
     pub cancels: Option<(SocketAddr, Box<[u8]>)>,
     /// What a lasting approval would be for; `None` where the text does not say all that it does.
     pub repeated: Option<Repeated>,
-}
-
-/// One that waits.
-#[derive(Debug)]
-struct Held {
-    ask: Ask,
-    since_ns: u64,
-    expires_ns: u64,
-    given: Vec<Given>,
-    estimate: Option<Estimate>,
-    /// Gone once the wait is over.
-    waiting: Option<oneshot::Sender<Outcome>>,
-}
-
-/// One agreement.
-#[derive(Debug, Clone)]
-struct Given {
-    approver: Approver,
-    lasting: Option<Duration>,
 }
 
 /// How a wait ended, for the record.
@@ -135,33 +115,6 @@ pub struct Decided {
     pub until_ns: Option<u64>,
 }
 
-/// What happens to approvals, as it does; for those who are told elsewhere.
-#[derive(Debug, Clone)]
-pub enum Happened {
-    /// A statement waits.
-    Requested(Box<Summary>),
-    /// Somebody decided.
-    Decided {
-        /// What it was about.
-        summary: Box<Summary>,
-        /// Who.
-        by: String,
-        /// What.
-        verdict: Verdict,
-        /// Why.
-        reason: String,
-        /// Whether the rules were set aside for an emergency.
-        break_glass: bool,
-    },
-    /// It waits no more.
-    Ended {
-        /// The approval's number.
-        id: u64,
-        /// How.
-        how: Settled,
-    },
-}
-
 /// Why a statement cannot wait.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
@@ -192,8 +145,6 @@ impl Holds {
         Ok(Arc::new(Self {
             journal,
             state: Mutex::new(state),
-            changes: watch::Sender::new(0),
-            happened: broadcast::Sender::new(HAPPENED),
         }))
     }
 
@@ -228,10 +179,8 @@ impl Holds {
             waiting: Some(waiting),
         };
         self.journal.event(&held.requested(id))?;
-        let summary = Box::new(held.summary(id));
         state.held.insert(id, held);
         drop(state);
-        self.changed(Happened::Requested(summary));
         Ok(Ticket::new(Arc::clone(self), id, receiver))
     }
 
@@ -259,7 +208,7 @@ impl Holds {
         let State { held, grants, .. } = &mut *state;
         let held = held
             .get_mut(&id)
-            .filter(|held| held.waiting.is_some())
+            .filter(|held| held.is_waiting())
             .ok_or(DecideError::Gone { id })?;
         held.may_decide(approver, decision)?;
         let agrees = decision.verdict == Verdict::Approved;
@@ -308,7 +257,6 @@ impl Holds {
                 }
             });
         }
-        let summary = Box::new(held.summary(id));
         drop(state);
         if decision.break_glass {
             tracing::warn!(
@@ -317,13 +265,6 @@ impl Holds {
                 "rules were set aside in an emergency"
             );
         }
-        self.changed(Happened::Decided {
-            summary,
-            by: approver.name().to_owned(),
-            verdict: decision.verdict,
-            reason: decision.reason.clone(),
-            break_glass: decision.break_glass,
-        });
         Ok(Decided {
             id,
             over,
@@ -332,32 +273,31 @@ impl Holds {
         })
     }
 
-    /// What waits and concerns somebody: as who asks, or as one who may decide. The oldest first.
+    /// What waits, the oldest first; `viewer` is for whom it is shown, where not for whoever runs this host: what they ask for,
+    /// or may decide about.
     #[must_use]
-    pub fn list_for(&self, viewer: &Identity) -> Vec<Summary> {
+    pub fn list(&self, viewer: Option<&Identity>) -> Vec<Summary> {
         let state = self.lock();
-        let waiting = state.held.iter().filter(|(_, held)| held.waiting.is_some());
-        waiting
-            .filter(|(_, held)| held.concerns(viewer))
-            .map(|(id, held)| held.summary(*id))
-            .collect()
+        let shown = state
+            .held
+            .iter()
+            .filter(|(_, held)| held.is_waiting() && held.is_for(viewer));
+        shown.map(|(id, held)| held.summary(*id)).collect()
     }
 
-    /// What waits, the oldest first.
+    /// How many wait.
     #[must_use]
-    pub fn list(&self) -> Vec<Summary> {
+    pub fn count(&self) -> usize {
         let state = self.lock();
-        let waiting = state.held.iter().filter(|(_, held)| held.waiting.is_some());
-        waiting.map(|(id, held)| held.summary(*id)).collect()
+        state.held.values().filter(|held| held.is_waiting()).count()
     }
 
-    /// All about one that waits; `viewer` is for whom it is shown, where not for whoever runs this host.
+    /// All about one that waits, if [`Self::list`] shows it.
     #[must_use]
     pub fn show(&self, id: u64, viewer: Option<&Identity>) -> Option<View> {
         let state = self.lock();
-        let held = state.held.get(&id).filter(|held| held.waiting.is_some())?;
-        let shown = viewer.is_none_or(|viewer| held.concerns(viewer));
-        shown.then(|| held.view(id))
+        let held = state.waiting(id).ok()?;
+        held.is_for(viewer).then(|| held.view(id))
     }
 
     /// The exact text and values, for who may decide. That they were shown is recorded first.
@@ -367,11 +307,7 @@ impl Holds {
     /// [`DecideError`] for everybody else.
     pub fn exact(&self, id: u64, approver: &Approver) -> Result<Exact, DecideError> {
         let state = self.lock();
-        let held = state
-            .held
-            .get(&id)
-            .filter(|held| held.waiting.is_some())
-            .ok_or(DecideError::Gone { id })?;
+        let held = state.waiting(id)?;
         held.may_see(approver)?;
         self.journal.event(&Event::ApprovalShown {
             approval: id,
@@ -407,21 +343,7 @@ impl Holds {
             reason: reason.to_owned(),
         })?;
         let grant = state.grants.remove(id).map_err(DecideError::Keep)?;
-        drop(state);
-        self.changes.send_modify(|count| *count += 1);
         grant.ok_or_else(none)
-    }
-
-    /// Changes whenever what waits does.
-    #[must_use]
-    pub fn subscribe(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
-    }
-
-    /// What happens from now on. Who lags behind loses the oldest.
-    #[must_use]
-    pub fn happenings(&self) -> broadcast::Receiver<Happened> {
-        self.happened.subscribe()
     }
 
     /// What the server expects of a statement that waits.
@@ -429,7 +351,6 @@ impl Holds {
         if let Some(held) = self.lock().held.get_mut(&id) {
             held.estimate = Some(estimate);
         }
-        self.changes.send_modify(|count| *count += 1);
     }
 
     /// A client takes back what waits on the session that this key names; whether something did.
@@ -471,19 +392,13 @@ impl Holds {
         let ending = state
             .held
             .values_mut()
-            .filter(|held| held.waiting.is_some() && ends(held));
-        let ended = ending.map(|held| held.end(outcome.clone())).count() > 0;
-        drop(state);
-        if ended {
-            self.changes.send_modify(|count| *count += 1);
-        }
-        ended
+            .filter(|held| held.is_waiting() && ends(held));
+        ending.map(|held| held.end(outcome.clone())).count() > 0
     }
 
     /// What a [`Clearance`] stands for from now on.
     fn forget(&self, id: u64) {
         self.lock().held.remove(&id);
-        self.changes.send_modify(|count| *count += 1);
     }
 
     fn end(&self, id: u64, ended: Ended) {
@@ -497,7 +412,6 @@ impl Holds {
         if let Err(error) = self.journal.event(&event) {
             tracing::error!(%error, approval = id, "cannot record the end of a wait");
         }
-        self.changed(Happened::Ended { id, how });
     }
 
     /// A lasting approval served again.
@@ -506,12 +420,6 @@ impl Holds {
         if let Err(error) = self.journal.event(&event) {
             tracing::error!(%error, approval, "cannot record the use of an approval");
         }
-    }
-
-    fn changed(&self, happened: Happened) {
-        self.changes.send_modify(|count| *count += 1);
-        // Nobody may be listening.
-        let _ = self.happened.send(happened);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -529,139 +437,10 @@ impl fmt::Debug for Ask {
     }
 }
 
-impl Held {
-    fn requested(&self, id: u64) -> Event {
-        let ask = &self.ask;
-        let mut approvers: Vec<String> = ask
-            .approvals
-            .iter()
-            .flat_map(|approval| approval.groups.iter().cloned())
-            .collect();
-        approvers.sort_unstable();
-        approvers.dedup();
-        Event::ApprovalRequested {
-            approval: id,
-            session: ask.session.id,
-            requester: Some(ask.requester.clone()),
-            rules: view::rules(&ask.approvals),
-            reason: view::reasons(&ask.approvals),
-            text: ask.statement.decided.facts.normalised.clone(),
-            approvers,
-            quorum: ask.approvals.iter().map(|it| it.quorum).max().unwrap_or(1),
-            expires_ns: self.expires_ns,
-        }
-    }
-
-    fn may_decide(&self, approver: &Approver, decision: &Decision) -> Result<(), DecideError> {
-        let approvals = &self.ask.approvals;
-        if decision.break_glass {
-            // An emergency is for letting something run.
-            return if decision.verdict == Verdict::Approved && approver.may_break_glass(approvals) {
-                Ok(())
-            } else {
-                Err(DecideError::NoBreakGlass)
-            };
-        }
-        if approver.asks(&self.ask) {
-            return Err(DecideError::Own);
-        }
-        if !approver.may_approve(approvals) {
-            return Err(not_in_group(approvals));
-        }
-        if decision.verdict == Verdict::Denied {
-            return Ok(());
-        }
-        if (self.given.iter()).any(|given| given.approver.is(&approver.identity)) {
-            let missing = missing(approvals, &self.given);
-            return Err(DecideError::Again {
-                missing: missing.values().sum(),
-            });
-        }
-        if let Some(wanted) = decision.lasting {
-            let limit = approvals.iter().map(|it| it.reuse_s.unwrap_or(0)).min();
-            let limit = Duration::from_secs(limit.unwrap_or(0));
-            if self.ask.repeated.is_none() || limit.is_zero() {
-                let limit = "once".to_owned();
-                return Err(DecideError::TooLong { limit });
-            }
-            if wanted > limit {
-                let limit = format!("for {} s", limit.as_secs());
-                return Err(DecideError::TooLong { limit });
-            }
-        }
-        Ok(())
-    }
-
-    fn may_see(&self, approver: &Approver) -> Result<(), DecideError> {
-        let approvals = &self.ask.approvals;
-        if approver.may_break_glass(approvals) {
-            return Ok(());
-        }
-        if approver.asks(&self.ask) {
-            return Err(DecideError::Own);
-        }
-        if !approver.may_approve(approvals) {
-            return Err(not_in_group(approvals));
-        }
-        Ok(())
-    }
-
-    /// Whether somebody asks for it, or may decide about it.
-    fn concerns(&self, viewer: &Identity) -> bool {
-        let approvals = &self.ask.approvals;
-        let in_one_of = |groups: &[String]| approver::in_one_of(viewer, groups);
-        approver::same(&self.ask.requester, viewer)
-            || approvals
-                .iter()
-                .any(|approval| in_one_of(&approval.groups) || in_one_of(&approval.break_glass))
-    }
-
-    /// Who has agreed.
-    fn names(&self) -> Vec<String> {
-        let given = self.given.iter();
-        given.map(|it| it.approver.name().to_owned()).collect()
-    }
-
-    fn end(&mut self, outcome: Outcome) {
-        if let Some(waiting) = self.waiting.take() {
-            // A session that is gone has its ticket dropped, which says so.
-            let _ = waiting.send(outcome);
-        }
-    }
-}
-
-/// How many have still to agree, by rule; empty when all have.
-fn missing(approvals: &[Approval], given: &[Given]) -> BTreeMap<String, usize> {
-    approvals
-        .iter()
-        .filter_map(|approval| {
-            let agreed = given
-                .iter()
-                .filter(|given| given.approver.in_one_of(&approval.groups))
-                .count();
-            let missing = usize::try_from(approval.quorum)
-                .unwrap_or(usize::MAX)
-                .saturating_sub(agreed);
-            (missing > 0).then(|| (approval.rule.0.clone(), missing))
-        })
-        .collect()
-}
-
-/// For how long all who agreed let the same statement run; `None` when one of them did only this once.
-fn lasting(given: &[Given]) -> Option<Duration> {
-    let all: Option<Vec<Duration>> = given.iter().map(|given| given.lasting).collect();
-    all?.into_iter().min()
-}
-
-fn not_in_group(approvals: &[Approval]) -> DecideError {
-    let mut groups: Vec<&str> = approvals
-        .iter()
-        .flat_map(|approval| approval.groups.iter().map(String::as_str))
-        .collect();
-    groups.sort_unstable();
-    groups.dedup();
-    DecideError::NotInGroup {
-        groups: groups.join(" or "),
+impl State {
+    fn waiting(&self, id: u64) -> Result<&Held, DecideError> {
+        let held = self.held.get(&id).filter(|held| held.is_waiting());
+        held.ok_or(DecideError::Gone { id })
     }
 }
 
@@ -688,8 +467,6 @@ const MAX_HELD: usize = 1_000;
 const MAX_OF_ONE: usize = 50;
 /// The longest reason.
 const REASON_BYTES: usize = 1_024;
-/// What listeners may lag behind.
-const HAPPENED: usize = 256;
 
 #[cfg(test)]
 mod tests;

@@ -19,14 +19,12 @@ use crate::{
 impl Desk {
     pub(super) fn approvals(&self, peer: &Peer) -> Result<Value, Refusal> {
         let holds = self.holds()?;
-        let (waiting, lasting) = match self.viewer(peer)? {
-            None => (holds.list(), holds.grants()),
-            Some(viewer) => {
-                let mut grants = holds.grants();
-                grants.retain(|grant| grant.concerns(&viewer));
-                (holds.list_for(&viewer), grants)
-            }
-        };
+        let viewer = self.viewer(peer)?;
+        let waiting = holds.list(viewer.as_ref());
+        let mut lasting = holds.grants();
+        if let Some(viewer) = &viewer {
+            lasting.retain(|grant| grant.concerns(viewer));
+        }
         value(&Approvals {
             left_out: waiting.len().saturating_sub(LISTED),
             waiting: (waiting.into_iter().take(LISTED))

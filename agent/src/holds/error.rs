@@ -90,18 +90,4 @@ impl DecideError {
             }
         })
     }
-
-    /// Whether somebody else, or the same one otherwise proven, could have decided.
-    #[must_use]
-    pub fn is_about_who(&self) -> bool {
-        matches!(
-            self,
-            Self::Unidentified { .. }
-                | Self::Agent
-                | Self::Stale
-                | Self::Own
-                | Self::NotInGroup { .. }
-                | Self::NoBreakGlass
-        )
-    }
 }

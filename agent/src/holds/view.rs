@@ -4,7 +4,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use weir_policy::Approval;
 
-use super::{Given, Held};
+use super::held::{Given, Held};
 use crate::audit::word;
 
 /// One statement that waits, in a list.

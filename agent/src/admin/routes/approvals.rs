@@ -19,7 +19,7 @@ use crate::{
 /// `GET /approvals`
 pub(super) async fn list(ask: Ask) -> Result<Response, Error> {
     let holds = &ask.web.reach.holds;
-    let (waiting, lasting) = (holds.list(), holds.grants());
+    let (waiting, lasting) = (holds.list(None), holds.grants());
     let data = json!({ "waiting": waiting, "lasting": lasting });
     Ok(ask.answer("Approvals", &data, || draw(&ask, &waiting, &lasting)))
 }

@@ -57,7 +57,7 @@ pub(super) async fn get(ask: Ask) -> Result<Response, Error> {
     ] {
         text.labelled("weir_logins", "state", state, count as u64);
     }
-    let waiting = reach.holds.list().len() as u64;
+    let waiting = reach.holds.count() as u64;
     text.one(
         "weir_approvals_waiting",
         GAUGE,

@@ -36,7 +36,7 @@ use crate::{
 
 use allowance::NamedQueries;
 use follow::{budget_used_up, is_plain, limit_reached, only_reads};
-use holding::Holding;
+use holding::{Holding, unapproved};
 use lasting::Lasting;
 use names::Names;
 
@@ -545,24 +545,6 @@ fn stale_plan() -> Refusal {
         detail: None,
         hint: Some("weir: what this statement may see has changed; prepare it again".into()),
     }
-}
-
-/// Nothing that needs an approval goes on without one, whatever way it came here.
-fn unapproved(verdict: &Verdict) -> Option<Box<Refusal>> {
-    let approvals = &verdict.obligations.approvals;
-    if approvals.is_empty() || verdict.clearance.is_some() {
-        return None;
-    }
-    let by: Vec<String> = approvals.iter().map(ToString::to_string).collect();
-    Some(Box::new(Refusal {
-        sqlstate: "42501".into(),
-        message: format!(
-            "weir: this needs {}, and cannot wait for it",
-            by.join(" and ")
-        ),
-        detail: None,
-        hint: Some("run it as a statement of its own".into()),
-    }))
 }
 
 fn two_readings() -> Refusal {

@@ -306,13 +306,21 @@ fn waits(id: u64, verdict: &Verdict, again: bool) -> Vec<u8> {
     })
 }
 
+/// Nothing that needs an approval goes on without one, whatever way it came here.
+pub(super) fn unapproved(verdict: &Verdict) -> Option<Box<Refusal>> {
+    let open = verdict.obligations.approvals.is_empty() || verdict.clearance.is_some();
+    (!open).then(|| {
+        Box::new(refusal(
+            verdict,
+            "cannot wait for it",
+            "run it as a statement of its own",
+        ))
+    })
+}
+
 fn refusal(verdict: &Verdict, message: &str, hint: &str) -> Refusal {
-    let by: Vec<String> = verdict
-        .obligations
-        .approvals
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let approvals = verdict.obligations.approvals.iter();
+    let by: Vec<String> = approvals.map(ToString::to_string).collect();
     Refusal {
         sqlstate: "42501".into(),
         message: format!("weir: this needs {}, and {message}", by.join(" and ")),
