@@ -7,16 +7,16 @@ use std::{
     path::Path,
 };
 
-/// Puts `bytes` in the place of a file that only root reads. It is on disk when this returns.
+/// Puts `bytes` in the place of a file. It is on disk when this returns. `mode` is for a new file, less what the process masks.
 ///
 /// # Errors
 ///
 /// When it cannot be written; the old file stays then.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
     let mut draft = path.as_os_str().to_owned();
     draft.push(".draft");
     let draft = Path::new(&draft);
-    let written = write(draft, bytes).and_then(|()| fs::rename(draft, path));
+    let written = write(draft, mode, bytes).and_then(|()| fs::rename(draft, path));
     if written.is_err() {
         let _ = fs::remove_file(draft);
     }
@@ -24,16 +24,21 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn write(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
     let mut file = fs::OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
-        .mode(0o600)
+        .mode(mode)
         .open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
+
+/// Of files that only their owner reads.
+pub(crate) const PRIVATE: u32 = 0o600;
+/// Of files that everybody may read.
+pub(crate) const PUBLIC: u32 = 0o644;
 
 #[cfg(test)]
 mod tests {
@@ -46,8 +51,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("grants.json");
 
-        replace(&path, b"one").expect("written");
-        replace(&path, b"two").expect("written again");
+        replace(&path, 0o600, b"one").expect("written");
+        replace(&path, 0o600, b"two").expect("written again");
 
         assert_eq!(fs::read(&path).expect("a file"), b"two");
         assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
@@ -59,10 +64,10 @@ mod tests {
     fn what_cannot_be_written_leaves_the_old_text() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("grants.json");
-        replace(&path, b"one").expect("written");
+        replace(&path, 0o600, b"one").expect("written");
         fs::create_dir(folder.path().join("grants.json.draft")).expect("in the way");
 
-        assert!(replace(&path, b"two").is_err());
+        assert!(replace(&path, 0o600, b"two").is_err());
         assert_eq!(fs::read(&path).expect("a file"), b"one");
     }
 }

@@ -14,7 +14,7 @@ use weir_sql::ColumnName;
 
 use super::{DiscoverError, Discoveries};
 use crate::{
-    clock,
+    clock, files,
     policy::{AutoClassify, Snapshot},
     telemetry,
 };
@@ -198,19 +198,13 @@ fn read(path: &Path) -> Result<BTreeSet<Assigned>, AutoError> {
     })
 }
 
-/// Beside the file and then in its place: a crash leaves the old one.
 fn write(path: &Path, kept: &BTreeSet<Assigned>) -> Result<(), AutoError> {
     let failed = |source| AutoError::File {
         path: path.to_owned(),
         source,
     };
     let text = serde_json::to_vec_pretty(kept).map_err(|error| failed(error.into()))?;
-    let beside = path.with_extension("json.new");
-    fs::write(&beside, text).map_err(failed)?;
-    fs::File::open(&beside)
-        .and_then(|file| file.sync_all())
-        .map_err(failed)?;
-    fs::rename(&beside, path).map_err(failed)
+    files::replace(path, files::PUBLIC, &text).map_err(failed)
 }
 
 const PERIOD: Duration = Duration::from_secs(15);

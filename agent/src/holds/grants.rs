@@ -114,7 +114,7 @@ impl Grants {
 
     fn keep(&mut self, list: Vec<Grant>) -> io::Result<()> {
         let text = serde_json::to_vec_pretty(&list).map_err(io::Error::other)?;
-        files::replace(&self.path, &text)?;
+        files::replace(&self.path, files::PRIVATE, &text)?;
         self.list = list;
         Ok(())
     }

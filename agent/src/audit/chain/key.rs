@@ -1,9 +1,7 @@
 //! The key that signs the chain: made at the first start, kept in the state directory.
 
 use std::{
-    fs::OpenOptions,
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -12,6 +10,8 @@ use aws_lc_rs::{
     rand::SystemRandom,
     signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey},
 };
+
+use crate::files;
 
 /// Why the key cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +69,7 @@ impl SigningKey {
         let pkcs8 =
             Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| KeyError::Generate)?;
         let key = Self::parse(pkcs8.as_ref(), path)?;
-        write(path, pkcs8.as_ref(), 0o600)?;
+        write(path, pkcs8.as_ref(), files::PRIVATE)?;
         key.publish(state_dir)?;
         Ok(key)
     }
@@ -83,7 +83,7 @@ impl SigningKey {
         write(
             &path,
             format!("{}\n", self.public().to_hex()).as_bytes(),
-            0o644,
+            files::PUBLIC,
         )
     }
 
@@ -160,21 +160,8 @@ fn public_path(state_dir: &Path) -> PathBuf {
     state_dir.join("audit.pub")
 }
 
-/// Written aside and renamed, so that a crash leaves no half key.
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), KeyError> {
-    let draft = path.with_extension("new");
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .open(&draft)
-        .and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.sync_all()
-        })
-        .and_then(|()| std::fs::rename(&draft, path))
-        .map_err(|source| io_error("write", path, source))
+    files::replace(path, mode, bytes).map_err(|source| io_error("write", path, source))
 }
 
 fn io_error(doing: &'static str, path: &Path, source: io::Error) -> KeyError {
