@@ -140,7 +140,8 @@ def answers(connection, seen):
 
 
 def comparable(frames, numbers=()):
-    """Without what must differ between two databases: numbers of tables and processes, names of roles, weir's requests."""
+    """Without what must differ between two databases: numbers of tables and processes (also in the names of their temporary
+    schemas), names of roles, weir's requests."""
     kept = []
     for tag, body in frames:
         if tag == "T":
@@ -151,7 +152,7 @@ def comparable(frames, numbers=()):
             body = re.sub(rb"request [0-9A-Za-z:_-]+", b"request", body)
         for place, number in enumerate(numbers):
             body = body.replace(struct.pack("!I", number), b"<%d>" % place)
-        kept.append((tag, re.sub(rb"leak_role_[ab]|leak_[ab]\b|weir-leaks-[0-9-]+|loot-[0-9-]+", b"name", body)))
+        kept.append((tag, re.sub(rb"leak_role_[ab]|leak_[ab]\b|weir-leaks-[0-9-]+|loot-[0-9-]+|pg_(?:toast_)?temp_[0-9]+", b"name", body)))
     return kept
 
 
