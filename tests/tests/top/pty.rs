@@ -15,7 +15,7 @@ use nix::sys::termios::{LocalFlags, tcgetattr};
 use nix::unistd::Pid;
 
 /// A program that runs at a terminal.
-pub struct AtTerminal {
+pub(crate) struct AtTerminal {
     child: Child,
     /// What is typed goes in here.
     keys: File,
@@ -30,7 +30,7 @@ struct Seen {
 
 impl AtTerminal {
     /// Starts what `command` says with a terminal of `columns` and `rows` as its own.
-    pub fn start(command: &mut Command, columns: u16, rows: u16) -> Result<Self> {
+    pub(crate) fn start(command: &mut Command, columns: u16, rows: u16) -> Result<Self> {
         let size = Winsize {
             ws_row: rows,
             ws_col: columns,
@@ -73,26 +73,26 @@ impl AtTerminal {
     }
 
     /// Types.
-    pub fn press(&mut self, keys: &str) -> Result<()> {
+    pub(crate) fn press(&mut self, keys: &str) -> Result<()> {
         self.keys
             .write_all(keys.as_bytes())
             .context("the terminal takes no keys")
     }
 
     /// What the terminal shows now.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.screen.screen().contents()
     }
 
     /// All that was ever written to the terminal.
-    pub fn written(&self) -> String {
+    pub(crate) fn written(&self) -> String {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&seen.bytes).into_owned()
     }
 
     /// Waits until the terminal shows what is wanted.
-    pub fn shows(&self, what: &str, wanted: impl Fn(&str) -> bool) -> Result<String> {
+    pub(crate) fn shows(&self, what: &str, wanted: impl Fn(&str) -> bool) -> Result<String> {
         let until = Instant::now() + PATIENCE;
         loop {
             let text = self.text();
@@ -107,7 +107,7 @@ impl AtTerminal {
     }
 
     /// Whether the terminal hands over what is typed line by line and shows it: not so while a program has taken it over.
-    pub fn is_given_back(&self) -> Result<bool> {
+    pub(crate) fn is_given_back(&self) -> Result<bool> {
         let flags = tcgetattr(self.keys.as_fd())?.local_flags;
         let screen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let screen = screen.screen.screen();
@@ -117,13 +117,13 @@ impl AtTerminal {
     }
 
     /// Sends the program a signal.
-    pub fn signal(&self, signal: Signal) -> Result<()> {
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
         let pid = i32::try_from(self.child.id())?;
         kill(Pid::from_raw(pid), signal).context("cannot signal it")
     }
 
     /// Waits for the program's end, and until all it wrote was read.
-    pub fn end(&mut self) -> Result<ExitStatus> {
+    pub(crate) fn end(&mut self) -> Result<ExitStatus> {
         let until = Instant::now() + PATIENCE;
         let status = loop {
             if let Some(status) = self.child.try_wait()? {

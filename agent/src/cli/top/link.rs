@@ -93,7 +93,9 @@ fn fill(wanted: &Wanted) -> anyhow::Result<String> {
             // Either may be refused or gone without the other.
             let who = behind(client).unwrap_or_else(|error| said(&error));
             let last = record::last(state_dir, *session).unwrap_or_else(|error| said(&error));
-            Ok(format!("{who}\n\n{last}"))
+            // What is looked for first is in sight without scrolling.
+            let (sentence, more) = who.split_once('\n').unwrap_or((&who, ""));
+            Ok(format!("{sentence}\n\n{last}\n{more}"))
         }
         Wanted::Explanation {
             session,
