@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use reqwest::{Certificate, Client, Url, header, redirect};
+use reqwest::{Client, Url, header};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpStream, UdpSocket, UnixDatagram},
@@ -18,6 +18,7 @@ use super::{
     Messages,
     settings::{ExportSettings, ExportSettingsError, Form, Target},
 };
+use crate::net::http;
 
 /// From connecting to the answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -104,7 +105,7 @@ impl Sender {
             Target::Unix(path) => Way::Unix(path),
             Target::Udp(address) => Way::Udp(address),
             Target::Http(url) => Way::Http {
-                client: client(&url, settings.ca.as_deref())?,
+                client: http::client(&url, settings.ca.as_deref(), TIMEOUT)?,
                 url,
                 token_file: settings.token_file.clone(),
             },
@@ -258,24 +259,4 @@ async fn post(
             status: answer.status().as_u16(),
         })
     }
-}
-
-fn client(url: &Url, ca: Option<&Path>) -> Result<Client, ExportSettingsError> {
-    let mut builder = Client::builder()
-        .redirect(redirect::Policy::none())
-        .timeout(TIMEOUT);
-    if url.scheme() == "http" {
-        // Loopback: no trusted certificates and no proxy are needed.
-        builder = builder.no_proxy().tls_certs_only([]);
-    } else if let Some(path) = ca {
-        let read = |source| ExportSettingsError::Read {
-            path: path.to_owned(),
-            source,
-        };
-        let pem = std::fs::read(path).map_err(read)?;
-        let certificates =
-            Certificate::from_pem_bundle(&pem).map_err(ExportSettingsError::Client)?;
-        builder = builder.tls_certs_only(certificates);
-    }
-    builder.build().map_err(ExportSettingsError::Client)
 }

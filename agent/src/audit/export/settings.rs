@@ -1,9 +1,11 @@
 //! `[[export]]`: where records go, and in which form.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::path::PathBuf;
 
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
+
+use crate::net::http::{ClientError, is_loopback};
 
 /// What a sink is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,17 +69,8 @@ pub enum ExportSettingsError {
         to: String,
     },
     /// The certificates, or the HTTP client.
-    #[error("cannot prepare the HTTP client")]
-    Client(#[source] reqwest::Error),
-    /// A file that is named.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Client(#[from] ClientError),
 }
 
 /// Where a sink is.
@@ -152,16 +145,6 @@ impl ExportSettings {
         }
         Ok(())
     }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    url.host_str().is_some_and(|host| {
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        host == "localhost"
-            || host
-                .parse::<IpAddr>()
-                .is_ok_and(|address| address.is_loopback())
-    })
 }
 
 #[cfg(test)]
