@@ -5,6 +5,7 @@
 //! record that names them, so that each segment can be read by itself.
 
 mod committer;
+pub(crate) mod dictionary;
 pub(crate) mod layout;
 pub(crate) mod packed;
 pub mod reader;
