@@ -27,6 +27,7 @@ use crate::{
     identity::Identities,
     policy::Policy,
     sessions::Sessions,
+    webhooks::HookStatus,
 };
 
 pub use access::{Need, Role};
@@ -62,6 +63,8 @@ pub trait Health: Send + Sync {
 
     /// How far exports have got.
     fn exports(&self) -> Vec<SinkStatus>;
+    /// How each webhook is doing.
+    fn webhooks(&self) -> Vec<HookStatus>;
 
     /// Why the policy's folder is not in force as it is.
     fn policy_problem(&self) -> Option<String>;

@@ -36,6 +36,7 @@ use crate::{
     holds::Holds,
     identity::{Identities, OpenError},
     logins::Logins,
+    net,
     policy::{self, Policy},
     proxy::{
         Deadlines, Proxy,
@@ -44,9 +45,10 @@ use crate::{
     },
     sessions::{End, Sessions},
     tls::{Authority, AuthorityError},
+    webhooks::{Place, WebhookError, Webhooks},
 };
 
-use parts::Running;
+use parts::{Outlets, Running};
 
 /// Why the agent does not run.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +77,9 @@ pub enum AppError {
     /// Records cannot be sent elsewhere as configured.
     #[error("cannot set up the exports")]
     Export(#[from] ExportError),
+    /// Approvals cannot be announced as configured.
+    #[error("cannot set up the webhooks")]
+    Webhook(#[from] WebhookError),
     /// The policy: a pack with an error is refused whole.
     #[error("cannot load the policy")]
     Policy(#[from] weir_policy::PackError),
@@ -137,6 +142,7 @@ pub fn run(config: &Config) -> Result<(), AppError> {
             "the journal was not closed in good order and has been repaired"
         );
     }
+    let webhooks = Arc::new(start_webhooks(config)?);
     let indexer = Indexer::start(&state_dir, Arc::clone(&journal)).map_err(AppError::Index)?;
     let exports = Arc::new(Exports::start(&config.export, &state_dir, &journal)?);
     let keeper = Keeper::start(
@@ -148,11 +154,8 @@ pub fn run(config: &Config) -> Result<(), AppError> {
             Arc::new(move || exports.confirmed())
         },
     )?;
-    let cgroup = config
-        .capture
-        .cgroup
-        .clone()
-        .or_else(capture::cgroup2_mount);
+    let configured = config.capture.cgroup.clone();
+    let cgroup = configured.or_else(capture::cgroup2_mount);
     let cgroup = cgroup.ok_or(AppError::NoCgroup)?;
     let identities = Arc::new(Identities::open(&config.identity(), &state_dir, &cgroup)?);
     let authority = Authority::open(&state_dir)?;
@@ -185,7 +188,7 @@ pub fn run(config: &Config) -> Result<(), AppError> {
             config.audit.durability,
             MaskKey::open(&state_dir)?,
         )),
-        holds: Holds::open(&state_dir, Arc::clone(&journal)).map_err(AppError::Holds)?,
+        holds: open_holds(&state_dir, &journal, &webhooks)?,
         catalogs,
         logins,
         journal: Arc::clone(&journal),
@@ -200,7 +203,7 @@ pub fn run(config: &Config) -> Result<(), AppError> {
         &proxy,
         policy,
         capture,
-        exports,
+        Outlets { exports, webhooks },
         state_dir,
         port,
         Duration::from_secs(config.agent.login_grace_seconds),
@@ -223,6 +226,28 @@ pub fn run(config: &Config) -> Result<(), AppError> {
     let outcome = serve(config, &running, &auto, listeners);
     drop((indexer, keeper));
     outcome
+}
+
+fn start_webhooks(config: &Config) -> Result<Webhooks, AppError> {
+    let site = match &config.admin {
+        Some(admin) => admin.site(&config.issuer).map_err(ConfigError::from)?,
+        None => None,
+    };
+    let place = Place {
+        origin: site.map(|site| site.origin),
+        host: net::host_name(),
+    };
+    Ok(Webhooks::start(&config.webhook, place)?)
+}
+
+fn open_holds(
+    state_dir: &Path,
+    journal: &Arc<Journal>,
+    webhooks: &Arc<Webhooks>,
+) -> Result<Arc<Holds>, AppError> {
+    let webhooks = Arc::clone(webhooks);
+    let tell = Arc::new(move |note| webhooks.tell(&note));
+    Holds::open(state_dir, Arc::clone(journal), tell).map_err(AppError::Holds)
 }
 
 /// Serves the web page, where that is configured, from a thread of its own.

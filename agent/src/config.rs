@@ -27,6 +27,7 @@ use crate::{
         mode::{Has, Mode, ModeError, ModeSetting},
     },
     tls::{ServerPair, ServerPairError, ServerTls, ServerTlsError, Verification},
+    webhooks::{WebhookSettings, WebhookSettingsError},
 };
 
 /// Why a configuration cannot be used.
@@ -119,6 +120,15 @@ pub enum ConfigError {
         #[source]
         source: ExportSettingsError,
     },
+    /// A webhook cannot be set up.
+    #[error("webhook {name:?}")]
+    Webhook {
+        /// Which.
+        name: String,
+        /// Why.
+        #[source]
+        source: WebhookSettingsError,
+    },
     /// An endpoint's catalogs cannot be read.
     #[error("endpoint {name:?}")]
     Catalog {
@@ -154,6 +164,8 @@ pub struct Config {
     pub audit: audit::Settings,
     /// `[[export]]`.
     pub export: Vec<ExportSettings>,
+    /// `[[webhook]]`.
+    pub webhook: Vec<WebhookSettings>,
 }
 
 /// The `[agent]` section.
@@ -450,6 +462,9 @@ impl Config {
             .flat_map(|export| [&mut export.token_file, &mut export.ca])
             .flatten()
             .for_each(anchor);
+        for hook in &mut self.webhook {
+            hook.anchor(folder);
+        }
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -461,6 +476,8 @@ impl Config {
         }
         ExportSettings::check(&self.export)
             .map_err(|(name, source)| ConfigError::Export { name, source })?;
+        WebhookSettings::check(&self.webhook)
+            .map_err(|(name, source)| ConfigError::Webhook { name, source })?;
         for (index, endpoint) in self.endpoint.iter().enumerate() {
             let name = endpoint.name.clone();
             if endpoint.ports.is_empty() {

@@ -9,6 +9,7 @@ mod error;
 pub mod estimate;
 mod grants;
 mod held;
+mod note;
 mod ticket;
 mod values;
 mod view;
@@ -37,6 +38,7 @@ use crate::{
 pub use approver::Approver;
 pub use error::DecideError;
 pub use grants::{Grant, Repeated};
+pub use note::{Note, Tell, What};
 pub use ticket::{Clearance, Outcome, Ticket};
 pub use view::{Demand, Estimate, Exact, Summary, View};
 
@@ -44,9 +46,9 @@ use grants::Grants;
 use held::{Given, Held, lasting, missing, not_in_group};
 
 /// Everything that waits on this host.
-#[derive(Debug)]
 pub struct Holds {
     journal: Arc<Journal>,
+    tell: Tell,
     state: Mutex<State>,
 }
 
@@ -133,10 +135,12 @@ pub enum AskError {
 }
 
 impl Holds {
+    /// Opens them; `tell` hears what happens, after it is recorded.
+    ///
     /// # Errors
     ///
     /// When the lasting approvals cannot be read.
-    pub fn open(state_dir: &Path, journal: Arc<Journal>) -> io::Result<Arc<Self>> {
+    pub fn open(state_dir: &Path, journal: Arc<Journal>, tell: Tell) -> io::Result<Arc<Self>> {
         let state = State {
             held: BTreeMap::new(),
             grants: Grants::open(state_dir)?,
@@ -144,6 +148,7 @@ impl Holds {
         };
         Ok(Arc::new(Self {
             journal,
+            tell,
             state: Mutex::new(state),
         }))
     }
@@ -179,6 +184,7 @@ impl Holds {
             waiting: Some(waiting),
         };
         self.journal.event(&held.requested(id))?;
+        self.tell(&held, id, What::Requested);
         state.held.insert(id, held);
         drop(state);
         Ok(Ticket::new(Arc::clone(self), id, receiver))
@@ -246,6 +252,15 @@ impl Holds {
             };
             grants.add(grant, now_ns).map_err(DecideError::Keep)?;
         }
+        let what = What::Decided {
+            by: approver.name().to_owned(),
+            verdict: decision.verdict,
+            reason: decision.reason.clone(),
+            until_ns,
+            break_glass: decision.break_glass,
+            missing: if over { 0 } else { missing.values().sum() },
+        };
+        self.tell(held, id, what);
         if over {
             held.end(if agrees {
                 let by = held.names().join(", ");
@@ -402,7 +417,7 @@ impl Holds {
     }
 
     fn end(&self, id: u64, ended: Ended) {
-        self.lock().held.remove(&id);
+        let held = self.lock().held.remove(&id);
         let Ended { how, request } = ended;
         let event = Event::ApprovalEnded {
             approval: id,
@@ -411,6 +426,12 @@ impl Holds {
         };
         if let Err(error) = self.journal.event(&event) {
             tracing::error!(%error, approval = id, "cannot record the end of a wait");
+        }
+        // Who refused has been told already.
+        if let Some(held) = held
+            && how != Settled::Denied
+        {
+            self.tell(&held, id, What::Ended { how });
         }
     }
 
@@ -422,8 +443,20 @@ impl Holds {
         }
     }
 
+    fn tell(&self, held: &Held, id: u64, what: What) {
+        let summary = held.summary(id);
+        (self.tell)(Note { summary, what });
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What waits is not for logs.
+impl fmt::Debug for Holds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Holds").finish_non_exhaustive()
     }
 }
 

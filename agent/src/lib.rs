@@ -1,7 +1,7 @@
 //! weir, the agent: maps database connections to verified identities, decides and records each statement.
 //!
 //! A module imports from lower ones only:
-//! `cli` → `app` → `config` → `admin` → `control` · `discover` · `proxy` → `guard` → `holds` · `logins` · `sessions` → `policy` · `identity` · `audit` · `catalog` · `capture` · `tls`.
+//! `cli` → `app` → `config` → `admin` → `webhooks` · `control` · `discover` · `proxy` → `guard` → `holds` · `logins` · `sessions` → `policy` · `identity` · `audit` · `catalog` · `capture` → `net` · `tls`.
 //! `telemetry`, `shutdown` and `clock` are open to all.
 
 pub mod admin;
@@ -26,3 +26,4 @@ pub mod sessions;
 pub mod telemetry;
 pub mod tls;
 pub mod trust;
+pub mod webhooks;

@@ -27,6 +27,7 @@ use crate::{catalog::Dial, telemetry};
 
 pub use passwords::{Freshness, Password, PasswordError};
 pub use secret::SecretFileError;
+pub(crate) use secret::read_secret;
 pub use settings::{
     Accept, CredentialSettings, LoginSettings, LoginSettingsError, Placeholder, VerifierSettings,
 };

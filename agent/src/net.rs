@@ -1,5 +1,6 @@
-//! A connection's leg: plain or TLS, read and written alike; and sockets of this host.
+//! A connection's leg: plain or TLS, read and written alike; sockets of this host; weir's own HTTP client.
 
+pub mod http;
 pub mod socket;
 
 use std::{
@@ -15,6 +16,13 @@ use tokio::{
 use tokio_rustls::TlsStream;
 
 use crate::tls::tls_server_end_point;
+
+/// This host, as it calls itself; empty when it does not say.
+#[must_use]
+pub(crate) fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
 
 /// One side's stream.
 #[derive(Debug)]

@@ -27,7 +27,14 @@ use crate::{
     proxy::Proxy,
     sessions::{End, EndError, EndOrder},
     telemetry,
+    webhooks::{HookStatus, Webhooks},
 };
+
+/// Where records and announcements go.
+pub(super) struct Outlets {
+    pub(super) exports: Arc<Exports>,
+    pub(super) webhooks: Arc<Webhooks>,
+}
 
 /// Everything that runs.
 pub(super) struct Running {
@@ -38,7 +45,7 @@ pub(super) struct Running {
     policy_problem: Mutex<Option<String>>,
     /// Gone once the agent stops capturing.
     capture: Mutex<Option<Capture>>,
-    exports: Arc<Exports>,
+    outlets: Outlets,
     state_dir: PathBuf,
     pub(super) port: u16,
     /// How long a connection waits for a new log-in.
@@ -56,7 +63,7 @@ impl Running {
         proxy: &Arc<Proxy>,
         policy: Arc<Policy>,
         capture: Capture,
-        exports: Arc<Exports>,
+        outlets: Outlets,
         state_dir: PathBuf,
         port: u16,
         grace: Duration,
@@ -68,7 +75,7 @@ impl Running {
             policy,
             policy_problem: Mutex::default(),
             capture: Mutex::new(Some(capture)),
-            exports,
+            outlets,
             state_dir,
             port,
             grace,
@@ -162,7 +169,11 @@ impl admin::Health for Running {
     }
 
     fn exports(&self) -> Vec<SinkStatus> {
-        self.exports.status()
+        self.outlets.exports.status()
+    }
+
+    fn webhooks(&self) -> Vec<HookStatus> {
+        self.outlets.webhooks.status()
     }
 
     fn policy_problem(&self) -> Option<String> {
@@ -206,7 +217,8 @@ impl control::Parts for Running {
             "kernel": kernel.as_ref().map(|(counters, _)| counters),
             "flows_in_transit": kernel.as_ref().and_then(|(_, leftovers)| *leftovers),
             "journal": self.proxy.journal.health(),
-            "exports": self.exports.status(),
+            "exports": self.outlets.exports.status(),
+            "webhooks": self.outlets.webhooks.status(),
             "masking": self.proxy.guard.status(),
             "catalogs": self.proxy.catalogs.summaries(&|catalog| snapshot.pack.governed_columns(catalog)),
             "totals": self.proxy.sessions.totals(),

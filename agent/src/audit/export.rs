@@ -31,7 +31,7 @@ use self::{
     tape::{Item, Tape},
 };
 use super::{journal::Journal, record::Event};
-use crate::telemetry;
+use crate::{net, telemetry};
 
 pub use cursor::CursorError;
 pub use sender::SendError;
@@ -315,9 +315,8 @@ pub(crate) struct Host {
 }
 
 fn host() -> Host {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     Host {
-        name: name.trim().to_owned(),
+        name: net::host_name(),
     }
 }
 

@@ -158,9 +158,9 @@ mod tests {
         let bob = session("bob").expect("recorded");
         let eve = session("eve").expect("recorded");
         let read = facts(Kind::Select, &[("orders", Use::Read)]);
-        let read = journal.statement(read, allowed(), "p1");
+        let read = journal.statement(read, allowed(), "p1", Vec::new());
         let dropped = facts(Kind::Drop, &[("orders", Use::Define)]);
-        let dropped = journal.statement(dropped, denied(), "p1");
+        let dropped = journal.statement(dropped, denied(), "p1", Vec::new());
         let ask = |session, statement, via| {
             journal
                 .requested(session, statement, via, 0, 10)

@@ -73,6 +73,7 @@ fn print(status: &Value) {
     }
     catalogs(status);
     exports(status);
+    webhooks(status);
     let open = status["sessions"].as_array().map_or(&[][..], Vec::as_slice);
     if open.is_empty() {
         println!("\nno sessions");
@@ -164,6 +165,23 @@ fn exports(status: &Value) {
         );
     }
     println!("\nexports\n{table}");
+}
+
+/// Whether those who are to be told of approvals are.
+fn webhooks(status: &Value) {
+    let hooks = status["webhooks"].as_array().map_or(&[][..], Vec::as_slice);
+    if hooks.is_empty() {
+        return;
+    }
+    let columns = ["name", "to", "delivered", "lost", "waiting"];
+    let mut table = Table::new();
+    table.set_header(columns.into_iter().chain(["problem"]));
+    for hook in hooks {
+        let problem = hook["problem"].as_str().unwrap_or_default().to_owned();
+        let cells = columns.map(|column| text(&hook[column]));
+        table.add_row(cells.into_iter().chain([problem]));
+    }
+    println!("\nwebhooks\n{table}");
 }
 
 pub(super) fn text(value: &Value) -> String {

@@ -54,7 +54,7 @@ pub enum SecretFileError {
 /// # Errors
 ///
 /// [`SecretFileError`].
-pub(super) fn read_secret(path: &Path) -> Result<Secret, SecretFileError> {
+pub(crate) fn read_secret(path: &Path) -> Result<Secret, SecretFileError> {
     let text = read_private(path)?;
     secret_of(&text).ok_or_else(|| SecretFileError::Empty {
         path: path.to_owned(),

@@ -10,9 +10,10 @@ use serde_json::Value;
 
 use crate::{
     admin::{error::Error, request::Ask},
-    audit::JournalHealth,
+    audit::{JournalHealth, export::SinkStatus},
     capture::Finding,
     sessions::Totals,
+    webhooks::HookStatus,
 };
 
 /// `GET /metrics`
@@ -22,14 +23,7 @@ pub(super) async fn get(ask: Ask) -> Result<Response, Error> {
     let totals = reach.sessions.totals();
     sessions(&mut text, &totals);
     journal(&mut text, &reach.journal.health());
-    text.head(
-        "weir_export_lag_records",
-        GAUGE,
-        "Records that a sink has not confirmed.",
-    );
-    for sink in reach.health.exports() {
-        text.labelled("weir_export_lag_records", "sink", &sink.name, sink.lag);
-    }
+    outlets(&mut text, &reach.health.exports(), &reach.health.webhooks());
     if let Some(counters) = reach.health.counters() {
         text.head(
             "weir_kernel_connections_total",
@@ -139,6 +133,32 @@ fn sessions(text: &mut Text, totals: &Totals) {
         ),
     ] {
         text.one(name, COUNTER, help, count);
+    }
+}
+
+fn outlets(text: &mut Text, exports: &[SinkStatus], webhooks: &[HookStatus]) {
+    let name = "weir_export_lag_records";
+    text.head(name, GAUGE, "Records that a sink has not confirmed.");
+    for sink in exports {
+        text.labelled(name, "sink", &sink.name, sink.lag);
+    }
+    let name = "weir_webhook_delivered_total";
+    text.head(
+        name,
+        COUNTER,
+        "Announcements of approvals that a webhook took.",
+    );
+    for hook in webhooks {
+        text.labelled(name, "hook", &hook.name, hook.delivered);
+    }
+    let name = "weir_webhook_lost_total";
+    text.head(
+        name,
+        COUNTER,
+        "Announcements of approvals that were given up.",
+    );
+    for hook in webhooks {
+        text.labelled(name, "hook", &hook.name, hook.lost);
     }
 }
 

@@ -7,17 +7,20 @@ use std::{
     time::Duration,
 };
 
-use reqwest::{Certificate, Client, Url, header, redirect};
+use reqwest::{Client, Url, header};
+use rustls::pki_types::ServerName;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpStream, UdpSocket, UnixDatagram},
     time::timeout,
 };
+use tokio_rustls::TlsConnector;
 
 use super::{
     Messages,
     settings::{ExportSettings, ExportSettingsError, Form, Target},
 };
+use crate::{net::http, tls::service_tls};
 
 /// From connecting to the answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -84,27 +87,40 @@ enum Way {
         client: Client,
         token_file: Option<PathBuf>,
     },
-    Tcp {
+    Stream {
         address: String,
-        stream: Option<TcpStream>,
+        /// In clear where there is none.
+        tls: Option<(TlsConnector, ServerName<'static>)>,
+        open: Option<Box<dyn Stream>>,
     },
     Unix(PathBuf),
     Udp(String),
 }
+
+/// A connection, in clear or not.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl Sender {
     /// Prepares the way; nothing is reached yet.
     pub(super) fn new(settings: &ExportSettings) -> Result<Self, ExportSettingsError> {
         let way = match settings.target()? {
             Target::File(path) => Way::File(path),
-            Target::Tcp(address) => Way::Tcp {
+            Target::Tls { address, name } => Way::Stream {
                 address,
-                stream: None,
+                tls: Some((service_tls(settings.ca.as_ref())?.into(), name)),
+                open: None,
+            },
+            Target::Tcp(address) => Way::Stream {
+                address,
+                tls: None,
+                open: None,
             },
             Target::Unix(path) => Way::Unix(path),
             Target::Udp(address) => Way::Udp(address),
             Target::Http(url) => Way::Http {
-                client: client(&url, settings.ca.as_deref())?,
+                client: http::client(&url, settings.ca.as_deref(), TIMEOUT)?,
                 url,
                 token_file: settings.token_file.clone(),
             },
@@ -142,16 +158,14 @@ impl Sender {
                 client,
                 token_file,
             } => post(client, url, token_file.as_deref(), self.form, messages).await,
-            Way::Tcp { address, stream } => {
+            Way::Stream { address, tls, open } => {
                 // A connection that broke is not used again.
-                let mut open = match stream.take() {
-                    Some(open) => open,
-                    None => TcpStream::connect(address.as_str())
-                        .await
-                        .map_err(&socket)?,
+                let mut stream = match open.take() {
+                    Some(stream) => stream,
+                    None => connect(address, tls.as_ref()).await.map_err(&socket)?,
                 };
-                framed(&mut open, messages).await.map_err(&socket)?;
-                *stream = Some(open);
+                framed(&mut stream, messages).await.map_err(&socket)?;
+                *open = Some(stream);
                 Ok(())
             }
             Way::Unix(path) => {
@@ -179,14 +193,26 @@ fn append(path: &Path, messages: &Messages) -> io::Result<()> {
     file.sync_data()
 }
 
-/// RFC 6587, octet counting.
-async fn framed(stream: &mut TcpStream, messages: &Messages) -> io::Result<()> {
+async fn connect(
+    address: &str,
+    tls: Option<&(TlsConnector, ServerName<'static>)>,
+) -> io::Result<Box<dyn Stream>> {
+    let stream = TcpStream::connect(address).await?;
+    Ok(match tls {
+        Some((connector, name)) => Box::new(connector.connect(name.clone(), stream).await?),
+        None => Box::new(stream),
+    })
+}
+
+/// Octets are counted, in clear (RFC 6587) and by TLS (RFC 5425).
+async fn framed(stream: &mut Box<dyn Stream>, messages: &Messages) -> io::Result<()> {
     let mut bytes = Vec::new();
     for line in &messages.lines {
         bytes.extend_from_slice(format!("{} ", line.len()).as_bytes());
         bytes.extend_from_slice(line.as_bytes());
     }
     stream.write_all(&bytes).await?;
+    stream.flush().await?;
     let mut answer = [0; 64];
     match timeout(LINGER, stream.read(&mut answer)).await {
         Ok(Ok(0)) => Err(io::ErrorKind::ConnectionAborted.into()),
@@ -258,24 +284,4 @@ async fn post(
             status: answer.status().as_u16(),
         })
     }
-}
-
-fn client(url: &Url, ca: Option<&Path>) -> Result<Client, ExportSettingsError> {
-    let mut builder = Client::builder()
-        .redirect(redirect::Policy::none())
-        .timeout(TIMEOUT);
-    if url.scheme() == "http" {
-        // Loopback: no trusted certificates and no proxy are needed.
-        builder = builder.no_proxy().tls_certs_only([]);
-    } else if let Some(path) = ca {
-        let read = |source| ExportSettingsError::Read {
-            path: path.to_owned(),
-            source,
-        };
-        let pem = std::fs::read(path).map_err(read)?;
-        let certificates =
-            Certificate::from_pem_bundle(&pem).map_err(ExportSettingsError::Client)?;
-        builder = builder.tls_certs_only(certificates);
-    }
-    builder.build().map_err(ExportSettingsError::Client)
 }

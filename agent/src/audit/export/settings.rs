@@ -1,9 +1,15 @@
 //! `[[export]]`: where records go, and in which form.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::path::PathBuf;
 
 use reqwest::Url;
+use rustls::pki_types::ServerName;
 use serde::{Deserialize, Serialize};
+
+use crate::{
+    net::http::{ClientError, is_loopback},
+    tls::ServiceTlsError,
+};
 
 /// What a sink is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,7 +19,7 @@ pub enum Form {
     Ocsf,
     /// OpenTelemetry logs as JSON, by HTTP.
     Otlp,
-    /// RFC 5424: to a file, by TCP (RFC 6587, octets counted), a unix datagram socket or UDP.
+    /// RFC 5424: to a file, by TLS (RFC 5425), TCP (RFC 6587, octets counted), a unix datagram socket or UDP.
     Syslog,
 }
 
@@ -25,12 +31,12 @@ pub struct ExportSettings {
     pub name: String,
     /// What it is sent.
     pub form: Form,
-    /// `file:///path`, `https://…`, `tcp://host:port`, `unix:///path` or `udp://host:port`.
+    /// `file:///path`, `https://…`, `tls://host:port`, `tcp://host:port`, `unix:///path` or `udp://host:port`.
     pub to: String,
     /// A file with the token for `Authorization: Bearer`.
     #[serde(default)]
     pub token_file: Option<PathBuf>,
-    /// A PEM file with the certificate authorities that an `https` sink is trusted by; default: the system's.
+    /// A PEM file with the certificate authorities that an `https` or `tls` sink is trusted by; default: the system's.
     #[serde(default)]
     pub ca: Option<PathBuf>,
 }
@@ -46,7 +52,7 @@ pub enum ExportSettingsError {
     SameName,
     /// Not an address.
     #[error(
-        "{to:?} is no address: write file:///path, https://…, tcp://host:port, unix:///path or udp://host:port"
+        "{to:?} is no address: write file:///path, https://…, tls://host:port, tcp://host:port, unix:///path or udp://host:port"
     )]
     Address {
         /// As written.
@@ -67,16 +73,22 @@ pub enum ExportSettingsError {
         to: String,
     },
     /// The certificates, or the HTTP client.
-    #[error("cannot prepare the HTTP client")]
-    Client(#[source] reqwest::Error),
-    /// A file that is named.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// TLS for syslog.
+    #[error(transparent)]
+    Tls(#[from] ServiceTlsError),
+    /// Its certificate has to name it.
+    #[error("{host:?} is no name of a host that a certificate could be for")]
+    HostName {
+        /// As written.
+        host: String,
+    },
+    /// A collector would be trusted by nobody.
+    #[error("ca is for https:// and tls://; {to:?} would not look at it")]
+    UselessAuthority {
+        /// As written.
+        to: String,
     },
 }
 
@@ -85,6 +97,10 @@ pub enum ExportSettingsError {
 pub(super) enum Target {
     File(PathBuf),
     Http(Url),
+    Tls {
+        address: String,
+        name: ServerName<'static>,
+    },
     Tcp(String),
     Unix(PathBuf),
     Udp(String),
@@ -115,6 +131,11 @@ impl ExportSettings {
             (Some(host), Some(port)) if !host.is_empty() => Ok(format!("{host}:{port}")),
             _ => Err(wrong()),
         };
+        if self.ca.is_some() && !matches!(url.scheme(), "https" | "tls") {
+            return Err(ExportSettingsError::UselessAuthority {
+                to: self.to.clone(),
+            });
+        }
         let pair = |form| ExportSettingsError::Pair {
             form,
             scheme: url.scheme().to_owned(),
@@ -128,6 +149,10 @@ impl ExportSettings {
                     to: self.to.clone(),
                 });
             }
+            (Form::Syslog, "tls") => Target::Tls {
+                address: address()?,
+                name: server_name(&url)?,
+            },
             (Form::Syslog, "tcp") => Target::Tcp(address()?),
             (Form::Syslog, "udp") => Target::Udp(address()?),
             (Form::Syslog, "unix") => Target::Unix(path()?),
@@ -154,13 +179,12 @@ impl ExportSettings {
     }
 }
 
-fn is_loopback(url: &Url) -> bool {
-    url.host_str().is_some_and(|host| {
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        host == "localhost"
-            || host
-                .parse::<IpAddr>()
-                .is_ok_and(|address| address.is_loopback())
+/// What the certificate of the host in a URL has to name.
+fn server_name(url: &Url) -> Result<ServerName<'static>, ExportSettingsError> {
+    let host = url.host_str().unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    ServerName::try_from(bare.to_owned()).map_err(|_| ExportSettingsError::HostName {
+        host: host.to_owned(),
     })
 }
 
@@ -186,6 +210,8 @@ mod tests {
             (Form::Otlp, "http://127.0.0.1:4318/v1/logs"),
             (Form::Otlp, "http://[::1]:4318/v1/logs"),
             (Form::Syslog, "tcp://logs.example:601"),
+            (Form::Syslog, "tls://logs.example:6514"),
+            (Form::Syslog, "tls://[::1]:6514"),
             (Form::Syslog, "unix:///dev/log"),
             (Form::Syslog, "udp://10.0.0.1:514"),
         ] {
@@ -202,10 +228,15 @@ mod tests {
             (Form::Otlp, "http://collector.example:4318/v1/logs"),
             (Form::Otlp, "file:///x"),
             (Form::Syslog, "tcp://logs.example"),
+            (Form::Syslog, "tls://logs.example"),
+            (Form::Ocsf, "tls://logs.example:6514"),
             (Form::Syslog, "https://logs.example"),
         ] {
             assert!(export(form, to).target().is_err(), "{to}");
         }
+        let mut clear = export(Form::Syslog, "tcp://logs.example:601");
+        clear.ca = Some("ca.pem".into());
+        assert!(clear.target().is_err(), "nobody would look at ca");
         let twice = [
             export(Form::Ocsf, "file:///a"),
             export(Form::Ocsf, "file:///b"),

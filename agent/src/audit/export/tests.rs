@@ -8,6 +8,7 @@ use std::{
     time::Instant,
 };
 
+use rustls::pki_types::PrivatePkcs8KeyDer;
 use serde_json::Value;
 use weir_sql::{Kind, Use};
 
@@ -36,8 +37,14 @@ fn record(journal: &Journal, times: usize) {
         facts(Kind::Select, &[("orders", Use::Read)]),
         allowed(),
         "p",
+        Vec::new(),
     );
-    let refused = journal.statement(facts(Kind::Drop, &[("orders", Use::Define)]), denied(), "p");
+    let refused = journal.statement(
+        facts(Kind::Drop, &[("orders", Use::Define)]),
+        denied(),
+        "p",
+        Vec::new(),
+    );
     for at in 0..times {
         let (statement, ending) = if at % 2 == 0 {
             (&read, Ending::Completed)
@@ -173,20 +180,7 @@ fn a_collector_that_is_down_and_breaks_off_gets_everything_in_frames() {
         for (at, stream) in listener.incoming().enumerate() {
             let mut stream = BufReader::new(stream.expect("a connection"));
             let mut count = 0;
-            loop {
-                let mut length = Vec::new();
-                if stream.read_until(b' ', &mut length).unwrap_or(0) == 0 {
-                    break;
-                }
-                let length: usize = String::from_utf8_lossy(&length)
-                    .trim_end()
-                    .parse()
-                    .expect("octets are counted");
-                let mut message = vec![0; length];
-                if stream.read_exact(&mut message).is_err() {
-                    break;
-                }
-                let message = String::from_utf8(message).expect("UTF-8");
+            while let Some(message) = frame(&mut stream) {
                 if lines.send(message).is_err() {
                     return;
                 }
@@ -272,6 +266,74 @@ fn a_collector_that_refuses_at_first_gets_every_log_record() {
         );
         assert!(record["body"]["stringValue"].is_string() && record["severityNumber"].is_u64());
     }
+}
+
+/// The next message whose octets are counted.
+fn frame(stream: &mut impl std::io::BufRead) -> Option<String> {
+    let mut length = Vec::new();
+    if stream.read_until(b' ', &mut length).ok()? == 0 {
+        return None;
+    }
+    let length = String::from_utf8_lossy(&length);
+    let length: usize = length.trim_end().parse().expect("octets are counted");
+    let mut message = vec![0; length];
+    stream.read_exact(&mut message).ok()?;
+    Some(String::from_utf8(message).expect("UTF-8"))
+}
+
+#[test]
+fn a_collector_by_tls_gets_everything_once_its_certificate_is_trusted() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = open(dir.path());
+    record(&journal, 300);
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("another");
+    let key = PrivatePkcs8KeyDer::from(own.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let server = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![own.cert.der().clone()], key.into())
+        .expect("a server");
+    let server = Arc::new(server);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let (lines, got) = mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let tls = rustls::ServerConnection::new(Arc::clone(&server)).expect("a connection");
+            let mut stream = BufReader::new(rustls::StreamOwned::new(tls, stream));
+            while let Some(message) = frame(&mut stream) {
+                if lines.send(message).is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    let ca = dir.path().join("ca.pem");
+    let mut settings = sink(Form::Syslog, &format!("tls://localhost:{port}"));
+    settings.ca = Some(ca.clone());
+
+    std::fs::write(&ca, other.cert.pem()).expect("written");
+    let exports = Exports::start(&[settings.clone()], dir.path(), &journal).expect("exports");
+    wait("nothing is wrong", || exports.status()[0].problem.is_some());
+    let problem = exports.status()[0].problem.clone().unwrap_or_default();
+    assert!(problem.contains("certificate"), "{problem}");
+    assert_eq!(exports.confirmed(), 0);
+    drop(exports);
+
+    std::fs::write(&ca, own.cert.pem()).expect("written");
+    let exports = Exports::start(&[settings.clone()], dir.path(), &journal).expect("exports");
+    caught_up(&exports, &journal);
+    drop(exports);
+    let next = || got.recv_timeout(Duration::from_secs(10)).ok();
+    let asked = std::iter::from_fn(next).filter(|it| it.contains(" request ["));
+    assert_eq!(asked.take(300).count(), 300);
+
+    std::fs::write(&ca, "no certificate").expect("written");
+    let refused = Exports::start(&[settings], dir.path(), &journal).expect_err("refused");
+    assert!(telemetry::chain(&refused).contains("no certificate in it"));
 }
 
 /// Reads a request, answers with `status`, closes; the request's body.

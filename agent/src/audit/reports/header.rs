@@ -13,7 +13,7 @@ use crate::{
         journal::{FOLDER, reader},
         store::StoreError,
     },
-    clock,
+    clock, net,
 };
 
 /// What every report says about itself.
@@ -64,8 +64,7 @@ pub(super) fn read(
     }
     let head = head.ok().flatten();
     Ok(Header {
-        host: std::fs::read_to_string("/proc/sys/kernel/hostname")
-            .map_or_else(|_| String::new(), |name| name.trim().to_owned()),
+        host: net::host_name(),
         generated: rfc3339(clock::now_ns()),
         since: rfc3339(from),
         until: rfc3339(until),
