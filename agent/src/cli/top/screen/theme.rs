@@ -1,0 +1,58 @@
+//! Colours, where they are wanted; all that they say is said without them too.
+
+use ratatui::style::{Color, Modifier, Style};
+
+/// How things are marked.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::cli::top) struct Theme {
+    has_colour: bool,
+}
+
+impl Theme {
+    /// With colours, or without.
+    pub(in crate::cli::top) fn new(has_colour: bool) -> Self {
+        Self { has_colour }
+    }
+
+    /// As `NO_COLOR` says: set to anything, there are none.
+    pub(in crate::cli::top) fn of_environment() -> Self {
+        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self::new(!unwanted)
+    }
+
+    pub(super) fn plain(self) -> Style {
+        Style::new()
+    }
+
+    pub(super) fn strong(self) -> Style {
+        Style::new().add_modifier(Modifier::BOLD)
+    }
+
+    pub(super) fn title(self) -> Style {
+        Style::new().add_modifier(Modifier::UNDERLINED)
+    }
+
+    pub(super) fn selected(self) -> Style {
+        Style::new().add_modifier(Modifier::REVERSED)
+    }
+
+    pub(super) fn refused(self) -> Style {
+        self.in_colour(self.strong(), Color::Red)
+    }
+
+    pub(super) fn waits(self) -> Style {
+        self.in_colour(self.strong(), Color::Yellow)
+    }
+
+    pub(super) fn problem(self) -> Style {
+        self.in_colour(self.strong(), Color::Red)
+    }
+
+    fn in_colour(self, style: Style, colour: Color) -> Style {
+        if self.has_colour {
+            style.fg(colour)
+        } else {
+            style
+        }
+    }
+}
