@@ -301,9 +301,7 @@ fn keys(model: &Model) -> String {
             };
             format!("Escape back   arrows scroll{more}")
         }
-        (_, Pane::Holds) => {
-            "a approve   d deny   Enter all about it   Tab sessions   ? keys   q quit".to_owned()
-        }
+        (_, Pane::Holds) => "q quit  ? keys  a approve  d deny  Tab sessions  Enter all".to_owned(),
         (_, Pane::Sessions) => {
             let filter = if model.filter.is_empty() {
                 "/ filter".to_owned()
@@ -311,7 +309,7 @@ fn keys(model: &Model) -> String {
                 format!("/ {}", model.filter)
             };
             format!(
-                "{filter}  s by {}  e explain  x end  Tab held  Enter more  ? keys  q quit",
+                "q quit  ? keys  {filter}  x end  e explain  Tab held  s by {}",
                 model.order.name()
             )
         }
