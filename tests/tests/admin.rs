@@ -1,15 +1,13 @@
 //! The web page and its API: who gets in, who may do what, what browsers are told, and that nothing secret is in it.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
-use tests::{Identity, Lab, LabOptions, OidcProvider};
+use tests::{Identity, Lab, LabOptions, OidcProvider, Psql};
 use weir::admin::{Need, Role, routes};
 
 #[path = "admin/http.rs"]
@@ -188,7 +186,7 @@ fn a_statement_shows_on_the_map_and_its_session_can_be_ended(
     ))?;
     let events = world.site.follow(&viewer.jar, "/api/events")?;
     events.wait(Duration::from_secs(10), |_| true)?;
-    let mut client = Psql::start(&world.lab)?;
+    let mut client = Psql::start(&world.lab, Identity::Bob)?;
     let answer = client.ask(&format!(
         "select title from products where title <> '{LITERAL}' order by id limit 1;"
     ))?;
@@ -237,7 +235,7 @@ fn what_waits_is_decided_by_approvers(
     approver: &Visitor,
     admin: &Visitor,
 ) -> Result<()> {
-    let mut client = Psql::start(&world.lab)?;
+    let mut client = Psql::start(&world.lab, Identity::Bob)?;
     client.say(&format!(
         "delete from products where title = '{LITERAL}'; select 'done';"
     ))?;
@@ -614,79 +612,4 @@ fn files(folder: &Path, into: &mut Vec<(String, Vec<u8>)>) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// A client that stays.
-struct Psql {
-    child: Child,
-    input: ChildStdin,
-    output: mpsc::Receiver<String>,
-}
-
-impl Psql {
-    fn start(lab: &Lab) -> Result<Self> {
-        let mut child = lab
-            .command(Identity::Bob, "psql")
-            .args(["-XAtq"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let input = child.stdin.take().context("no input")?;
-        let (send, output) = mpsc::channel();
-        let streams: [Box<dyn std::io::Read + Send>; 2] = [
-            Box::new(child.stdout.take().context("no output")?),
-            Box::new(child.stderr.take().context("no errors")?),
-        ];
-        for stream in streams {
-            let send = send.clone();
-            std::thread::spawn(move || {
-                for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                    if send.send(line).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        Ok(Self {
-            child,
-            input,
-            output,
-        })
-    }
-
-    fn say(&mut self, sql: &str) -> Result<()> {
-        writeln!(self.input, "{sql}").context("psql takes nothing")
-    }
-
-    fn ask(&mut self, sql: &str) -> Result<String> {
-        self.say(sql)?;
-        self.output
-            .recv_timeout(Duration::from_secs(20))
-            .context("psql does not answer")
-    }
-
-    /// Whether the next statement finds the session ended, and why.
-    fn ends_with(&mut self, words: &str) -> bool {
-        // The pipe may be closed already.
-        let _ = self.say("select 1;");
-        self.says(words)
-    }
-
-    /// Whether it says this, sooner or later.
-    fn says(&self, words: &str) -> bool {
-        while let Ok(line) = self.output.recv_timeout(Duration::from_secs(10)) {
-            if line.contains(words) {
-                return true;
-            }
-        }
-        false
-    }
-}
-
-impl Drop for Psql {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
