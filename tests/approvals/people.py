@@ -195,7 +195,7 @@ class Terminal:
         self.until(PROMPT)
 
     def type(self, keys):
-        """Types at a prompt: what comes ahead of one may be thrown away by the terminal's other end."""
+        """Types, as somebody does who waits for the prompt."""
         os.write(self.own, keys.encode())
 
     def until(self, pattern):

@@ -41,7 +41,8 @@ def control_c_takes_it_back():
     psql = Terminal()
     psql.type("set application_name = 'at a terminal';\n")
     psql.until(people.PROMPT)
-    psql.type(f"update accounts set note = '{secret()}' where id = 4;\n")
+    # No approval lasts for this one: bob has one at psql for the like on accounts.
+    psql.type(f"update alone set note = '{secret()}' where id = 4;\n")
     number = int(psql.until(people.WAITS)[1])
     psql.type("\x03")
     psql.until("57014")
@@ -53,7 +54,7 @@ def control_c_takes_it_back():
     psql.type("select 'still ' || 'here';\n")
     psql.until("still here")
     psql.until(people.PROMPT)
-    expect(note("accounts", 4) == "", "it ran")
+    expect(note("alone", 4) == "", "it ran")
     psql.close()
 
 
