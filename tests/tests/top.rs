@@ -212,4 +212,4 @@ fn at_terminal(lab: &Lab, identity: Identity, more: &[(&str, &str)]) -> Result<A
     AtTerminal::start(&mut command, 80, 24)
 }
 
-const RED: &str = "\u{1b}[38;5;1m";
+const RED: &str = "\u{1b}[38;5;1;";

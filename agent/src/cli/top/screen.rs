@@ -55,7 +55,7 @@ impl Screen {
         .areas(area);
         self.head(frame, head, model);
         match &model.mode {
-            Mode::Page(page) => self.page(frame, body, model, page),
+            Mode::Page(page) => Self::page(frame, body, model, page),
             _ => self.list(frame, body, model),
         }
         self.foot(frame, foot, model);
@@ -83,12 +83,12 @@ impl Screen {
             );
         }
         let style = if picture.rates.lag.problems.is_empty() && model.silence.is_none() {
-            self.theme.plain()
+            Theme::PLAIN
         } else {
             self.theme.problem()
         };
         let lines = vec![
-            Line::styled(counts, self.theme.strong()),
+            Line::styled(counts, Theme::STRONG),
             Line::styled(lags, style),
         ];
         frame.render_widget(Paragraph::new(lines), area);
@@ -132,7 +132,7 @@ impl Screen {
                     return;
                 }
                 self.holds.select(selected);
-                let table = self.holds(waiting);
+                let table = Self::holds(waiting);
                 frame.render_stateful_widget(table, area, &mut self.holds);
             }
         }
@@ -177,16 +177,16 @@ impl Screen {
             let style = match (row.denied, held) {
                 (_, 1..) => self.theme.waits(),
                 (1.., _) => self.theme.refused(),
-                _ => self.theme.plain(),
+                _ => Theme::PLAIN,
             };
             Cells::new(columns().map(|column| column.3(row, held))).style(style)
         });
         Table::new(rows, columns().map(|column| column.1))
-            .header(Cells::new(columns().map(|column| column.0)).style(self.theme.title()))
-            .row_highlight_style(self.theme.selected())
+            .header(Cells::new(columns().map(|column| column.0)).style(Theme::TITLE))
+            .row_highlight_style(Theme::SELECTED)
     }
 
-    fn holds<'a>(&self, waiting: &'a [Summary]) -> Table<'a> {
+    fn holds(waiting: &[Summary]) -> Table<'_> {
         let rows = waiting.iter().map(|held| {
             Cells::new([
                 held.id.to_string(),
@@ -214,17 +214,17 @@ impl Screen {
             "statement",
         ];
         Table::new(rows, widths)
-            .header(Cells::new(header).style(self.theme.title()))
-            .row_highlight_style(self.theme.selected())
+            .header(Cells::new(header).style(Theme::TITLE))
+            .row_highlight_style(Theme::SELECTED)
     }
 
-    fn page(&self, frame: &mut Frame<'_>, area: Rect, model: &Model, page: &Page) {
+    fn page(frame: &mut Frame<'_>, area: Rect, model: &Model, page: &Page) {
         let mut text = String::new();
         if let About::Session(session) = page.about {
             text = now(model, session);
         }
         text.push_str(page.body.as_deref().unwrap_or("asking"));
-        let title = Line::styled(page.title.as_str(), self.theme.title());
+        let title = Line::styled(page.title.as_str(), Theme::TITLE);
         let text = Paragraph::new(text)
             .wrap(Wrap { trim: false })
             .scroll((page.scroll, 0))
@@ -237,13 +237,13 @@ impl Screen {
             let style = if notice.is_problem {
                 self.theme.problem()
             } else {
-                self.theme.strong()
+                Theme::STRONG
             };
             Line::styled(notice.text.as_str(), style)
         });
         let lines = match &model.mode {
             Mode::Ask(question) => vec![
-                Line::styled(question.text.as_str(), self.theme.strong()),
+                Line::styled(question.text.as_str(), Theme::STRONG),
                 Line::raw(prompt(question, model)),
             ],
             _ => vec![notice, Line::raw(keys(model))],
@@ -301,9 +301,7 @@ fn keys(model: &Model) -> String {
             };
             format!("Escape back   arrows scroll{more}")
         }
-        (_, Pane::Holds) => {
-            "a approve   d deny   Enter all about it   Tab sessions   ? keys   q quit".to_owned()
-        }
+        (_, Pane::Holds) => "q quit  ? keys  a approve  d deny  Tab sessions  Enter all".to_owned(),
         (_, Pane::Sessions) => {
             let filter = if model.filter.is_empty() {
                 "/ filter".to_owned()
@@ -311,7 +309,7 @@ fn keys(model: &Model) -> String {
                 format!("/ {}", model.filter)
             };
             format!(
-                "{filter}  s by {}  e explain  x end  Tab held  Enter more  ? keys  q quit",
+                "q quit  ? keys  {filter}  x end  e explain  Tab held  s by {}",
                 model.order.name()
             )
         }

@@ -9,6 +9,11 @@ pub(in crate::cli::top) struct Theme {
 }
 
 impl Theme {
+    pub(super) const PLAIN: Style = Style::new();
+    pub(super) const STRONG: Style = Style::new().add_modifier(Modifier::BOLD);
+    pub(super) const TITLE: Style = Style::new().add_modifier(Modifier::UNDERLINED);
+    pub(super) const SELECTED: Style = Style::new().add_modifier(Modifier::REVERSED);
+
     /// With colours, or without.
     pub(in crate::cli::top) fn new(has_colour: bool) -> Self {
         Self { has_colour }
@@ -20,32 +25,16 @@ impl Theme {
         Self::new(!unwanted)
     }
 
-    pub(super) fn plain(self) -> Style {
-        Style::new()
-    }
-
-    pub(super) fn strong(self) -> Style {
-        Style::new().add_modifier(Modifier::BOLD)
-    }
-
-    pub(super) fn title(self) -> Style {
-        Style::new().add_modifier(Modifier::UNDERLINED)
-    }
-
-    pub(super) fn selected(self) -> Style {
-        Style::new().add_modifier(Modifier::REVERSED)
-    }
-
     pub(super) fn refused(self) -> Style {
-        self.in_colour(self.strong(), Color::Red)
+        self.in_colour(Self::STRONG, Color::Red)
     }
 
     pub(super) fn waits(self) -> Style {
-        self.in_colour(self.strong(), Color::Yellow)
+        self.in_colour(Self::STRONG, Color::Yellow)
     }
 
     pub(super) fn problem(self) -> Style {
-        self.in_colour(self.strong(), Color::Red)
+        self.in_colour(Self::STRONG, Color::Red)
     }
 
     fn in_colour(self, style: Style, colour: Color) -> Style {
