@@ -1,10 +1,8 @@
 //! The web page and its API: who gets in, who may do what, what browsers are told, and that nothing secret is in it.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -12,9 +10,12 @@ use serde_json::json;
 use tests::{Identity, Lab, LabOptions, OidcProvider};
 use weir::admin::{Need, Role, routes};
 
+#[path = "admin/client.rs"]
+mod client;
 #[path = "admin/http.rs"]
 mod http;
 
+use client::Psql;
 use http::{Answer, Site};
 
 /// A literal of a statement, and a value that came back: neither may be anywhere.
@@ -162,7 +163,7 @@ fn the_web_page_lets_in_whom_it_should_and_tells_nothing_secret() -> Result<()> 
         bail!("four people");
     };
     a_statement_shows_on_the_map_and_its_session_can_be_ended(&world, viewer, admin)?;
-    what_waits_is_decided_by_approvers(&world, viewer, approver, admin)?;
+    what_waits_is_decided_by_approvers(&world, viewer, approver, auditor, admin)?;
     every_route_asks_for_its_role(&world, &people)?;
     changes_come_from_the_sites_own_pages(&world, admin)?;
     this_hosts_socket_knows_who_asks(&world)?;
@@ -235,6 +236,7 @@ fn what_waits_is_decided_by_approvers(
     world: &World,
     viewer: &Visitor,
     approver: &Visitor,
+    auditor: &Visitor,
     admin: &Visitor,
 ) -> Result<()> {
     let mut client = Psql::start(&world.lab)?;
@@ -243,7 +245,7 @@ fn what_waits_is_decided_by_approvers(
     ))?;
     let until = Instant::now() + Duration::from_secs(10);
     let id = loop {
-        let list = world.get(viewer, "/api/approvals")?.json()?;
+        let list = world.get(approver, "/api/approvals")?.json()?;
         if let Some(id) = list["waiting"][0]["id"].as_u64() {
             break id;
         }
@@ -257,6 +259,19 @@ fn what_waits_is_decided_by_approvers(
             "{page:?}"
         );
         ensure!(!page.body.contains(LITERAL), "{path} tells a literal");
+    }
+    let own = format!("/api/approvals/{id}");
+    let none = world.get(viewer, "/api/approvals")?.json()?;
+    ensure!(
+        none["waiting"] == json!([]) && world.get(viewer, &own)?.status == 404,
+        "a viewer is shown what does not concern them: {none}"
+    );
+    for whole in [auditor, admin] {
+        let list = world.get(whole, "/api/approvals")?.json()?;
+        ensure!(
+            list["waiting"][0]["id"] == id && world.get(whole, &own)?.status == 200,
+            "who reads the record does not see it: {list}"
+        );
     }
     let values = format!("/api/approvals/{id}/values");
     let decide = format!("/api/approvals/{id}/decide");
@@ -614,79 +629,4 @@ fn files(folder: &Path, into: &mut Vec<(String, Vec<u8>)>) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// A client that stays.
-struct Psql {
-    child: Child,
-    input: ChildStdin,
-    output: mpsc::Receiver<String>,
-}
-
-impl Psql {
-    fn start(lab: &Lab) -> Result<Self> {
-        let mut child = lab
-            .command(Identity::Bob, "psql")
-            .args(["-XAtq"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let input = child.stdin.take().context("no input")?;
-        let (send, output) = mpsc::channel();
-        let streams: [Box<dyn std::io::Read + Send>; 2] = [
-            Box::new(child.stdout.take().context("no output")?),
-            Box::new(child.stderr.take().context("no errors")?),
-        ];
-        for stream in streams {
-            let send = send.clone();
-            std::thread::spawn(move || {
-                for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                    if send.send(line).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        Ok(Self {
-            child,
-            input,
-            output,
-        })
-    }
-
-    fn say(&mut self, sql: &str) -> Result<()> {
-        writeln!(self.input, "{sql}").context("psql takes nothing")
-    }
-
-    fn ask(&mut self, sql: &str) -> Result<String> {
-        self.say(sql)?;
-        self.output
-            .recv_timeout(Duration::from_secs(20))
-            .context("psql does not answer")
-    }
-
-    /// Whether the next statement finds the session ended, and why.
-    fn ends_with(&mut self, words: &str) -> bool {
-        // The pipe may be closed already.
-        let _ = self.say("select 1;");
-        self.says(words)
-    }
-
-    /// Whether it says this, sooner or later.
-    fn says(&self, words: &str) -> bool {
-        while let Ok(line) = self.output.recv_timeout(Duration::from_secs(10)) {
-            if line.contains(words) {
-                return true;
-            }
-        }
-        false
-    }
-}
-
-impl Drop for Psql {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
