@@ -10,9 +10,12 @@ use serde_json::json;
 use tests::{Identity, Lab, LabOptions, OidcProvider, Psql};
 use weir::admin::{Need, Role, routes};
 
+#[path = "admin/client.rs"]
+mod client;
 #[path = "admin/http.rs"]
 mod http;
 
+use client::Psql;
 use http::{Answer, Site};
 
 /// A literal of a statement, and a value that came back: neither may be anywhere.
@@ -160,7 +163,7 @@ fn the_web_page_lets_in_whom_it_should_and_tells_nothing_secret() -> Result<()> 
         bail!("four people");
     };
     a_statement_shows_on_the_map_and_its_session_can_be_ended(&world, viewer, admin)?;
-    what_waits_is_decided_by_approvers(&world, viewer, approver, admin)?;
+    what_waits_is_decided_by_approvers(&world, viewer, approver, auditor, admin)?;
     every_route_asks_for_its_role(&world, &people)?;
     changes_come_from_the_sites_own_pages(&world, admin)?;
     this_hosts_socket_knows_who_asks(&world)?;
@@ -233,6 +236,7 @@ fn what_waits_is_decided_by_approvers(
     world: &World,
     viewer: &Visitor,
     approver: &Visitor,
+    auditor: &Visitor,
     admin: &Visitor,
 ) -> Result<()> {
     let mut client = Psql::start(&world.lab, Identity::Bob)?;
@@ -241,7 +245,7 @@ fn what_waits_is_decided_by_approvers(
     ))?;
     let until = Instant::now() + Duration::from_secs(10);
     let id = loop {
-        let list = world.get(viewer, "/api/approvals")?.json()?;
+        let list = world.get(approver, "/api/approvals")?.json()?;
         if let Some(id) = list["waiting"][0]["id"].as_u64() {
             break id;
         }
@@ -255,6 +259,19 @@ fn what_waits_is_decided_by_approvers(
             "{page:?}"
         );
         ensure!(!page.body.contains(LITERAL), "{path} tells a literal");
+    }
+    let own = format!("/api/approvals/{id}");
+    let none = world.get(viewer, "/api/approvals")?.json()?;
+    ensure!(
+        none["waiting"] == json!([]) && world.get(viewer, &own)?.status == 404,
+        "a viewer is shown what does not concern them: {none}"
+    );
+    for whole in [auditor, admin] {
+        let list = world.get(whole, "/api/approvals")?.json()?;
+        ensure!(
+            list["waiting"][0]["id"] == id && world.get(whole, &own)?.status == 200,
+            "who reads the record does not see it: {list}"
+        );
     }
     let values = format!("/api/approvals/{id}/values");
     let decide = format!("/api/approvals/{id}/decide");

@@ -148,7 +148,7 @@ impl Answer {
         ensure!(!policy.contains("unsafe"), "{policy}");
         for (name, value) in [
             ("x-content-type-options", "nosniff"),
-            ("referrer-policy", "no-referrer"),
+            ("referrer-policy", "same-origin"),
             ("cache-control", "no-store"),
             ("strict-transport-security", "max-age=31536000"),
         ] {

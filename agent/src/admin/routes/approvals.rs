@@ -4,6 +4,7 @@
 use axum::response::Response;
 use maud::{Markup, html};
 use serde_json::json;
+use weir_policy::Identity;
 
 use crate::{
     admin::{
@@ -19,9 +20,24 @@ use crate::{
 /// `GET /approvals`
 pub(super) async fn list(ask: Ask) -> Result<Response, Error> {
     let holds = &ask.web.reach.holds;
-    let (waiting, lasting) = (holds.list(None), holds.grants());
+    let viewer = viewer(&ask)?;
+    let waiting = holds.list(viewer);
+    let mut lasting = holds.grants();
+    if let Some(viewer) = viewer {
+        lasting.retain(|grant| grant.concerns(viewer));
+    }
     let data = json!({ "waiting": waiting, "lasting": lasting });
     Ok(ask.answer("Approvals", &data, || draw(&ask, &waiting, &lasting)))
+}
+
+/// For whom approvals are shown, as on the control socket: people see what they ask for or may decide about, and who
+/// reads the record all of it.
+fn viewer(ask: &Ask) -> Result<Option<&Identity>, Error> {
+    if ask.visitor.roles.may(Role::Auditor) {
+        return Ok(None);
+    }
+    let identity = ask.visitor.identity.as_ref();
+    identity.map(Some).ok_or_else(Error::not_found)
 }
 
 fn draw(ask: &Ask, waiting: &[Summary], lasting: &[Grant]) -> Markup {
@@ -93,7 +109,7 @@ fn grant_row(ask: &Ask, grant: &Grant) -> Markup {
 /// `GET /approvals/{id}`
 pub(super) async fn show(ask: Ask) -> Result<Response, Error> {
     let id = ask.number("id")?;
-    let view = ask.web.reach.holds.show(id, None).ok_or_else(|| {
+    let view = ask.web.reach.holds.show(id, viewer(&ask)?).ok_or_else(|| {
         Error::not_found()
             .hint("it may have been decided, given up or taken back: see the report of approvals")
     })?;
