@@ -11,7 +11,10 @@ use crate::identity::{
     issuers::Issuers,
     settings::WorkloadSettings,
     spiffe::tests::{
-        Authority, DOMAIN, ID, answers, certificates::Node, claims, in_seconds, server::{Answers, Fault},
+        Authority, DOMAIN, ID, answers,
+        certificates::Node,
+        claims, in_seconds,
+        server::{Answers, Fault},
     },
     workload::{self, Answer, ExeHashes, Images, Look, Proof, Workload},
 };
