@@ -11,6 +11,7 @@ pub(crate) mod fixtures;
 pub mod index;
 pub mod journal;
 pub mod keeper;
+pub mod past;
 pub mod record;
 pub mod reports;
 pub mod store;

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// Puts `bytes` in the place of a file. It is on disk when this returns. `mode` is for a new file, less what the process masks.
@@ -13,15 +13,49 @@ use std::{
 ///
 /// When it cannot be written; the old file stays then.
 pub(crate) fn replace(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(".draft");
-    let draft = Path::new(&draft);
-    let written = write(draft, mode, bytes).and_then(|()| fs::rename(draft, path));
-    if written.is_err() {
-        let _ = fs::remove_file(draft);
+    Draft::write(path, mode, bytes)?.put()
+}
+
+/// What is to replace a file: on disk beside it, and gone unless it is put in its place.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    draft: PathBuf,
+    path: PathBuf,
+}
+
+impl Draft {
+    /// Writes one for `path`, as [`replace`] would.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub(crate) fn write(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<Self> {
+        let mut draft = path.as_os_str().to_owned();
+        draft.push(".draft");
+        let draft = Self {
+            draft: draft.into(),
+            path: path.to_owned(),
+        };
+        write(&draft.draft, mode, bytes)?;
+        Ok(draft)
     }
-    written?;
-    fs::File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+
+    /// Puts it in the file's place. What could go wrong for want of room or rights has gone well when it was written.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be put there, or nobody knows whether it outlives a crash.
+    pub(crate) fn put(self) -> io::Result<()> {
+        fs::rename(&self.draft, &self.path)?;
+        fs::File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // Nothing is there any more once it was put in its place.
+        let _ = fs::remove_file(&self.draft);
+    }
 }
 
 fn write(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
@@ -69,5 +103,17 @@ mod tests {
 
         assert!(replace(&path, 0o600, b"two").is_err());
         assert_eq!(fs::read(&path).expect("a file"), b"one");
+    }
+
+    #[test]
+    fn a_draft_that_is_not_put_in_place_leaves_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("grants.json");
+        replace(&path, 0o600, b"one").expect("written");
+
+        drop(Draft::write(&path, 0o600, b"two").expect("written"));
+
+        assert_eq!(fs::read(&path).expect("a file"), b"one");
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
     }
 }

@@ -470,6 +470,7 @@ impl Guard {
         let strict = self.durability == Durability::Strict
             || decision.waits()
             || deserves_sync(&scope.who, &facts);
+        let classes = snapshot.pack.classified(&facts);
         // What is recorded says which columns were used; those within reach have served their purpose.
         facts.reachable = Vec::new();
         Arc::new(Verdict {
@@ -491,7 +492,9 @@ impl Guard {
             names: names_queries(&facts),
             clearance: None,
             text: text.into(),
-            statement: self.journal.statement(facts, decision, &snapshot.digest),
+            statement: self
+                .journal
+                .statement(facts, decision, &snapshot.digest, classes),
         })
     }
 

@@ -5,6 +5,7 @@
 //! before it takes effect.
 
 mod approver;
+mod deciding;
 mod error;
 pub mod estimate;
 mod grants;
@@ -20,7 +21,6 @@ use std::{
     net::SocketAddr,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use aws_lc_rs::constant_time;
@@ -30,12 +30,13 @@ use weir_policy::{Approval, Identity};
 use crate::{
     audit::{
         self, Journal, JournalError,
-        record::{Event, Settled, Verdict},
+        record::{Event, Settled},
     },
     clock,
 };
 
 pub use approver::Approver;
+pub use deciding::{Decided, Decision};
 pub use error::DecideError;
 pub use grants::{Grant, Repeated};
 pub use note::{Note, Tell, What};
@@ -43,7 +44,7 @@ pub use ticket::{Clearance, Outcome, Ticket};
 pub use view::{Demand, Estimate, Exact, Summary, View};
 
 use grants::Grants;
-use held::{Given, Held, lasting, missing, not_in_group};
+use held::Held;
 
 /// Everything that waits on this host.
 pub struct Holds {
@@ -89,32 +90,6 @@ pub struct Ask {
 struct Ended {
     how: Settled,
     request: Option<u64>,
-}
-
-/// What an approver says.
-#[derive(Debug, Clone)]
-pub struct Decision {
-    /// Yes or no.
-    pub verdict: Verdict,
-    /// Why, in one line.
-    pub reason: String,
-    /// For how long the same statement needs no other approval; `None` is this once.
-    pub lasting: Option<Duration>,
-    /// In an emergency: at once, whatever the quorum, one's own statement too.
-    pub break_glass: bool,
-}
-
-/// What became of a decision.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Decided {
-    /// The approval's number.
-    pub id: u64,
-    /// Whether the wait is over.
-    pub over: bool,
-    /// How many still have to agree, by rule.
-    pub missing: BTreeMap<String, usize>,
-    /// Until when the same statement needs no other approval, nanoseconds since the epoch.
-    pub until_ns: Option<u64>,
 }
 
 /// Why a statement cannot wait.
@@ -198,96 +173,6 @@ impl Holds {
         Some(Clearance::lasting(Arc::clone(self), grant.approval))
     }
 
-    /// Takes somebody's decision.
-    ///
-    /// # Errors
-    ///
-    /// [`DecideError`]; then nothing has changed.
-    pub fn decide(
-        &self,
-        id: u64,
-        approver: &Approver,
-        decision: &Decision,
-    ) -> Result<Decided, DecideError> {
-        check_reason(&decision.reason)?;
-        let mut state = self.lock();
-        let State { held, grants, .. } = &mut *state;
-        let held = held
-            .get_mut(&id)
-            .filter(|held| held.is_waiting())
-            .ok_or(DecideError::Gone { id })?;
-        held.may_decide(approver, decision)?;
-        let agrees = decision.verdict == Verdict::Approved;
-        let now_ns = clock::now_ns();
-        let mut given = held.given.clone();
-        if agrees {
-            given.push(Given {
-                approver: approver.clone(),
-                lasting: decision.lasting,
-            });
-        }
-        let missing = missing(&held.ask.approvals, &given);
-        let over = !agrees || decision.break_glass || missing.is_empty();
-        let until_ns = (agrees && over && !decision.break_glass)
-            .then(|| lasting(&given))
-            .flatten()
-            .map(|lasting| now_ns.saturating_add(nanoseconds(lasting)));
-        self.journal.event(&Event::ApprovalDecided {
-            approval: id,
-            approver: approver.identity.clone(),
-            verdict: decision.verdict,
-            reason: decision.reason.clone(),
-            until_ns,
-            break_glass: decision.break_glass,
-        })?;
-        held.given = given;
-        if let (Some(until_ns), Some(repeated)) = (until_ns, &held.ask.repeated) {
-            let grant = Grant {
-                approval: id,
-                requester: held.ask.requester.to_string(),
-                approvers: held.names(),
-                reason: decision.reason.clone(),
-                until_ns,
-                repeated: repeated.clone(),
-            };
-            grants.add(grant, now_ns).map_err(DecideError::Keep)?;
-        }
-        let what = What::Decided {
-            by: approver.name().to_owned(),
-            verdict: decision.verdict,
-            reason: decision.reason.clone(),
-            until_ns,
-            break_glass: decision.break_glass,
-            missing: if over { 0 } else { missing.values().sum() },
-        };
-        self.tell(held, id, what);
-        if over {
-            held.end(if agrees {
-                let by = held.names().join(", ");
-                Outcome::Approved { by }
-            } else {
-                Outcome::Denied {
-                    by: approver.name().to_owned(),
-                    reason: decision.reason.clone(),
-                }
-            });
-        }
-        drop(state);
-        if decision.break_glass {
-            tracing::warn!(
-                approval = id,
-                by = approver.name(),
-                "rules were set aside in an emergency"
-            );
-        }
-        Ok(Decided {
-            id,
-            over,
-            missing: if over { BTreeMap::new() } else { missing },
-            until_ns,
-        })
-    }
-
     /// What waits, the oldest first; `viewer` is for whom it is shown, where not for whoever runs this host: what they ask for,
     /// or may decide about.
     #[must_use]
@@ -335,30 +220,6 @@ impl Holds {
     #[must_use]
     pub fn grants(&self) -> Vec<Grant> {
         self.lock().grants.list(clock::now_ns())
-    }
-
-    /// Takes a lasting approval back.
-    ///
-    /// # Errors
-    ///
-    /// [`DecideError`] for whoever could not have given it.
-    pub fn revoke(&self, id: u64, approver: &Approver, reason: &str) -> Result<Grant, DecideError> {
-        check_reason(reason)?;
-        let mut state = self.lock();
-        let none = || DecideError::NoGrant { id };
-        let grants = state.grants.list(clock::now_ns());
-        let grant = grants.iter().find(|grant| grant.approval == id);
-        let approvals = &grant.ok_or_else(none)?.repeated.approvals;
-        if !approver.may_approve(approvals) {
-            return Err(not_in_group(approvals));
-        }
-        self.journal.event(&Event::ApprovalRevoked {
-            approval: id,
-            approver: approver.identity.clone(),
-            reason: reason.to_owned(),
-        })?;
-        let grant = state.grants.remove(id).map_err(DecideError::Keep)?;
-        grant.ok_or_else(none)
     }
 
     /// What the server expects of a statement that waits.
@@ -477,29 +338,10 @@ impl State {
     }
 }
 
-fn check_reason(reason: &str) -> Result<(), DecideError> {
-    let fits = !reason.trim().is_empty()
-        && reason.len() <= REASON_BYTES
-        && !reason.chars().any(char::is_control);
-    if fits {
-        Ok(())
-    } else {
-        Err(DecideError::Reason {
-            limit: REASON_BYTES,
-        })
-    }
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
 const NANOS: u64 = 1_000_000_000;
 /// Each keeps its statement in memory.
 const MAX_HELD: usize = 1_000;
 const MAX_OF_ONE: usize = 50;
-/// The longest reason.
-const REASON_BYTES: usize = 1_024;
 
 #[cfg(test)]
 mod tests;

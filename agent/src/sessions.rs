@@ -113,6 +113,8 @@ pub struct Summary {
     pub process: String,
     /// The process id.
     pub pid: u32,
+    /// The client's end of its connection; `weir whois` takes it.
+    pub client: String,
     /// Where to.
     pub destination: String,
     /// Which database, as which user.
@@ -351,6 +353,7 @@ impl Live {
             identified: opened.identity.is_some(),
             process: opened.evidence.exe_path.clone(),
             pid: opened.origin.tgid,
+            client: self.client.to_string(),
             destination: opened.origin.destination.to_string(),
             database: if opened.target.database_user.is_empty() {
                 "not inspected".to_owned()

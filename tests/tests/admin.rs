@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
-use tests::{Identity, Lab, LabOptions, OidcProvider};
+use tests::{Identity, Lab, LabOptions, OidcProvider, Psql};
 use weir::admin::{Need, Role, routes};
 
 #[path = "admin/client.rs"]
@@ -189,7 +189,7 @@ fn a_statement_shows_on_the_map_and_its_session_can_be_ended(
     ))?;
     let events = world.site.follow(&viewer.jar, "/api/events")?;
     events.wait(Duration::from_secs(10), |_| true)?;
-    let mut client = Psql::start(&world.lab)?;
+    let mut client = Psql::start(&world.lab, Identity::Bob)?;
     let answer = client.ask(&format!(
         "select title from products where title <> '{LITERAL}' order by id limit 1;"
     ))?;
@@ -239,7 +239,7 @@ fn what_waits_is_decided_by_approvers(
     auditor: &Visitor,
     admin: &Visitor,
 ) -> Result<()> {
-    let mut client = Psql::start(&world.lab)?;
+    let mut client = Psql::start(&world.lab, Identity::Bob)?;
     client.say(&format!(
         "delete from products where title = '{LITERAL}'; select 'done';"
     ))?;

@@ -222,6 +222,7 @@ impl control::Parts for Running {
             "masking": self.proxy.guard.status(),
             "catalogs": self.proxy.catalogs.summaries(&|catalog| snapshot.pack.governed_columns(catalog)),
             "totals": self.proxy.sessions.totals(),
+            "waiting": self.proxy.holds.count(),
             "holds": self.proxy.holds.list(None).into_iter().take(LISTED_HOLDS).map(Summary::shortened).collect::<Vec<_>>(),
             "sessions": sessions,
         })

@@ -5,6 +5,7 @@
 //! record that names them, so that each segment can be read by itself.
 
 mod committer;
+pub(crate) mod dictionary;
 pub(crate) mod layout;
 pub(crate) mod packed;
 pub mod reader;
@@ -30,7 +31,7 @@ use nix::{
     fcntl::{Flock, FlockArg},
 };
 use tokio::sync::watch;
-use weir_policy::{Decision, Identity, Target};
+use weir_policy::{Classed, Decision, Identity, Target};
 use weir_sql::Facts;
 
 use self::writer::{Entries, Writer};
@@ -299,7 +300,13 @@ impl Journal {
     }
 
     /// Makes a dictionary entry of a decided statement; it is written with the first request that needs it.
-    pub fn statement(&self, facts: Facts, decision: Decision, policy: &str) -> Arc<Statement> {
+    pub fn statement(
+        &self,
+        facts: Facts,
+        decision: Decision,
+        policy: &str,
+        classes: Vec<Classed>,
+    ) -> Arc<Statement> {
         let id = self.inner.next_id();
         Arc::new(Statement {
             id,
@@ -308,6 +315,7 @@ impl Journal {
                 facts,
                 decision,
                 policy: policy.to_owned(),
+                classes,
             },
             last_segment: AtomicU64::new(0),
         })

@@ -1,7 +1,7 @@
 //! What is recorded: each kind of record and what it carries.
 
 use serde::{Deserialize, Serialize};
-use weir_policy::{Decision, Identity, Target};
+use weir_policy::{Classed, Decision, Identity, Target};
 use weir_sql::Facts;
 
 use crate::{
@@ -40,6 +40,9 @@ pub struct StatementDecided {
     pub decision: Decision,
     /// The policy's digest at that time.
     pub policy: String,
+    /// What of the data that it uses had classes then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<Classed>,
 }
 
 /// How a request reached the server.

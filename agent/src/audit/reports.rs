@@ -33,10 +33,12 @@ pub enum Question {
         /// Only this table.
         table: Option<String>,
     },
-    /// Who touched a table, with which program and as which database user.
+    /// Who touched a table, or data of a class, with which program and as which database user.
     Access {
         /// Only this table.
         table: Option<String>,
+        /// Only data of this class, or of what is part of it.
+        class: Option<String>,
     },
     /// Who used which column, and whether they saw it masked.
     Columns {
@@ -160,7 +162,10 @@ fn answer(
 ) -> rusqlite::Result<Report> {
     let (columns, rows) = match question {
         Question::Usage { table } => usage::rows(store, period, table.as_deref()),
-        Question::Access { table } => access::rows(store, period, table.as_deref()),
+        Question::Access { table, class } => match class {
+            Some(class) => access::rows_of_class(store, period, table.as_deref(), class),
+            None => access::rows(store, period, table.as_deref()),
+        },
         Question::Columns { column } => columns::rows(store, period, column.as_deref()),
         Question::Privileged => privileged::rows(store, period),
         Question::Approvals => approvals::rows(store, period),

@@ -18,6 +18,7 @@ const SCHEMA: &[&str] = &[
     include_str!("../../migrations/0002_columns.sql"),
     include_str!("../../migrations/0003_bindings.sql"),
     include_str!("../../migrations/0004_evidence.sql"),
+    include_str!("../../migrations/0005_classes.sql"),
 ];
 
 /// Why the store could not be used.

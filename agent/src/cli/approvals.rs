@@ -1,6 +1,6 @@
 //! `weir approvals`: decides about statements that wait.
 
-mod show;
+pub(super) mod show;
 mod watch;
 
 use std::{process::ExitCode, time::Duration};
@@ -179,11 +179,32 @@ impl Form {
     }
 }
 
-fn ask(request: &Request) -> anyhow::Result<Value> {
+/// Decides about one that waits, once; what came of it, for people to read.
+///
+/// # Errors
+///
+/// When the agent refuses.
+pub(super) fn decide(id: u64, verdict: Verdict, reason: String) -> anyhow::Result<String> {
+    let answer = ask(&Request::Decide {
+        id,
+        verdict,
+        reason,
+        lasting_s: None,
+        break_glass: false,
+    })?;
+    Ok(match verdict {
+        Verdict::Approved => show::approved(&read::<Decided>(answer)?)
+            .trim_end()
+            .to_owned(),
+        Verdict::Denied => format!("{id} is denied"),
+    })
+}
+
+pub(super) fn ask(request: &Request) -> anyhow::Result<Value> {
     Ok(Client::connect(&socket_path())?.ask(request)?)
 }
 
-fn read<T: DeserializeOwned>(answer: Value) -> anyhow::Result<T> {
+pub(super) fn read<T: DeserializeOwned>(answer: Value) -> anyhow::Result<T> {
     serde_json::from_value(answer).context("cannot read the agent's answer")
 }
 

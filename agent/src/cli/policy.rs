@@ -1,7 +1,7 @@
 //! `weir policy`: checks a pack, holds it to its cases, explains one decision, replays recorded ones.
 
 mod changes;
-mod explain;
+pub(super) mod explain;
 mod replay;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -137,7 +137,7 @@ fn test(args: &PackArgs) -> Result<ExitCode> {
     Ok(exit(ok))
 }
 
-fn open(dir: PathBuf) -> Result<Loaded, PackError> {
+pub(super) fn open(dir: PathBuf) -> Result<Loaded, PackError> {
     load::load(&Settings {
         dir,
         ..Settings::default()

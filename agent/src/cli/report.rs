@@ -25,6 +25,7 @@ use crate::{
 Examples:
   weir report usage --since 24h
   weir report access --table orders --since 2026-01-01 --format csv
+  weir report access --class pii --since 30d
   weir report columns --column '*.customers.ssn' --since 30d
   weir report privileged --since 7d
   weir report approvals --since 30d --format html --output approvals.html
@@ -39,8 +40,8 @@ pub(super) struct Args {
 enum Kind {
     /// Who used what: principal, actor, program, database, table
     Usage(TableArgs),
-    /// Who touched a table, with which program and as which database user
-    Access(TableArgs),
+    /// Who touched a table, or data of a class, with which program and as which database user
+    Access(AccessArgs),
     /// Who used which column, for what, and whether they saw it masked
     Columns(ColumnArgs),
     /// Definitions, grants, refusals; changes to agent, policy and bindings
@@ -60,6 +61,15 @@ struct TableArgs {
     table: Option<String>,
     #[command(flatten)]
     common: Common,
+}
+
+#[derive(Debug, clap::Args)]
+struct AccessArgs {
+    /// Only data of this class, or of what is part of it, as the policy classified it then: `pii`, `pii.ssn`
+    #[arg(long, value_name = "CLASS")]
+    class: Option<String>,
+    #[command(flatten)]
+    of: TableArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -108,7 +118,10 @@ struct How {
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (question, since, how) = match args.report {
         Kind::Usage(args) => common(Question::Usage { table: args.table }, args.common),
-        Kind::Access(args) => common(Question::Access { table: args.table }, args.common),
+        Kind::Access(args) => {
+            let (class, TableArgs { table, common: how }) = (args.class, args.of);
+            common(Question::Access { table, class }, how)
+        }
         Kind::Columns(args) => common(
             Question::Columns {
                 column: args.column,

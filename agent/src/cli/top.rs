@@ -1,27 +1,22 @@
-//! `weir top`: live sessions, what they ask, what is refused and masked.
+//! `weir top`: live sessions, what they ask, what is refused, masked and held; and what to do about it.
 
+mod link;
+mod model;
+mod rates;
+mod record;
 mod screen;
 mod snapshot;
+mod terminal;
 
-use std::{
-    io::{IsTerminal, Write as _},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{io::Write as _, process::ExitCode, time::Duration};
 
-use anyhow::{Context, bail};
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
-
-use crate::control::{Client, protocol::Request, socket_path};
-use screen::View;
-use snapshot::Snapshot;
-
-/// Shows live sessions: who asks, with which program, how much, what is refused and what is masked.
+/// Shows live sessions as they work: who asks, with which program, how much, what is refused, masked and held.
 ///
-/// Keys: q quits, s sorts by the next column, / filters by a text, Escape takes the filter away.
+/// Keys: arrows select, Enter shows all about it, / filters, s sorts, e explains the last decision, x ends the session, Tab goes to
+/// what waits for an approval, where a approves and d denies, ? lists all keys, q quits. It is for root; to approve, log in.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 quit, 1 the agent cannot be reached.\n\nExamples:\n  weir top\n  weir top --once --interval 5"
+    after_help = "NO_COLOR in the environment takes the colours away.\n\nExit codes: 0 quit, 1 the agent cannot be reached, or this is no terminal.\n\nExamples:\n  weir top\n  weir top --once --interval 5"
 )]
 pub(super) struct Args {
     /// Seconds between two looks.
@@ -34,50 +29,14 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let interval = Duration::from_secs(args.interval);
-    let first = look()?;
+    // An agent that is not there from the beginning is an error, not something to wait for.
+    let first = link::look()?;
     if args.once {
         std::thread::sleep(interval);
-        let text = look()?.since(&first).plain();
+        let text = link::look()?.since(&first).plain();
         std::io::stdout().write_all(text.as_bytes())?;
-        return Ok(ExitCode::SUCCESS);
+    } else {
+        terminal::run(interval)?;
     }
-    if !std::io::stdout().is_terminal() {
-        bail!("standard output is no terminal: use --once, or `weir status --json` for scripts");
-    }
-    let mut terminal = ratatui::try_init().context("cannot take over the terminal")?;
-    let outcome = watch(&mut terminal, first, interval);
-    ratatui::restore();
-    outcome.map(|()| ExitCode::SUCCESS)
-}
-
-fn watch(
-    terminal: &mut ratatui::DefaultTerminal,
-    mut last: Snapshot,
-    interval: Duration,
-) -> anyhow::Result<()> {
-    let mut view = View::default();
-    let mut rates = last.since(&last);
-    loop {
-        terminal.draw(|frame| view.draw(frame, &rates))?;
-        if event::poll(interval.saturating_sub(last.age()))? {
-            if let Event::Key(key) = event::read()?
-                && key.kind == KeyEventKind::Press
-            {
-                let interrupted =
-                    key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
-                if interrupted || view.key(key.code) == screen::After::Quit {
-                    return Ok(());
-                }
-            }
-        } else {
-            let now = look()?;
-            rates = now.since(&last);
-            last = now;
-        }
-    }
-}
-
-fn look() -> anyhow::Result<Snapshot> {
-    let status = Client::connect(&socket_path())?.ask(&Request::Status)?;
-    Ok(Snapshot::read(&status))
+    Ok(ExitCode::SUCCESS)
 }

@@ -112,7 +112,8 @@ fn login(identity: &Identity) -> Vec<String> {
         .collect()
 }
 
-fn describe(who: &Who) -> String {
+/// Who it is, and how that came about, in lines.
+pub(super) fn describe(who: &Who) -> String {
     let mut lines = Vec::new();
     match &who.binding {
         Some(binding) => {

@@ -62,9 +62,15 @@ pub enum DecideError {
     /// It cannot be recorded, and so not be.
     #[error("the decision cannot be recorded, so it does not hold")]
     Record(#[from] JournalError),
-    /// A lasting approval cannot be kept.
-    #[error("the lasting approval cannot be kept")]
+    /// A lasting approval cannot be written down.
+    #[error("the lasting approval cannot be kept on disk, so nothing was decided")]
     Keep(#[source] std::io::Error),
+    /// That one is taken back cannot be written down.
+    #[error("that it is taken back cannot be kept on disk, so it still holds")]
+    KeepRevoked(#[source] std::io::Error),
+    /// It is taken back, but not on disk.
+    #[error("it is taken back, but not on disk: it may hold again once the agent restarts")]
+    Returns(#[source] std::io::Error),
 }
 
 impl DecideError {
@@ -85,9 +91,13 @@ impl DecideError {
             Self::NoBreakGlass => {
                 "ask an approver; \"break_glass\" in the rule names who may do without"
             }
-            Self::Record(_) | Self::Keep(_) => {
-                "ask the operator of this host: \"weir status\" shows the journal"
+            Self::Keep(_) => {
+                "leave the duration out to let it run this once, or ask the operator of this host about the agent's disk"
             }
+            Self::KeepRevoked(_) | Self::Returns(_) => {
+                "ask the operator of this host about the agent's disk"
+            }
+            Self::Record(_) => "ask the operator of this host: \"weir status\" shows the journal",
         })
     }
 }

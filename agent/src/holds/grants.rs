@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use weir_policy::{Approval, Identity};
 
 use super::approver::in_one_of;
-use crate::files;
+use crate::files::{self, Draft};
 
 /// What has to be the same for an approval to serve again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +60,13 @@ pub(super) struct Grants {
     list: Vec<Grant>,
 }
 
+/// What they are to become, written beside their file.
+#[derive(Debug)]
+pub(super) struct Change {
+    list: Vec<Grant>,
+    draft: Draft,
+}
+
 impl Grants {
     /// # Errors
     ///
@@ -85,38 +92,42 @@ impl Grants {
         live.cloned().collect()
     }
 
+    /// Writes down that there is one more; nothing has changed before that is [put](Self::put) in force.
+    ///
     /// # Errors
     ///
-    /// When it cannot be kept; then it is not in force.
-    pub(super) fn add(&mut self, grant: Grant, now_ns: u64) -> io::Result<()> {
+    /// When it cannot be written.
+    pub(super) fn with(&self, grant: Grant, now_ns: u64) -> io::Result<Change> {
         let mut list = self.list(now_ns);
         list.push(grant);
-        self.keep(list)
+        self.change(list)
     }
 
-    /// Takes one back; `None` when there is none of that number.
+    /// Writes down that there is one less, as [`Self::with`] does.
     ///
     /// # Errors
     ///
-    /// When that cannot be kept: it is not in force any more, but would be again after a restart.
-    pub(super) fn remove(&mut self, approval: u64) -> io::Result<Option<Grant>> {
-        let Some(at) = self
-            .list
-            .iter()
-            .position(|grant| grant.approval == approval)
-        else {
-            return Ok(None);
-        };
-        let grant = self.list.remove(at);
-        self.keep(self.list.clone())?;
-        Ok(Some(grant))
+    /// When it cannot be written.
+    pub(super) fn without(&self, approval: u64, now_ns: u64) -> io::Result<Change> {
+        let mut list = self.list(now_ns);
+        list.retain(|grant| grant.approval != approval);
+        self.change(list)
     }
 
-    fn keep(&mut self, list: Vec<Grant>) -> io::Result<()> {
+    fn change(&self, list: Vec<Grant>) -> io::Result<Change> {
         let text = serde_json::to_vec_pretty(&list).map_err(io::Error::other)?;
-        files::replace(&self.path, files::PRIVATE, &text)?;
-        self.list = list;
-        Ok(())
+        let draft = Draft::write(&self.path, files::PRIVATE, &text)?;
+        Ok(Change { list, draft })
+    }
+
+    /// Puts a change in force.
+    ///
+    /// # Errors
+    ///
+    /// When it is in force, but may not be any more once the agent restarts.
+    pub(super) fn put(&mut self, change: Change) -> io::Result<()> {
+        self.list = change.list;
+        change.draft.put()
     }
 }
 

@@ -131,12 +131,6 @@ impl Held {
                 .any(|approval| in_one_of(&approval.groups) || in_one_of(&approval.break_glass))
     }
 
-    /// Who has agreed.
-    pub(super) fn names(&self) -> Vec<String> {
-        let given = self.given.iter();
-        given.map(|it| it.approver.name().to_owned()).collect()
-    }
-
     pub(super) fn end(&mut self, outcome: Outcome) {
         if let Some(waiting) = self.waiting.take() {
             // A session that is gone has its ticket dropped, which says so.

@@ -368,7 +368,9 @@ impl Identities {
         let mut changes = Vec::new();
         for entry in &self.workloads {
             let before = entry.problems();
-            let renewals = entry.renew(&self.issuers, &self.hashes).await;
+            let renewals = entry
+                .renew(&self.issuers, &self.hashes, &self.processes)
+                .await;
             for why in entry.problems().difference(&before) {
                 tracing::warn!(why, "a workload cannot be identified");
             }
@@ -469,19 +471,23 @@ impl Identities {
         Some(bound.map_or(RunMark::Foreign, RunMark::Known))
     }
 
-    fn workload_of(
-        &self,
-        seen: &Sighting,
-        evidence: &Evidence,
-    ) -> Result<Option<Arc<Bound>>, Absence> {
-        let look = Look {
+    fn look<'a>(&'a self, seen: &'a Sighting, evidence: &'a Evidence) -> Look<'a> {
+        Look {
             seen,
             evidence,
             processes: &self.processes,
             cgroups: &self.cgroups,
             hashes: &self.hashes,
             images: &self.images,
-        };
+        }
+    }
+
+    fn workload_of(
+        &self,
+        seen: &Sighting,
+        evidence: &Evidence,
+    ) -> Result<Option<Arc<Bound>>, Absence> {
+        let look = self.look(seen, evidence);
         let mut answers: Vec<(&str, Answer)> = self
             .workloads
             .iter()

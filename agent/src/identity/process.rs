@@ -77,6 +77,12 @@ impl From<&Origin> for Sighting {
 }
 
 impl Sighting {
+    /// The start as /proc says it, in hundredths of a second of the boot clock.
+    #[must_use]
+    pub fn start_ticks(&self) -> u64 {
+        self.start_boottime_ns / NS_PER_TICK
+    }
+
     /// Whether the user and session are those of an earlier sighting.
     fn is_as_in(&self, evidence: &Evidence) -> bool {
         (self.uid, self.audit_session, self.loginuid)
@@ -169,11 +175,7 @@ impl Processes {
             };
         };
         let present_cgroup = folder.text(c"cgroup").ok().and_then(|text| v2_path(&text));
-        let key = (
-            seen.tgid,
-            seen.start_boottime_ns / NS_PER_TICK,
-            seen.cgroup_id,
-        );
+        let key = (seen.tgid, seen.start_ticks(), seen.cgroup_id);
         let exe = folder.exe();
         // A process may have executed another file or changed its user since it was remembered.
         if let Some(evidence) = self.remembered(&key)

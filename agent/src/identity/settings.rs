@@ -210,7 +210,7 @@ pub struct WorkloadSettings {
     pub client_credentials: Option<ClientSettings>,
     /// Proof: the token that Kubernetes projects into the pod.
     pub kubernetes: Option<ProjectedSettings>,
-    /// Proof: a JWT-SVID from the node's SPIFFE Workload API; in builds with the feature `spiffe`.
+    /// Proof: a JWT-SVID from the node's SPIFFE Workload or Broker API; in builds with the feature `spiffe`.
     pub spiffe: Option<SpiffeSettings>,
     /// The `sub` that the token must carry; any when absent.
     pub subject: Option<String>,
@@ -257,13 +257,18 @@ pub struct ProjectedSettings {
     pub token_file: String,
 }
 
-/// Where the SPIFFE Workload API is, and what to ask it for. weir is a workload of its own there: the id's registration
-/// has to name weir's selectors.
+/// Where SPIFFE is, and what to ask it for.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SpiffeSettings {
-    /// As `unix:///run/spire/sockets/agent.sock`; the socket and the folders above it must be root's.
+    /// Whom the answer is about.
+    pub api: SpiffeApi,
+    /// Where `api` is served, as `unix:///run/spire/sockets/agent.sock`; the socket and the folders above it must be root's.
     pub socket: String,
+    /// With `broker`: where the Workload API is, which gives weir the X509-SVID that it shows the broker.
+    pub workload_socket: Option<String>,
+    /// With `broker`: the SPIFFE ID of who serves it; one that ends in `/*` means every id below.
+    pub server_id: Option<String>,
     /// The exact SPIFFE ID, as `spiffe://shop.example/billing`.
     pub id: String,
     /// What the token must be for.
@@ -273,11 +278,25 @@ pub struct SpiffeSettings {
 impl Default for SpiffeSettings {
     fn default() -> Self {
         Self {
+            api: SpiffeApi::default(),
             socket: String::new(),
+            workload_socket: None,
+            server_id: None,
             id: String::new(),
             audience: "weir".to_owned(),
         }
     }
+}
+
+/// Which of SPIFFE's interfaces is asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SpiffeApi {
+    /// For weir itself: the id's registration has to name weir's selectors.
+    #[default]
+    Workload,
+    /// For each process: its own registration counts, and weir's has to make it a broker.
+    Broker,
 }
 
 #[cfg(test)]
@@ -301,6 +320,15 @@ mod tests {
             name = "svc-shipping"
             cgroup = "/system.slice/shipping.service"
             spiffe = { socket = "unix:///run/spire/agent.sock", id = "spiffe://shop.example/shipping" }
+            [[workload]]
+            name = "svc-orders"
+            cgroup = "/system.slice/orders.service"
+            [workload.spiffe]
+            api = "broker"
+            socket = "unix:///run/spire/broker.sock"
+            workload_socket = "unix:///run/spire/agent.sock"
+            server_id = "spiffe://shop.example/spire/agent/*"
+            id = "spiffe://shop.example/orders"
         "#;
 
         let settings: Settings = toml::from_str(text).expect("the documented form");
@@ -309,6 +337,12 @@ mod tests {
         assert_eq!(settings.workloads[0].uid, Some(1001));
         let spiffe = settings.workloads[1].spiffe.as_ref().expect("a proof");
         assert_eq!(spiffe.audience, "weir");
+        let apis = settings.workloads[1..].iter().map(|entry| {
+            let spiffe = entry.spiffe.as_ref().expect("a proof");
+            spiffe.api
+        });
+        assert!(apis.eq([SpiffeApi::Workload, SpiffeApi::Broker]));
+        assert!(toml::from_str::<Settings>(&text.replace("\"broker\"", "\"brokers\"")).is_err());
     }
 
     #[test]

@@ -3,6 +3,9 @@
 //! Looking a process up reads memory and /proc only. What takes longer (hashing a program, asking an issuer, reading a
 //! pod's token) is done beside it, and until it is done the process is nobody.
 
+mod asked;
+#[cfg(feature = "spiffe")]
+mod caller;
 mod exe_hash;
 mod images;
 mod pattern;
@@ -18,11 +21,14 @@ use std::{
 
 use weir_policy::{Identity, PrincipalKind, Strength};
 
+#[cfg(feature = "spiffe")]
+use self::caller::{Brokered, Caller};
 use self::{proof::Proof, selectors::Selectors};
 use super::{
     bound::{Bound, Key},
     issuers::Issuers,
     oauth_client::OauthError,
+    process::Processes,
     settings::WorkloadSettings,
     token::{PodClaim, SKEW_S, Verified},
 };
@@ -91,7 +97,7 @@ pub enum WorkloadError {
         /// The name.
         name: String,
     },
-    /// The Workload API's settings.
+    /// SPIFFE's settings.
     #[cfg(feature = "spiffe")]
     #[error("workload {name:?}: spiffe cannot be used")]
     Spiffe {
@@ -134,8 +140,30 @@ pub(crate) struct Workload {
     subject: Option<String>,
     selectors: Selectors,
     proof: Proof,
-    /// By pod; under [`WHOLE`] where the entry is one identity.
-    proved: RwLock<HashMap<String, Proved>>,
+    proved: RwLock<HashMap<Instance, Proved>>,
+}
+
+/// What of an entry is proved by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Instance {
+    /// The entry is one identity.
+    Whole,
+    /// A pod, by its uid.
+    Pod(String),
+    /// A process.
+    #[cfg(feature = "spiffe")]
+    Process(Caller),
+}
+
+impl std::fmt::Display for Instance {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Whole => Ok(()),
+            Self::Pod(uid) => write!(out, ", pod {uid}"),
+            #[cfg(feature = "spiffe")]
+            Self::Process(caller) => write!(out, ", {caller}"),
+        }
+    }
 }
 
 /// What came of the last looks at a proof.
@@ -195,21 +223,31 @@ impl Workload {
         &self.name
     }
 
+    /// What proves it, for people.
+    pub(crate) fn proof(&self) -> &'static str {
+        self.proof.name()
+    }
+
     /// What it says of a process; `None` when it does not mean it.
     pub(crate) fn of(&self, look: &Look<'_>) -> Option<Answer> {
-        let instance = match self.selectors.of(look) {
+        match self.selectors.of(look) {
             Match::No => return None,
             Match::Pending => return Some(Answer::Pending),
-            Match::Yes => self.instance(look)?,
+            Match::Yes => {}
+        }
+        let Some(instance) = self.instance(look) else {
+            return match self.proof {
+                Proof::Projected(_) => None,
+                // It has ended: nobody can be asked about it any more.
+                _ => Some(Answer::Unproved),
+            };
         };
         let proved = self.proved.read().ok()?;
         let Some(known) = proved.get(&instance) else {
-            return Some(match &self.proof {
-                Proof::Projected(projected) => {
-                    projected.ask_for(&instance);
-                    Answer::Pending
-                }
-                _ => Answer::Unproved,
+            return Some(if self.ask_for(instance) {
+                Answer::Pending
+            } else {
+                Answer::Unproved
             });
         };
         if let Proof::Projected(projected) = &self.proof {
@@ -219,18 +257,49 @@ impl Workload {
         Some(known.bound.clone().map_or(Answer::Unproved, Answer::Bound))
     }
 
-    fn instance(&self, look: &Look<'_>) -> Option<String> {
+    fn instance(&self, look: &Look<'_>) -> Option<Instance> {
         match self.proof {
             Proof::Projected(_) => self
                 .selectors
-                .pod_uid(look.cgroups, &look.evidence.cgroup_path),
-            _ => Some(WHOLE.to_owned()),
+                .pod_uid(look.cgroups, &look.evidence.cgroup_path)
+                .map(Instance::Pod),
+            #[cfg(feature = "spiffe")]
+            Proof::Brokered(_) => Caller::of(look.seen, look.evidence).map(Instance::Process),
+            _ => Some(Instance::Whole),
         }
     }
 
-    /// Whether pods wait to be looked at.
+    /// Has an instance looked at soon; whether that is how its proof is found.
+    fn ask_for(&self, instance: Instance) -> bool {
+        match (&self.proof, instance) {
+            (Proof::Projected(projected), Instance::Pod(uid)) => {
+                projected.asked.add(uid);
+                true
+            }
+            #[cfg(feature = "spiffe")]
+            (Proof::Brokered(brokered), Instance::Process(caller)) => {
+                brokered.asked.add(caller);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether pods or processes wait to be looked at.
     pub(crate) fn is_asked(&self) -> bool {
-        matches!(&self.proof, Proof::Projected(projected) if projected.is_asked())
+        match &self.proof {
+            Proof::Projected(projected) => projected.asked.is_waiting(),
+            #[cfg(feature = "spiffe")]
+            Proof::Brokered(brokered) => brokered.asked.is_waiting(),
+            _ => false,
+        }
+    }
+
+    /// Why a process that it means has no proof, or the last one could not be renewed.
+    pub(crate) fn problem_of(&self, look: &Look<'_>) -> Option<String> {
+        let instance = self.instance(look)?;
+        let proved = self.proved.read().ok()?;
+        proved.get(&instance)?.problem.clone()
     }
 
     pub(crate) fn bounds(&self) -> Vec<Arc<Bound>> {
@@ -252,30 +321,42 @@ impl Workload {
             .iter()
             .filter_map(|(instance, known)| {
                 let why = known.problem.as_ref()?;
-                Some(if instance == WHOLE {
-                    format!("workload {}: {why}", self.name)
-                } else {
-                    format!("workload {}, pod {instance}: {why}", self.name)
-                })
+                Some(format!("workload {}{instance}: {why}", self.name))
             })
             .collect()
     }
 
     /// Looks at the proofs again that are due. Nothing: the same identities as before, for longer, or none as before.
-    pub(crate) async fn renew(&self, issuers: &Issuers, hashes: &ExeHashes) -> Vec<Renewal> {
+    pub(crate) async fn renew(
+        &self,
+        issuers: &Issuers,
+        hashes: &ExeHashes,
+        #[cfg_attr(
+            not(feature = "spiffe"),
+            expect(unused_variables, reason = "a broker alone answers for processes")
+        )]
+        processes: &Processes,
+    ) -> Vec<Renewal> {
         self.selectors.prepare(hashes);
-        let instances = match &self.proof {
-            Proof::Projected(projected) => projected.pods(),
-            _ => BTreeSet::from([WHOLE.to_owned()]),
-        };
         let now_s = now_s();
+        let instances = match &self.proof {
+            Proof::Projected(projected) => {
+                projected.pods().into_iter().map(Instance::Pod).collect()
+            }
+            #[cfg(feature = "spiffe")]
+            Proof::Brokered(brokered) => {
+                return self.renew_processes(brokered, processes, now_s).await;
+            }
+            _ => BTreeSet::from([Instance::Whole]),
+        };
         let mut renewals = Vec::new();
         for instance in &instances {
             if self.is_due(instance, now_s) {
                 let obtained = self
                     .proof
                     .obtain(instance, self.subject.as_ref(), issuers)
-                    .await;
+                    .await
+                    .map_err(|error| telemetry::chain(&error));
                 renewals.extend(self.settle(instance, obtained, now_s));
             }
         }
@@ -285,7 +366,37 @@ impl Workload {
         renewals
     }
 
-    fn is_due(&self, instance: &str, now_s: i64) -> bool {
+    /// Forgets the processes that have ended, and has the others proved that are due or were asked for.
+    #[cfg(feature = "spiffe")]
+    async fn renew_processes(
+        &self,
+        brokered: &Brokered,
+        processes: &Processes,
+        now_s: i64,
+    ) -> Vec<Renewal> {
+        let mut callers = brokered.asked.take();
+        if let Ok(mut proved) = self.proved.write() {
+            proved.retain(|instance, known| {
+                let Instance::Process(caller) = instance else {
+                    return false;
+                };
+                let is_here = caller.is_here(processes);
+                if is_here && known.due_s <= now_s {
+                    callers.insert(caller.clone());
+                }
+                is_here
+            });
+        }
+        let answers = brokered.obtain(callers, processes).await;
+        answers
+            .into_iter()
+            .filter_map(|(caller, answer)| {
+                self.settle(&Instance::Process(caller), answer.map(Some), now_s)
+            })
+            .collect()
+    }
+
+    fn is_due(&self, instance: &Instance, now_s: i64) -> bool {
         self.proved
             .read()
             .is_ok_and(|proved| proved.get(instance).is_none_or(|it| it.due_s <= now_s))
@@ -293,13 +404,18 @@ impl Workload {
 
     fn settle(
         &self,
-        instance: &str,
-        obtained: Result<Option<Verified>, ProofError>,
+        instance: &Instance,
+        obtained: Result<Option<Verified>, String>,
         now_s: i64,
     ) -> Option<Renewal> {
         let mut proved = self.proved.write().ok()?;
-        let known = proved.entry(instance.to_owned()).or_default();
-        known.due_s = 0;
+        let known = proved.entry(instance.clone()).or_default();
+        known.due_s = match instance {
+            // A broker that said no would say so again at once; other processes must not make it be asked.
+            #[cfg(feature = "spiffe")]
+            Instance::Process(_) => now_s + ASKED_AGAIN_S,
+            _ => 0,
+        };
         let verified = match obtained {
             Ok(Some(verified)) => verified,
             // The last proof holds as long as it would have anyway.
@@ -307,14 +423,14 @@ impl Workload {
                 known.problem = None;
                 return None;
             }
-            Err(error) => {
-                known.problem = Some(telemetry::chain(&error));
+            Err(why) => {
+                known.problem = Some(why);
                 return None;
             }
         };
         known.problem = None;
         known.pod.clone_from(&verified.extra.pod);
-        if let Proof::ClientCredentials(_) = self.proof {
+        if self.proof.is_asked_for() {
             // Asked for anew in the last third of its life, without the minute by which clocks may differ.
             known.due_s = now_s + (verified.not_after_s - SKEW_S - now_s).max(0) * 2 / 3;
         }
@@ -336,7 +452,7 @@ impl Workload {
     }
 
     /// Pods come and go.
-    fn forget(&self, present: &BTreeSet<String>, now_s: i64) {
+    fn forget(&self, present: &BTreeSet<Instance>, now_s: i64) {
         let Ok(mut proved) = self.proved.write() else {
             return;
         };
@@ -383,8 +499,9 @@ fn now_s() -> i64 {
     i64::try_from(clock::now().as_secs()).unwrap_or(i64::MAX)
 }
 
-/// The instance of an entry that is one identity.
-const WHOLE: &str = "";
+/// A process without a proof is asked about again after this, seconds.
+#[cfg(feature = "spiffe")]
+const ASKED_AGAIN_S: i64 = 30;
 
 /// Pods that were looked at, beyond which those that are not on this node are forgotten.
 const REMEMBERED_PODS: usize = 4_096;

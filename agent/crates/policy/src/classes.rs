@@ -1,17 +1,27 @@
 //! What data is: columns to classes, by the pack's globs and by what was found at run time.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{Arc, PoisonError, RwLock},
 };
 
-use weir_sql::ColumnName;
+use serde::{Deserialize, Serialize};
+use weir_sql::{ColumnName, Facts};
 
 use crate::{
     bits::{Bits, Names},
     pattern::{ColumnPattern, QualifiedPattern},
     schema::Classes,
 };
+
+/// A column, or a relation as a whole, that has classes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Classed {
+    /// `schema.relation.column` or `schema.relation`.
+    pub name: String,
+    /// Its classes, with all that they are part of.
+    pub classes: Vec<String>,
+}
 
 /// Tells the classes of columns, and remembers them.
 #[derive(Debug)]
@@ -128,6 +138,30 @@ impl Classifier {
         found
             .into_iter()
             .map(|found| found.unwrap_or_else(|(column, bases)| self.with_bases(column, bases)))
+            .collect()
+    }
+
+    /// What of the data that a statement uses has classes: columns by their own name and by what they are made of, and
+    /// relations that have some as a whole.
+    pub(crate) fn of(&self, facts: &Facts) -> Vec<Classed> {
+        let mut found = BTreeMap::new();
+        for used in &facts.columns {
+            let bits = self.with_bases(&used.column, &used.bases);
+            found.insert(used.column.to_string(), bits);
+        }
+        if self.classes_relations() {
+            for (schema, relation) in relations(facts) {
+                let name = format!("{schema}.{relation}");
+                found.insert(name, self.relation(schema, relation));
+            }
+        }
+        found
+            .into_iter()
+            .filter(|(_, bits)| !bits.is_empty())
+            .map(|(name, bits)| Classed {
+                name,
+                classes: self.tree.names.of(&bits).cloned().collect(),
+            })
             .collect()
     }
 
@@ -255,6 +289,22 @@ impl ClassTree {
             .position(of)
             .is_some_and(|at| self.closure(class).contains(at))
     }
+}
+
+/// What a statement reaches: as the catalog knows it, and otherwise as the text names it.
+fn relations(facts: &Facts) -> BTreeSet<(&str, &str)> {
+    if facts.reachable.is_empty() {
+        let named = facts.relations.iter();
+        return named
+            .filter_map(|used| Some((used.relation.schema.as_deref()?, &*used.relation.name)))
+            .collect();
+    }
+    facts
+        .reachable
+        .iter()
+        .flat_map(|reachable| std::iter::once(&reachable.column).chain(&reachable.bases))
+        .map(|column| (&*column.schema, &*column.relation))
+        .collect()
 }
 
 /// `pii.contact` and `pii` for `pii.contact.email`.

@@ -27,6 +27,7 @@ mod template;
 mod view;
 
 pub use cases::{CaseResult, Cases, Person};
+pub use classes::Classed;
 pub use conditions::{Check, StepUp};
 pub use database::Database;
 pub use decide::Question;

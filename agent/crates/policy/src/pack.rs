@@ -3,13 +3,13 @@
 use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
 
 use serde_saphyr::Spanned;
-use weir_sql::{Catalog, ColumnName};
+use weir_sql::{Catalog, ColumnName, Facts};
 
 use crate::{
     analysis,
     bits::Names,
     cases::Cases,
-    classes::Classifier,
+    classes::{Classed, Classifier},
     conditions::{Gate, Known, written_classes, written_groups},
     finding::{Finding, PackError, Place, Severity, from_yaml},
     masking,
@@ -207,6 +207,12 @@ impl Pack {
     #[must_use]
     pub fn needs_catalog(&self) -> bool {
         self.compiled.rules.iter().any(Rule::needs_catalog)
+    }
+
+    /// What of the data that a statement uses has which classes.
+    #[must_use]
+    pub fn classified(&self, facts: &Facts) -> Vec<Classed> {
+        self.classifier.of(facts)
     }
 
     /// The rules, in no order that matters.

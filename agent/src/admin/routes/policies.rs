@@ -1,19 +1,13 @@
 //! What decides, and why a recorded request was decided as it was.
 
-use std::{collections::HashMap, time::Duration};
-
 use axum::{http::StatusCode, response::Response};
 use maud::{Markup, html};
 use serde_json::json;
-use weir_policy::{Effect, Explanation, Process, Question, RuleTrace};
+use weir_policy::{Effect, Explanation, RuleTrace};
 
 use crate::{
-    admin::{Reach, Role, error::Error, request::Ask},
-    audit::{
-        journal::reader::{ReadError, Reader, start_of},
-        record::{Entry, SessionOpened, StatementDecided},
-        reports::period::rfc3339,
-    },
+    admin::{Role, error::Error, request::Ask},
+    audit::{past::Past, reports::period::rfc3339},
     policy::Snapshot,
     sessions::shown_identity,
 };
@@ -92,20 +86,13 @@ fn word(value: &impl serde::Serialize) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// A request as it was recorded.
-struct Past {
-    time_ns: u64,
-    session: SessionOpened,
-    decided: StatementDecided,
-}
-
 /// `GET /policies/explain?seq=…`
 pub(super) async fn explain(ask: Ask) -> Result<Response, Error> {
     let seq = ask.query("seq").and_then(|seq| seq.parse().ok());
     let seq: u64 = seq.ok_or_else(|| Error::bad("seq is the number of a record"))?;
     let past = ask
         .work(move |web| {
-            find(&web.reach, seq)
+            Past::of_record(web.reach.journal.folder(), seq)
                 .map_err(|error| Error::internal("the journal cannot be read", &error))?
                 .ok_or_else(|| {
                     Error::new(StatusCode::NOT_FOUND, format!("record {seq} is no request"))
@@ -114,14 +101,7 @@ pub(super) async fn explain(ask: Ask) -> Result<Response, Error> {
         })
         .await?;
     let pack = &ask.web.reach.policy.current().pack;
-    let now = pack.explain(&Question {
-        identity: past.session.identity.as_ref(),
-        process: &Process::from(&past.session.evidence),
-        target: &past.session.target,
-        facts: &past.decided.facts,
-        now: Duration::from_nanos(past.time_ns),
-        stale: false,
-    });
+    let now = past.explain(pack);
     let data = json!({
         "seq": seq, "time": rfc3339(past.time_ns),
         "identity": shown_identity(past.session.identity.as_ref()),
@@ -130,42 +110,6 @@ pub(super) async fn explain(ask: Ask) -> Result<Response, Error> {
         "today": now,
     });
     Ok(ask.answer(&format!("Record {seq}"), &data, || drawn(&past, &now)))
-}
-
-/// A segment has all that its records refer to.
-fn find(reach: &Reach, seq: u64) -> Result<Option<Past>, ReadError> {
-    let dir = reach.journal.folder();
-    let Some(from) = start_of(dir, seq)? else {
-        return Ok(None);
-    };
-    let mut reader = Reader::new(dir, from);
-    let mut sessions: HashMap<u64, SessionOpened> = HashMap::new();
-    let mut statements: HashMap<u64, StatementDecided> = HashMap::new();
-    while let Some(record) = reader.next()? {
-        match record.entry {
-            Entry::SessionOpened(opened) => {
-                sessions.insert(opened.session, *opened);
-            }
-            Entry::StatementDecided(decided) => {
-                statements.insert(decided.id, *decided);
-            }
-            Entry::Requested(request) if record.seq == seq => {
-                let found = sessions
-                    .remove(&request.session)
-                    .zip(statements.remove(&request.statement));
-                return Ok(found.map(|(session, decided)| Past {
-                    time_ns: record.time_ns,
-                    session,
-                    decided,
-                }));
-            }
-            _ => {}
-        }
-        if record.seq >= seq {
-            break;
-        }
-    }
-    Ok(None)
 }
 
 fn drawn(past: &Past, today: &Explanation) -> Markup {

@@ -60,7 +60,7 @@ pub(super) async fn list(ask: Ask) -> Result<Response, Error> {
     Ok(page::whole(&ask, "Reports", &content))
 }
 
-/// `GET /reports/{kind}`, with `since`, `until`, `table` or `column`, and `format`.
+/// `GET /reports/{kind}`, with `since`, `until`, `table`, `class` or `column`, and `format`.
 pub(super) async fn page(ask: Ask) -> Result<Response, Error> {
     let kind = ask.path("kind").to_owned();
     let own = |name: &str| ask.query(name).map(str::to_owned);
@@ -70,6 +70,7 @@ pub(super) async fn page(ask: Ask) -> Result<Response, Error> {
         },
         "access" => Question::Access {
             table: own("table"),
+            class: own("class"),
         },
         "columns" => Question::Columns {
             column: own("column"),

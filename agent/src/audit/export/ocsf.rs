@@ -1,8 +1,10 @@
 //! OCSF 1.8: statements and log-ins as Datastore Activity (6005), the rest as Base Events.
 //! <https://schema.ocsf.io/1.8.0/classes/datastore_activity>
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
-use weir_policy::{Decision, Effect, Identity, PrincipalKind};
+use weir_policy::{Classed, Decision, Effect, Identity, PrincipalKind, Target};
 use weir_sql::Kind;
 
 use super::{
@@ -132,7 +134,7 @@ fn activity(
         },
         "type_id": 1,
         "type": "Database",
-        "database": { "name": target.database, "type_id": 1, "type": "Relational" },
+        "database": database(target, &[]),
     })));
     event
 }
@@ -159,6 +161,11 @@ fn judged(asked: &Asked) -> Map<String, Value> {
             json!({ "name": first.relation.to_string() }),
         );
     }
+    let classes = &asked.statement.classes;
+    event.insert(
+        "database".to_owned(),
+        database(&asked.session.target, classes),
+    );
     if let Effect::Deny { reason } = &decision.effect {
         event.insert("status_detail".to_owned(), json!(reason));
     }
@@ -180,6 +187,7 @@ fn judged(asked: &Asked) -> Map<String, Value> {
             "kinds": facts.kinds,
             "relations": relations,
             "masked": masked,
+            "classes": classes,
             "rules": decision.rules,
             "would": decision.would,
             "tags": decision.tags,
@@ -188,6 +196,26 @@ fn judged(asked: &Asked) -> Map<String, Value> {
     }
     event.insert("unmapped".to_owned(), unmapped);
     event
+}
+
+/// The database, with the classes of what a statement uses of it; the categories are the policy's own.
+fn database(target: &Target, data: &[Classed]) -> Value {
+    let mut database = json!({ "name": target.database, "type_id": 1, "type": "Relational" });
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for class in data.iter().flat_map(|one| &one.classes) {
+        *counts.entry(class).or_default() += 1;
+    }
+    if !counts.is_empty() {
+        let classes: Vec<_> = counts
+            .into_iter()
+            .map(|(class, count)| {
+                let details = [json!({ "type": class, "count": count })];
+                json!({ "category_id": 99, "category": class, "discovery_details": details })
+            })
+            .collect();
+        database["data_classifications"] = json!(classes);
+    }
+    database
 }
 
 /// Where and through whom; the agent as OCSF's `ai_agent` object.
@@ -340,7 +368,7 @@ fn common(host: &Host, item: &Item, (severity_id, severity): (u64, &str)) -> Map
         "metadata": {
             "version": VERSION,
             "product": { "name": "weir", "vendor_name": "weir", "version": env!("CARGO_PKG_VERSION") },
-            "profiles": ["security_control"],
+            "profiles": ["security_control", "data_classification"],
             "log_name": "weir journal",
             "sequence": item.seq,
             "uid": format!("{}/{}", host.name, item.seq),

@@ -37,8 +37,14 @@ fn record(journal: &Journal, times: usize) {
         facts(Kind::Select, &[("orders", Use::Read)]),
         allowed(),
         "p",
+        Vec::new(),
     );
-    let refused = journal.statement(facts(Kind::Drop, &[("orders", Use::Define)]), denied(), "p");
+    let refused = journal.statement(
+        facts(Kind::Drop, &[("orders", Use::Define)]),
+        denied(),
+        "p",
+        Vec::new(),
+    );
     for at in 0..times {
         let (statement, ending) = if at % 2 == 0 {
             (&read, Ending::Completed)

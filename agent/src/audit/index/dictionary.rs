@@ -67,7 +67,7 @@ pub(super) fn statement(
 ) -> rusqlite::Result<i64> {
     let facts = &decided.facts;
     let decision = &decided.decision;
-    let content = json(&(facts, decision, &decided.policy));
+    let content = json(&(facts, decision, &decided.policy, &decided.classes));
     let digest = sha256(&[content.as_bytes()]);
     let found = transaction
         .prepare_cached("SELECT id FROM statement_records WHERE digest = ?1")?
@@ -113,6 +113,7 @@ pub(super) fn statement(
         relations.execute(params![id, name, action])?;
     }
     store_columns(id, decided, transaction)?;
+    store_classes(id, decided, transaction)?;
     Ok(id)
 }
 
@@ -142,6 +143,21 @@ fn store_columns(
             word(&used.usage),
             mask.map(ToString::to_string).unwrap_or_default(),
         ])?;
+    }
+    Ok(())
+}
+
+fn store_classes(
+    statement: i64,
+    decided: &StatementDecided,
+    transaction: &Transaction<'_>,
+) -> rusqlite::Result<()> {
+    let mut insert = transaction
+        .prepare_cached("INSERT OR IGNORE INTO statement_classes VALUES (?1, ?2, ?3)")?;
+    for classed in &decided.classes {
+        for class in &classed.classes {
+            insert.execute(params![statement, classed.name, class])?;
+        }
     }
     Ok(())
 }

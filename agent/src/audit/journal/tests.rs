@@ -15,6 +15,7 @@ fn statement(journal: &Journal) -> Arc<Statement> {
         facts(Kind::Select, &[("orders", Use::Read)]),
         allowed(),
         "digest",
+        Vec::new(),
     )
 }
 
@@ -183,7 +184,7 @@ fn a_monstrous_text_is_cut_in_its_dictionary_entry() {
         .expect("recorded");
     let mut facts = facts(Kind::Select, &[]);
     facts.normalised = "ä".repeat(1 << 20);
-    let statement = journal.statement(facts, allowed(), "digest");
+    let statement = journal.statement(facts, allowed(), "digest", Vec::new());
     journal
         .requested(&session, &statement, Via::Simple, 0, 1)
         .expect("recorded");

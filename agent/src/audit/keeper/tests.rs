@@ -22,8 +22,18 @@ fn fill(journal: &Journal, segments: u64, tags: &[&str]) {
         .expect("recorded");
     let mut decision = allowed();
     decision.tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
-    let tagged = journal.statement(facts(Kind::Select, &[("orders", Use::Read)]), decision, "d");
-    let plain = journal.statement(facts(Kind::Select, &[("items", Use::Read)]), allowed(), "d");
+    let tagged = journal.statement(
+        facts(Kind::Select, &[("orders", Use::Read)]),
+        decision,
+        "d",
+        Vec::new(),
+    );
+    let plain = journal.statement(
+        facts(Kind::Select, &[("items", Use::Read)]),
+        allowed(),
+        "d",
+        Vec::new(),
+    );
     let first = journal.health().segment;
     while journal.health().segment < first + segments {
         let statement = if journal.health().segment == 1 {
@@ -266,7 +276,7 @@ fn run_short(dir: &Path) {
     let session = journal
         .session(new_session("alice", "/usr/bin/psql"))
         .expect("recorded");
-    let statement = journal.statement(facts(Kind::Select, &[]), allowed(), "d");
+    let statement = journal.statement(facts(Kind::Select, &[]), allowed(), "d", Vec::new());
     let request = || journal.requested(&session, &statement, Via::Execute, 0, 1);
     let answer = |seq| {
         journal

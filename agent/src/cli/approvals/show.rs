@@ -57,7 +57,8 @@ pub(super) fn list(approvals: &Approvals) -> String {
     out
 }
 
-pub(super) fn one(view: &View, exact: Option<&Exact>) -> String {
+/// All that is known of one; the exact text and values where they were asked for.
+pub(in crate::cli) fn one(view: &View, exact: Option<&Exact>) -> String {
     let held = &view.summary;
     let mut out = String::new();
     let mut field = |name: &str, value: &str| {
@@ -111,7 +112,8 @@ pub(super) fn one(view: &View, exact: Option<&Exact>) -> String {
     out
 }
 
-pub(super) fn approved(decided: &Decided) -> String {
+/// What an approval has led to.
+pub(in crate::cli) fn approved(decided: &Decided) -> String {
     if !decided.over {
         let missing: Vec<String> = decided
             .missing
@@ -130,7 +132,8 @@ pub(super) fn approved(decided: &Decided) -> String {
     format!("{} is approved{until}\n", decided.id)
 }
 
-fn wants(held: &Summary) -> String {
+/// What the rules want of whom, and what they have got.
+pub(in crate::cli) fn wants(held: &Summary) -> String {
     let all: Vec<String> = held.demands.iter().map(wanted).collect();
     all.join("; ")
 }
@@ -146,7 +149,7 @@ fn wanted(demand: &Demand) -> String {
 }
 
 /// Seconds, until a time of the epoch.
-pub(super) fn left(expires_ns: u64) -> String {
+pub(in crate::cli) fn left(expires_ns: u64) -> String {
     let seconds = expires_ns.saturating_sub(clock::now_ns()) / 1_000_000_000;
     format!("{} min {:02} s", seconds / 60, seconds % 60)
 }
@@ -162,7 +165,7 @@ fn expected(estimate: Option<&Estimate>) -> String {
 }
 
 /// The beginning of a text, on one line.
-pub(super) fn line(text: &str) -> String {
+pub(in crate::cli) fn line(text: &str) -> String {
     let mut line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if line.chars().count() > LINE {
         line = line.chars().take(LINE).collect();
@@ -173,7 +176,7 @@ pub(super) fn line(text: &str) -> String {
 
 /// What is decided about must not write over what is shown of it: whatever steers a terminal, or turns the direction of
 /// writing, is spelt out.
-fn visible(text: &str) -> String {
+pub(in crate::cli) fn visible(text: &str) -> String {
     let steers = |c: char| {
         (c.is_control() && c != '\n')
             || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

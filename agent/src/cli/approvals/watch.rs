@@ -17,7 +17,7 @@ use super::{ask, read, show};
 use crate::{
     audit::record::Verdict,
     control::protocol::{Approvals, Request},
-    holds::{Decided, Exact, Summary, View},
+    holds::{Exact, Summary, View},
 };
 
 pub(super) fn run(json: bool) -> anyhow::Result<ExitCode> {
@@ -126,19 +126,10 @@ fn decide(id: u64, verdict: Verdict) -> anyhow::Result<()> {
     let Some(reason) = typed(&format!("{what} {id}, because: "))? else {
         return say("not decided");
     };
-    let request = Request::Decide {
-        id,
-        verdict,
-        reason,
-        lasting_s: None,
-        break_glass: false,
-    };
-    let said = match (ask(&request), verdict) {
-        (Ok(answer), Verdict::Approved) => show::approved(&read::<Decided>(answer)?),
-        (Ok(_), Verdict::Denied) => format!("{id} is denied"),
-        (Err(error), _) => format!("{error:#}"),
-    };
-    say(said.trim_end())
+    match super::decide(id, verdict, reason) {
+        Ok(said) => say(&said),
+        Err(error) => say(&format!("{error:#}")),
+    }
 }
 
 fn values(id: u64) -> anyhow::Result<()> {

@@ -1,10 +1,6 @@
 //! `weir audit tail`: the journal's last records, as they come.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{collections::VecDeque, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use serde_json::{Value, json};
@@ -14,9 +10,10 @@ use super::StateDir;
 use crate::audit::{
     journal::{
         FOLDER,
+        dictionary::Dictionary,
         reader::{Position, Reader, Record, last_segments},
     },
-    record::{Entry, Event, SessionOpened, StatementDecided},
+    record::{Entry, SessionOpened, StatementDecided},
     reports::period::rfc3339,
 };
 
@@ -83,44 +80,7 @@ fn follow(reader: &mut Reader, words: &mut Dictionary, as_json: bool) -> anyhow:
     }
 }
 
-/// What the hot records refer to.
-#[derive(Default)]
-struct Dictionary {
-    sessions: HashMap<u64, Box<SessionOpened>>,
-    statements: HashMap<u64, Box<StatementDecided>>,
-}
-
 impl Dictionary {
-    fn learn(&mut self, record: &Record) {
-        match &record.entry {
-            Entry::SessionOpened(opened) => {
-                // Repeated in each segment as it was when it began.
-                self.sessions
-                    .entry(opened.session)
-                    .or_insert_with(|| opened.clone());
-            }
-            Entry::StatementDecided(decided) => {
-                self.statements.insert(decided.id, decided.clone());
-            }
-            Entry::Event(event) => self.renew(event),
-            _ => {}
-        }
-    }
-
-    /// A session goes on with a newer log-in.
-    fn renew(&mut self, event: &Event) {
-        if let Event::SessionRenewed {
-            session,
-            identity,
-            proof,
-        } = event
-            && let Some(opened) = self.sessions.get_mut(session)
-        {
-            opened.identity = Some(identity.clone());
-            opened.proof = Some(proof.clone());
-        }
-    }
-
     fn line(&self, record: &Record, as_json: bool) -> String {
         let time = rfc3339(record.time_ns);
         if as_json {

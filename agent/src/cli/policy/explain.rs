@@ -381,7 +381,7 @@ fn claim(text: &str) -> Result<(String, String), String> {
 }
 
 /// The explanation for people to read. Writing to a string cannot fail.
-fn shown(
+pub(in crate::cli) fn shown(
     explanation: &Explanation,
     facts: &Facts,
     sent: Option<&Result<String, String>>,
@@ -409,7 +409,8 @@ fn shown(
     out
 }
 
-fn verdict(decision: &Decision) -> String {
+/// What a decision comes to, in lines.
+pub(in crate::cli) fn verdict(decision: &Decision) -> String {
     let names = |ids: &[weir_policy::RuleId]| {
         ids.iter()
             .map(|id| id.0.as_str())

@@ -1,211 +1,320 @@
-//! The terminal's picture of the rates, and what keys do to it.
+//! How a model is drawn.
+
+mod theme;
+
+#[cfg(test)]
+mod tests;
 
 use ratatui::{
     Frame,
-    crossterm::event::KeyCode,
-    layout::{Constraint, Layout},
-    style::{Modifier, Style},
+    layout::{Constraint, Layout, Rect},
     text::Line,
-    widgets::{Paragraph, Row as Cells, Table},
+    widgets::{Block, Paragraph, Row as Cells, Table, TableState, Wrap},
 };
 
-use super::snapshot::{Rates, Row};
+use super::{
+    model::{About, Mode, Model, Page, Pane, Question},
+    rates::Row,
+};
+use crate::{cli::approvals::show, holds::Summary};
+pub(super) use theme::Theme;
 
-/// What is shown, and in which order.
-#[derive(Debug, Default)]
-pub(super) struct View {
-    order: Order,
-    filter: String,
-    /// Keys go into the filter.
-    typing: bool,
+/// Draws models; remembers how far lists are scrolled.
+#[derive(Debug)]
+pub(super) struct Screen {
+    theme: Theme,
+    sessions: TableState,
+    holds: TableState,
 }
 
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Order {
-    #[default]
-    Rate,
-    Requests,
-    Denied,
-    Masked,
-    Session,
-}
-
-/// What a key leads to.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum After {
-    Go,
-    Quit,
-}
-
-impl View {
-    /// Takes a key.
-    pub(super) fn key(&mut self, key: KeyCode) -> After {
-        match key {
-            KeyCode::Esc => {
-                self.typing = false;
-                self.filter.clear();
-            }
-            KeyCode::Enter => self.typing = false,
-            KeyCode::Backspace if self.typing => {
-                self.filter.pop();
-            }
-            KeyCode::Char(letter) if self.typing => self.filter.push(letter),
-            KeyCode::Char('q') => return After::Quit,
-            KeyCode::Char('s') => self.order = self.order.next(),
-            KeyCode::Char('/') => self.typing = true,
-            _ => {}
+impl Screen {
+    pub(super) fn new(theme: Theme) -> Self {
+        Self {
+            theme,
+            sessions: TableState::default(),
+            holds: TableState::default(),
         }
-        After::Go
     }
 
     /// Draws everything.
-    pub(super) fn draw(&self, frame: &mut Frame<'_>, rates: &Rates) {
+    pub(super) fn draw(&mut self, frame: &mut Frame<'_>, model: &Model) {
+        let area = frame.area();
+        if area.width < LEAST.0 || area.height < LEAST.1 {
+            let text = format!(
+                "weir top needs {} × {}, this is {} × {}; q quits",
+                LEAST.0, LEAST.1, area.width, area.height
+            );
+            frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: true }), area);
+            return;
+        }
         let [head, body, foot] = Layout::vertical([
             Constraint::Length(2),
             Constraint::Min(1),
-            Constraint::Length(1),
+            Constraint::Length(2),
         ])
-        .areas(frame.area());
-        frame.render_widget(Paragraph::new(rates.summary.as_str()), head);
-        frame.render_widget(self.table(rates), body);
-        frame.render_widget(Line::raw(self.keys()), foot);
+        .areas(area);
+        self.head(frame, head, model);
+        match &model.mode {
+            Mode::Page(page) => Self::page(frame, body, model, page),
+            _ => self.list(frame, body, model),
+        }
+        self.foot(frame, foot, model);
     }
 
-    fn table<'a>(&self, rates: &'a Rates) -> Table<'a> {
-        let header = [
-            "session", "identity", "process", "pid", "database", "req/s", "requests", "denied",
-            "masked",
-        ];
-        let widths = [
-            Constraint::Length(8),
-            Constraint::Min(16),
-            Constraint::Min(16),
-            Constraint::Length(8),
-            Constraint::Min(14),
-            Constraint::Length(9),
-            Constraint::Length(10),
-            Constraint::Length(8),
-            Constraint::Length(8),
-        ];
-        let rows = self.shown(rates).into_iter().map(|row| {
-            let cells = [
-                row.session.to_string(),
-                row.identity.clone(),
-                row.process.clone(),
-                row.pid.to_string(),
-                row.database.clone(),
-                format!("{:.1}", row.per_second),
-                row.requests.to_string(),
-                row.denied.to_string(),
-                row.masked.to_string(),
-            ];
-            let style = if row.denied > 0 {
-                Style::new().add_modifier(Modifier::BOLD)
+    fn head(&self, frame: &mut Frame<'_>, area: Rect, model: &Model) {
+        let Some(picture) = &model.picture else {
+            let lines = if model.absence.is_empty() {
+                vec![Line::raw("looking at the agent")]
             } else {
-                Style::new()
+                let style = self.theme.problem();
+                vec![
+                    Line::styled("the agent does not answer; it is asked again", style),
+                    Line::styled(model.absence.as_str(), style),
+                ]
             };
-            Cells::new(cells).style(style)
-        });
-        Table::new(rows, widths)
-            .header(Cells::new(header).style(Style::new().add_modifier(Modifier::REVERSED)))
-    }
-
-    fn shown<'a>(&self, rates: &'a Rates) -> Vec<&'a Row> {
-        let mut rows: Vec<&Row> = rates.rows.iter().filter(|row| self.wants(row)).collect();
-        rows.sort_by(|a, b| {
-            match self.order {
-                Order::Rate => b.per_second.total_cmp(&a.per_second),
-                Order::Requests => b.requests.cmp(&a.requests),
-                Order::Denied => b.denied.cmp(&a.denied),
-                Order::Masked => b.masked.cmp(&a.masked),
-                Order::Session => a.session.cmp(&b.session),
-            }
-            .then(a.session.cmp(&b.session))
-        });
-        rows
-    }
-
-    fn wants(&self, row: &Row) -> bool {
-        [&row.identity, &row.process, &row.database]
-            .iter()
-            .any(|text| text.contains(&self.filter))
-    }
-
-    fn keys(&self) -> String {
-        if self.typing {
-            return format!(
-                "filter: {}_   Enter keeps it, Escape takes it away",
-                self.filter
+            frame.render_widget(Paragraph::new(lines), area);
+            return;
+        };
+        let [counts, mut lags] = picture.rates.summary();
+        if let Some(silence) = model.silence {
+            lags = format!(
+                "no answer of the agent for {} s: this is old",
+                silence.as_secs()
             );
         }
-        let filter = if self.filter.is_empty() {
-            String::new()
+        let style = if picture.rates.lag.problems.is_empty() && model.silence.is_none() {
+            Theme::PLAIN
         } else {
-            format!("   filter: {}", self.filter)
+            self.theme.problem()
         };
+        let lines = vec![
+            Line::styled(counts, Theme::STRONG),
+            Line::styled(lags, style),
+        ];
+        frame.render_widget(Paragraph::new(lines), area);
+    }
+
+    fn list(&mut self, frame: &mut Frame<'_>, area: Rect, model: &Model) {
+        let selected = model.selected();
+        match model.pane {
+            Pane::Sessions => {
+                let rows = model.rows();
+                if rows.is_empty() {
+                    let text = if model.picture.is_none() {
+                        ""
+                    } else if model.filter.is_empty() {
+                        "no session is open"
+                    } else {
+                        "no open session has this text; Escape shows all"
+                    };
+                    frame.render_widget(Line::raw(text), area);
+                    return;
+                }
+                self.sessions.select(selected);
+                let table = self.sessions(&rows, model, area.width);
+                frame.render_stateful_widget(table, area, &mut self.sessions);
+            }
+            Pane::Holds => {
+                let holds = model.picture.as_ref().map(|picture| &picture.holds);
+                if let Some(Err(problem)) = holds {
+                    let text = Paragraph::new(problem.as_str()).style(self.theme.problem());
+                    frame.render_widget(text.wrap(Wrap { trim: true }), area);
+                    return;
+                }
+                let waiting = model.waiting();
+                if waiting.is_empty() {
+                    let text = if holds.is_some() {
+                        "nothing waits that concerns you"
+                    } else {
+                        ""
+                    };
+                    frame.render_widget(Line::raw(text), area);
+                    return;
+                }
+                self.holds.select(selected);
+                let table = Self::holds(waiting);
+                frame.render_stateful_widget(table, area, &mut self.holds);
+            }
+        }
+    }
+
+    /// On a narrow screen the columns go that say least.
+    fn sessions<'a>(&self, rows: &[&'a Row], model: &Model, width: u16) -> Table<'a> {
+        type Column = (&'static str, Constraint, u16, fn(&Row, usize) -> String);
+        const COLUMNS: [Column; 10] = [
+            ("session", Constraint::Length(7), 0, |row, _| {
+                row.session.to_string()
+            }),
+            ("identity", Constraint::Fill(3), 0, |row, _| {
+                row.identity.clone()
+            }),
+            ("program", Constraint::Fill(2), 0, |row, _| {
+                row.program().to_owned()
+            }),
+            ("pid", Constraint::Length(7), 100, |row, _| {
+                row.pid.to_string()
+            }),
+            ("database", Constraint::Fill(3), 0, |row, _| {
+                row.database.clone()
+            }),
+            ("stmts/s", Constraint::Length(7), 0, |row, _| {
+                format!("{:.1}", row.per_second)
+            }),
+            ("stmts", Constraint::Length(9), 90, |row, _| {
+                row.requests.to_string()
+            }),
+            ("denied", Constraint::Length(6), 0, |row, _| {
+                row.denied.to_string()
+            }),
+            ("masked", Constraint::Length(6), 0, |row, _| {
+                row.masked.to_string()
+            }),
+            ("held", Constraint::Length(4), 0, |_, held| held.to_string()),
+        ];
+        let columns = || COLUMNS.iter().filter(move |column| width >= column.2);
+        let rows = rows.iter().map(|row| {
+            let held = model.held_of(row.session);
+            let style = match (row.denied, held) {
+                (_, 1..) => self.theme.waits(),
+                (1.., _) => self.theme.refused(),
+                _ => Theme::PLAIN,
+            };
+            Cells::new(columns().map(|column| column.3(row, held))).style(style)
+        });
+        Table::new(rows, columns().map(|column| column.1))
+            .header(Cells::new(columns().map(|column| column.0)).style(Theme::TITLE))
+            .row_highlight_style(Theme::SELECTED)
+    }
+
+    fn holds(waiting: &[Summary]) -> Table<'_> {
+        let rows = waiting.iter().map(|held| {
+            Cells::new([
+                held.id.to_string(),
+                show::visible(&held.requester),
+                show::visible(&held.database),
+                show::visible(&show::wants(held)),
+                show::left(held.expires_ns),
+                show::line(&held.text),
+            ])
+        });
+        let widths = [
+            Constraint::Length(7),
+            Constraint::Fill(2),
+            Constraint::Fill(1),
+            Constraint::Fill(2),
+            Constraint::Length(12),
+            Constraint::Fill(4),
+        ];
+        let header = [
+            "request",
+            "requester",
+            "database",
+            "wants",
+            "left",
+            "statement",
+        ];
+        Table::new(rows, widths)
+            .header(Cells::new(header).style(Theme::TITLE))
+            .row_highlight_style(Theme::SELECTED)
+    }
+
+    fn page(frame: &mut Frame<'_>, area: Rect, model: &Model, page: &Page) {
+        let mut text = String::new();
+        if let About::Session(session) = page.about {
+            text = now(model, session);
+        }
+        text.push_str(page.body.as_deref().unwrap_or("asking"));
+        let title = Line::styled(page.title.as_str(), Theme::TITLE);
+        let text = Paragraph::new(text)
+            .wrap(Wrap { trim: false })
+            .scroll((page.scroll, 0))
+            .block(Block::new().title(title));
+        frame.render_widget(text, area);
+    }
+
+    fn foot(&self, frame: &mut Frame<'_>, area: Rect, model: &Model) {
+        let notice = model.notice.as_ref().map_or_else(Line::default, |notice| {
+            let style = if notice.is_problem {
+                self.theme.problem()
+            } else {
+                Theme::STRONG
+            };
+            Line::styled(notice.text.as_str(), style)
+        });
+        let lines = match &model.mode {
+            Mode::Ask(question) => vec![
+                Line::styled(question.text.as_str(), Theme::STRONG),
+                Line::raw(prompt(question, model)),
+            ],
+            _ => vec![notice, Line::raw(keys(model))],
+        };
+        frame.render_widget(Paragraph::new(lines), area);
+    }
+}
+
+/// What a session does now, over what is known of it.
+fn now(model: &Model, session: u64) -> String {
+    let rows = model.picture.as_ref().map(|picture| &picture.rates.rows);
+    match rows.and_then(|rows| rows.of(session)) {
+        Some(row) => format!(
+            "{} with {} ({}) from {} to {}, {}\n{:.1} statements/s, {} in all, {} denied, {} masked, {} held\n\n",
+            row.identity,
+            row.process,
+            row.pid,
+            row.client,
+            row.destination,
+            row.database,
+            row.per_second,
+            row.requests,
+            row.denied,
+            row.masked,
+            model.held_of(session),
+        ),
+        None if model.picture.is_some() => "it has ended\n\n".to_owned(),
+        None => String::new(),
+    }
+}
+
+fn prompt(question: &Question, model: &Model) -> String {
+    let said = (model.notice.as_ref()).map_or("", |notice| notice.text.as_str());
+    if question.sure {
         format!(
-            "q quit   s sort by {}   / filter{filter}",
-            self.order.next().name()
+            "because: {}_   Enter does it, Escape does not   {said}",
+            question.reason
         )
+    } else {
+        "sure? y or n".to_owned()
     }
 }
 
-impl Order {
-    fn next(self) -> Self {
-        match self {
-            Self::Rate => Self::Requests,
-            Self::Requests => Self::Denied,
-            Self::Denied => Self::Masked,
-            Self::Masked => Self::Session,
-            Self::Session => Self::Rate,
+fn keys(model: &Model) -> String {
+    match (&model.mode, model.pane) {
+        (Mode::Filter, _) => format!(
+            "filter: {}_   Enter keeps it, Escape takes it away",
+            model.filter
+        ),
+        (Mode::Page(page), _) => {
+            let more = match page.about {
+                About::Session(_) => "   e explain   x end",
+                About::Held(_) => "   a approve   d deny",
+                About::Keys => "",
+            };
+            format!("Escape back   arrows scroll{more}")
         }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Rate => "requests/s",
-            Self::Requests => "requests",
-            Self::Denied => "denied",
-            Self::Masked => "masked",
-            Self::Session => "session",
+        (_, Pane::Holds) => "q quit  ? keys  a approve  d deny  Tab sessions  Enter all".to_owned(),
+        (_, Pane::Sessions) => {
+            let filter = if model.filter.is_empty() {
+                "/ filter".to_owned()
+            } else {
+                format!("/ {}", model.filter)
+            };
+            format!(
+                "q quit  ? keys  {filter}  x end  e explain  Tab held  s by {}",
+                model.order.name()
+            )
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rates() -> Rates {
-        let row = |session, identity: &str, denied| Row {
-            session,
-            identity: identity.to_owned(),
-            denied,
-            ..Row::default()
-        };
-        Rates {
-            rows: vec![row(1, "alice", 0), row(2, "bob", 5)],
-            ..Rates::default()
-        }
-    }
-
-    fn sessions(view: &View) -> Vec<u64> {
-        view.shown(&rates()).iter().map(|row| row.session).collect()
-    }
-
-    #[test]
-    fn keys_sort_filter_and_quit() {
-        let mut view = View::default();
-        assert_eq!(sessions(&view), [1, 2]);
-        view.key(KeyCode::Char('s'));
-        view.key(KeyCode::Char('s'));
-        assert_eq!(sessions(&view), [2, 1], "by denials");
-        for key in ['/', 'a', 'l', 'i'] {
-            view.key(KeyCode::Char(key));
-        }
-        assert_eq!(sessions(&view), [1]);
-        view.key(KeyCode::Esc);
-        assert_eq!(sessions(&view).len(), 2);
-        assert_eq!(view.key(KeyCode::Char('q')), After::Quit);
-    }
-}
+/// Width and height without which nothing can be read.
+const LEAST: (u16, u16) = (60, 10);

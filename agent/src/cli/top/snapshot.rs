@@ -1,20 +1,24 @@
 //! Two looks at the agent and what happened between them.
 
-use std::{
-    collections::HashMap,
-    fmt::Write as _,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, path::PathBuf, time::Instant};
 
 use serde_json::Value;
+
+use super::rates::{Lag, Rates, Row, Rows};
+use crate::cli::approvals::show::visible;
 
 /// One look at the agent.
 #[derive(Debug, Clone)]
 pub(super) struct Snapshot {
     taken: Instant,
+    /// Where the agent's files are.
+    pub(super) state_dir: PathBuf,
+    /// The policy's folder.
+    pub(super) policy: PathBuf,
     totals: Counts,
     live: u64,
-    lag: u64,
+    waiting: u64,
+    lag: Lag,
     development: bool,
     sessions: Vec<Session>,
 }
@@ -33,52 +37,40 @@ struct Session {
     identity: String,
     process: String,
     pid: u64,
+    client: String,
+    destination: String,
     database: String,
     counts: Counts,
-}
-
-/// What happened between two looks.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Rates {
-    /// One line over everything.
-    pub(super) summary: String,
-    /// One row per live session.
-    pub(super) rows: Vec<Row>,
-}
-
-/// A session's row.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Row {
-    pub(super) session: u64,
-    pub(super) identity: String,
-    pub(super) process: String,
-    pub(super) pid: u64,
-    pub(super) database: String,
-    /// Per second, since the last look.
-    pub(super) per_second: f64,
-    pub(super) requests: u64,
-    pub(super) denied: u64,
-    pub(super) masked: u64,
 }
 
 impl Snapshot {
     /// Reads the answer to a status request; what is missing counts as zero.
     pub(super) fn read(status: &Value) -> Self {
         let journal = &status["journal"];
+        let seq = number(&journal["seq"]);
+        let behind = |name: &str| seq.saturating_sub(number(&journal[name]));
+        let sinks = status["exports"].as_array().map_or(&[][..], Vec::as_slice);
         let sessions = status["sessions"].as_array().map_or(&[][..], Vec::as_slice);
         Self {
             taken: Instant::now(),
+            state_dir: text(&status["state_dir"]).into(),
+            policy: text(&status["policy"]["path"]).into(),
             totals: Counts::read(&status["totals"]),
             live: number(&status["totals"]["live"]),
-            lag: number(&journal["seq"]).saturating_sub(number(&journal["synced_seq"])),
+            waiting: number(&status["waiting"]),
+            lag: Lag {
+                journal: behind("synced_seq"),
+                index: behind("indexed_seq"),
+                export: sinks.iter().map(|sink| number(&sink["lag"])).max(),
+                problems: std::iter::once(&journal["failure"])
+                    .chain(sinks.iter().map(|sink| &sink["problem"]))
+                    .filter_map(Value::as_str)
+                    .map(visible)
+                    .collect(),
+            },
             development: status["development_issuer"] == true,
             sessions: sessions.iter().map(Session::read).collect(),
         }
-    }
-
-    /// How long ago it was taken.
-    pub(super) fn age(&self) -> Duration {
-        self.taken.elapsed()
     }
 
     /// What happened since `earlier`.
@@ -96,6 +88,8 @@ impl Snapshot {
                 identity: session.identity.clone(),
                 process: session.process.clone(),
                 pid: session.pid,
+                client: session.client.clone(),
+                destination: session.destination.clone(),
                 database: session.database.clone(),
                 per_second: rate(session.counts.requests, known.requests, seconds),
                 requests: session.counts.requests,
@@ -104,56 +98,36 @@ impl Snapshot {
             }
         });
         let (now, then) = (&self.totals, &earlier.totals);
-        let mut summary = format!(
-            "{} sessions   {:.0} requests/s   {:.0} denied/s   {:.0} masked/s   {} records not on disk yet",
-            self.live,
-            rate(now.requests, then.requests, seconds),
-            rate(now.denied, then.denied, seconds),
-            rate(now.masked, then.masked, seconds),
-            self.lag,
-        );
-        if self.development {
-            summary.push_str("   a development issuer is trusted");
-        }
         Rates {
-            summary,
-            rows: rows.collect(),
+            live: self.live,
+            waiting: self.waiting,
+            statements: rate(now.requests, then.requests, seconds),
+            denied: rate(now.denied, then.denied, seconds),
+            masked: rate(now.masked, then.masked, seconds),
+            denied_in_all: now.denied,
+            masked_in_all: now.masked,
+            lag: self.lag.clone(),
+            development: self.development,
+            rows: Rows(rows.collect()),
         }
     }
-}
 
-impl Rates {
-    /// Everything as lines of text.
-    pub(super) fn plain(&self) -> String {
-        let mut text = format!("{}\n", self.summary);
-        for row in &self.rows {
-            // Writing to a string cannot fail.
-            let _ = writeln!(
-                text,
-                "{:>8} {:<32} {:<28} {:>8} {:<24} {:>8.1}/s {:>9} requests {:>6} denied {:>6} masked",
-                row.session,
-                row.identity,
-                row.process,
-                row.pid,
-                row.database,
-                row.per_second,
-                row.requests,
-                row.denied,
-                row.masked
-            );
-        }
-        text
+    #[cfg(test)]
+    pub(super) fn set_back(&mut self, by: std::time::Duration) {
+        self.taken -= by;
     }
 }
 
 impl Session {
     fn read(session: &Value) -> Self {
-        let text = |name: &str| session[name].as_str().unwrap_or_default().to_owned();
+        let text = |name: &str| visible(text(&session[name]));
         Self {
             id: number(&session["session"]),
             identity: text("identity"),
             process: text("process"),
             pid: number(&session["pid"]),
+            client: text("client"),
+            destination: text("destination"),
             database: text("database"),
             counts: Counts::read(session),
         }
@@ -168,6 +142,10 @@ impl Counts {
             masked: number(&of["masked"]),
         }
     }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
 }
 
 fn number(value: &Value) -> u64 {
@@ -185,32 +163,55 @@ fn rate(now: u64, then: u64, seconds: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn look(requests: u64) -> Value {
         serde_json::json!({
             "totals": { "live": 1, "requests": requests, "denied": 2, "masked": 3 },
-            "journal": { "seq": 12, "synced_seq": 10 },
+            "waiting": 4,
+            "journal": { "seq": 12, "synced_seq": 10, "indexed_seq": 5, "failure": null },
+            "exports": [{ "name": "siem", "lag": 7, "problem": "refused\u{1b}[2J" }, { "name": "lake", "lag": 0 }],
             "sessions": [{ "session": 7, "identity": "bob through churn-bot", "process": "/usr/bin/psql", "pid": 42,
-                           "database": "shop as app", "requests": requests, "denied": 2, "masked": 3 }],
+                           "client": "127.0.0.1:999", "database": "shop as app", "requests": requests, "denied": 2, "masked": 3 }],
         })
     }
 
     #[test]
     fn rates_are_what_happened_between_two_looks() {
         let mut first = Snapshot::read(&look(10));
-        first.taken -= Duration::from_secs(2);
+        first.set_back(Duration::from_secs(2));
         let rates = Snapshot::read(&look(30)).since(&first);
-        let row = rates.rows.first().expect("a session");
+        let row = rates.rows.0.first().expect("a session");
         assert!((9.0..=10.0).contains(&row.per_second), "{}", row.per_second);
         assert_eq!((row.denied, row.masked, row.pid), (2, 3, 42));
-        assert!(rates.summary.contains("2 records not on disk yet"));
+        assert_eq!(row.client, "127.0.0.1:999");
+        let [counts, lags] = rates.summary();
+        assert!(counts.contains("4 held"), "{counts}");
+        assert!(
+            lags.contains("2 not on disk yet, 7 not indexed, 7 not exported"),
+            "{lags}"
+        );
+        assert!(
+            lags.contains("refused\\u{1b}[2J"),
+            "nothing steers the terminal: {lags}"
+        );
         assert!(rates.plain().contains("bob through churn-bot"));
+    }
+
+    #[test]
+    fn an_agent_that_has_started_again_has_no_negative_rates() {
+        let mut first = Snapshot::read(&look(30));
+        first.set_back(Duration::from_secs(1));
+        let rates = Snapshot::read(&look(3)).since(&first);
+        assert!(rates.statements.abs() < f64::EPSILON);
     }
 
     #[test]
     fn an_answer_without_sessions_is_an_empty_list() {
         let rates = Snapshot::read(&Value::Null).since(&Snapshot::read(&Value::Null));
-        assert!(rates.rows.is_empty() && rates.summary.starts_with("0 sessions"));
+        assert!(rates.rows.0.is_empty());
+        assert_eq!(rates.lag.export, None, "nothing is exported");
     }
 }

@@ -9,8 +9,10 @@ use crate::{
     capture::Origin,
     clock,
     identity::{
-        bound::{Bound, State},
+        bound::{Bound, Key, State},
+        evidence::Evidence,
         process::Sighting,
+        workload::Workload,
     },
 };
 
@@ -79,7 +81,13 @@ impl Identities {
             }
         });
         trail.ask("workload", || match self.workload_of(seen, evidence) {
-            Ok(Some(bound)) => of_binding(&bound),
+            Ok(Some(bound)) => {
+                let (said, why) = of_binding(&bound);
+                match self.workload(&bound.key) {
+                    Some(entry) => (said, format!("{why} by {}", entry.proof())),
+                    None => (said, why),
+                }
+            }
             Ok(None) => silent(format!(
                 "none of {} [[workload]] entries means uid {}, {}, {}",
                 self.workloads.len(),
@@ -87,7 +95,7 @@ impl Identities {
                 evidence.exe_path,
                 evidence.cgroup_path
             )),
-            Err(absence) => refused(absence.to_string()),
+            Err(absence) => refused(self.explained(&absence, seen, evidence)),
         });
         trail.ask("login of a command", || match runs.first() {
             Some((_, RunMark::Known(bound))) => of_binding(bound),
@@ -103,6 +111,26 @@ impl Identities {
             }
         });
         trail.0
+    }
+
+    fn workload(&self, key: &Key) -> Option<&Workload> {
+        let Key::Workload { name } = key else {
+            return None;
+        };
+        self.workloads.iter().find(|entry| entry.name() == name)
+    }
+
+    /// An absence, with what came of the last look at the entry's proof.
+    fn explained(&self, absence: &Absence, seen: &Sighting, evidence: &Evidence) -> String {
+        let Absence::Unproved(name) = absence else {
+            return absence.to_string();
+        };
+        let look = self.look(seen, evidence);
+        let mut entries = self.workloads.iter();
+        let why = entries
+            .find(|entry| entry.name() == name)
+            .and_then(|entry| entry.problem_of(&look));
+        why.map_or_else(|| absence.to_string(), |why| format!("{absence}: {why}"))
     }
 }
 

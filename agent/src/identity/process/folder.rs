@@ -49,7 +49,7 @@ impl Folder {
     pub(super) fn of(seen: &Sighting) -> Option<(Self, Stat)> {
         let folder = Self::open(seen.tgid).ok()?;
         let stat = folder.stat().ok()?;
-        (stat.start_ticks == seen.start_boottime_ns / NS_PER_TICK).then_some((folder, stat))
+        (stat.start_ticks == seen.start_ticks()).then_some((folder, stat))
     }
 
     pub(super) fn text(&self, name: &CStr) -> io::Result<String> {

@@ -1,4 +1,4 @@
-use std::{os::unix::fs::PermissionsExt, time::SystemTime};
+use std::{fs, os::unix::fs::PermissionsExt, time::SystemTime};
 
 use aws_lc_rs::{
     rand::SystemRandom,
@@ -10,24 +10,26 @@ use serde_json::{Value, json};
 use self::server::{Answers, Api};
 use super::*;
 
-mod server;
+mod broker;
+pub(crate) mod certificates;
+pub(crate) mod server;
 
-const ID: &str = "spiffe://shop.example/billing";
+pub(crate) const ID: &str = "spiffe://shop.example/billing";
 
 /// A trust domain's signing key.
-struct Authority {
+pub(crate) struct Authority {
     key: EcdsaKeyPair,
     name: &'static str,
 }
 
 impl Authority {
-    fn new(name: &'static str) -> Self {
+    pub(crate) fn new(name: &'static str) -> Self {
         let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
         let key = EcdsaKeyPair::generate(algorithm).expect("a key");
         Self { key, name }
     }
 
-    fn sign(&self, claims: &Value) -> String {
+    pub(crate) fn sign(&self, claims: &Value) -> String {
         let header = json!({"alg": "ES256", "kid": self.name, "typ": "JWT"});
         let part = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
         let signed = format!("{}.{}", part(&header), part(claims));
@@ -38,7 +40,7 @@ impl Authority {
         format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
     }
 
-    fn keys(&self) -> String {
+    pub(crate) fn keys(&self) -> String {
         let point = self.key.public_key().as_ref();
         let coordinate = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
         json!({"keys": [{
@@ -49,18 +51,18 @@ impl Authority {
     }
 }
 
-fn in_seconds(seconds: i64) -> i64 {
+pub(crate) fn in_seconds(seconds: i64) -> i64 {
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .expect("a clock");
     i64::try_from(now.as_secs()).expect("a time") + seconds
 }
 
-fn claims() -> Value {
+pub(crate) fn claims() -> Value {
     json!({"sub": ID, "aud": ["weir"], "exp": in_seconds(300), "iat": in_seconds(0)})
 }
 
-fn answers(token: String, keys: &[(&str, String)]) -> Answers {
+pub(crate) fn answers(token: String, keys: &[(&str, String)]) -> Answers {
     Answers {
         token,
         keys: keys
@@ -71,7 +73,7 @@ fn answers(token: String, keys: &[(&str, String)]) -> Answers {
     }
 }
 
-const DOMAIN: &str = "spiffe://shop.example";
+pub(crate) const DOMAIN: &str = "spiffe://shop.example";
 
 fn proof(api: &Api) -> Spiffe {
     let settings = SpiffeSettings {
@@ -80,7 +82,7 @@ fn proof(api: &Api) -> Spiffe {
         ..SpiffeSettings::default()
     };
     let mut proof = Spiffe::parse(&settings).expect("settings");
-    proof.owner = nix::unistd::getuid().as_raw();
+    proof.socket.owner = nix::unistd::getuid().as_raw();
     proof
 }
 
@@ -234,12 +236,10 @@ async fn a_socket_that_others_could_replace_is_not_asked() {
     set(0o755);
     proof(&api).obtain().await.expect("root's");
 
-    let strangers = Spiffe {
-        owner: 4_242,
-        ..proof(&api)
-    };
-    let own = nix::unistd::getuid().as_raw();
-    assert_eq!(strangers.obtain().await.is_ok(), own == ROOT);
+    let mut strangers = proof(&api);
+    strangers.socket.owner = 4_242;
+    let is_root = nix::unistd::getuid().is_root();
+    assert_eq!(strangers.obtain().await.is_ok(), is_root);
 }
 
 #[tokio::test]
@@ -252,7 +252,7 @@ async fn what_is_no_socket_is_not_asked() {
         ..SpiffeSettings::default()
     })
     .expect("settings");
-    spiffe.owner = nix::unistd::getuid().as_raw();
+    spiffe.socket.owner = nix::unistd::getuid().as_raw();
 
     assert!(matches!(
         spiffe.obtain().await,
@@ -272,6 +272,7 @@ fn settings_are_checked_before_anybody_is_asked() {
             socket: socket.to_owned(),
             id: id.to_owned(),
             audience: audience.to_owned(),
+            ..SpiffeSettings::default()
         })
     };
     let socket = "unix:///run/spire/agent.sock";
@@ -303,4 +304,11 @@ fn settings_are_checked_before_anybody_is_asked() {
         );
     }
     assert!(matches!(parse(socket, ID, ""), Err(SpiffeError::Audience)));
+    let with_brokers = Spiffe::parse(&SpiffeSettings {
+        socket: socket.to_owned(),
+        id: ID.to_owned(),
+        server_id: Some(ID.to_owned()),
+        ..SpiffeSettings::default()
+    });
+    assert!(matches!(with_brokers, Err(SpiffeError::BrokersAlone)));
 }

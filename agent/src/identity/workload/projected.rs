@@ -4,10 +4,11 @@ use std::{
     collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
 };
 
-use super::{ProofError, pattern::matches_part, place::is_pod_uid, proof::read_token};
+use super::{
+    ProofError, asked::Asked, pattern::matches_part, place::is_pod_uid, proof::read_token,
+};
 use crate::identity::{
     settings::PodSettings,
     token::{PodClaim, Verified},
@@ -20,7 +21,7 @@ pub(super) struct Projected {
     template: Vec<String>,
     wanted: PodSettings,
     /// Pods that were seen to connect and have not been looked at.
-    asked: Mutex<BTreeSet<String>>,
+    pub(super) asked: Asked<String>,
 }
 
 impl Projected {
@@ -38,27 +39,15 @@ impl Projected {
         (named == 1 && template.iter().all(is_plain)).then(|| Self {
             template,
             wanted: wanted.cloned().unwrap_or_default(),
-            asked: Mutex::default(),
+            asked: Asked::default(),
         })
-    }
-
-    /// Has a pod looked at. Whether it had not been asked for already.
-    pub(super) fn ask_for(&self, uid: &str) -> bool {
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.len() < ASKED && asked.insert(uid.to_owned())
-    }
-
-    /// Whether a pod waits to be looked at.
-    pub(super) fn is_asked(&self) -> bool {
-        self.asked.lock().is_ok_and(|asked| !asked.is_empty())
     }
 
     /// The pods of this node, and those that were asked for.
     pub(super) fn pods(&self) -> BTreeSet<String> {
         let at = self.template.iter().position(|part| part == POD_UID);
         let above = at.map_or(&[][..], |at| &self.template[..at]);
-        let mut pods =
-            std::mem::take(&mut *self.asked.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut pods = self.asked.take();
         for folder in expand(above) {
             pods.extend(names_in(&folder).filter(|name| is_pod_uid(name)));
         }
@@ -157,9 +146,6 @@ fn names_in(folder: &Path) -> impl Iterator<Item = String> {
 /// What stands for the pod in a template.
 const POD_UID: &str = "{pod_uid}";
 
-/// Pods that may wait to be looked at.
-const ASKED: usize = 1_024;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,7 +191,7 @@ mod tests {
             Err(ProofError::SeveralTokens { .. })
         ));
         let other = UID.replace('8', "9");
-        assert!(projected.ask_for(&other) && !projected.ask_for(&other));
+        assert!(projected.asked.add(other.clone()) && !projected.asked.add(other.clone()));
         assert_eq!(projected.pods().len(), 2);
         assert!(matches!(projected.read(&other), Ok(None)));
     }

@@ -8,14 +8,19 @@ use std::{
 
 use weir_policy::PrincipalKind;
 
-use super::{WorkloadError, projected::Projected};
 #[cfg(feature = "spiffe")]
-use crate::identity::spiffe::{Spiffe, SpiffeError};
+use super::caller::Brokered;
+use super::{Instance, WorkloadError, projected::Projected};
 use crate::identity::{
     issuers::Issuers,
     oauth_client::{OauthClient, OauthError},
     settings::WorkloadSettings,
     token::{TOKEN_BYTES, TokenError, Verified},
+};
+#[cfg(feature = "spiffe")]
+use crate::identity::{
+    settings::SpiffeApi,
+    spiffe::{Broker, Spiffe, SpiffeError},
 };
 
 /// Why an entry is not proved at the moment.
@@ -42,7 +47,7 @@ pub enum ProofError {
     /// The token breaks a rule.
     #[error("the token is refused")]
     Token(#[from] TokenError),
-    /// The Workload API gives none.
+    /// Neither API gives any.
     #[cfg(feature = "spiffe")]
     #[error("SPIFFE gives no proof")]
     Spiffe(#[from] SpiffeError),
@@ -77,6 +82,9 @@ pub(super) enum Proof {
     /// The node's agent gives one.
     #[cfg(feature = "spiffe")]
     Spiffe(Spiffe),
+    /// It gives one for each process.
+    #[cfg(feature = "spiffe")]
+    Brokered(Brokered),
 }
 
 impl Proof {
@@ -108,22 +116,49 @@ impl Proof {
                     })
             }
             #[cfg(feature = "spiffe")]
-            (None, None, None, Some(settings)) => Spiffe::parse(settings)
-                .map(Self::Spiffe)
-                .map_err(|source| WorkloadError::Spiffe {
-                    name: name(),
-                    source,
-                }),
+            (None, None, None, Some(settings)) => match settings.api {
+                SpiffeApi::Workload => Spiffe::parse(settings).map(Self::Spiffe),
+                SpiffeApi::Broker => {
+                    Broker::parse(settings).map(|broker| Self::Brokered(Brokered::by(broker)))
+                }
+            }
+            .map_err(|source| WorkloadError::Spiffe {
+                name: name(),
+                source,
+            }),
             #[cfg(not(feature = "spiffe"))]
             (None, None, None, Some(_)) => Err(WorkloadError::NoSpiffe { name: name() }),
             _ => Err(WorkloadError::Proofs { name: name() }),
         }
     }
 
+    /// What it is, for people.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::TokenFile(_) => "its token file",
+            Self::ClientCredentials(_) => "a token that weir asked the issuer for",
+            Self::Projected(_) => "the token of its pod",
+            #[cfg(feature = "spiffe")]
+            Self::Spiffe(_) => "a JWT-SVID of the SPIFFE Workload API",
+            #[cfg(feature = "spiffe")]
+            Self::Brokered(_) => "a JWT-SVID of the SPIFFE Broker API for this very process",
+        }
+    }
+
+    /// Whether somebody makes it for weir: then not more often than need be.
+    pub(super) fn is_asked_for(&self) -> bool {
+        match self {
+            Self::ClientCredentials(_) => true,
+            #[cfg(feature = "spiffe")]
+            Self::Brokered(_) => true,
+            _ => false,
+        }
+    }
+
     /// The proof of one instance: of a pod, or of the whole entry where it is one identity. `None`: that pod has none.
     pub(super) async fn obtain(
         &self,
-        instance: &str,
+        instance: &Instance,
         subject: Option<&String>,
         issuers: &Issuers,
     ) -> Result<Option<Verified>, ProofError> {
@@ -133,17 +168,25 @@ impl Proof {
                 source,
             })?,
             Self::ClientCredentials(client) => client.token(issuers).await?.expose().to_owned(),
-            Self::Projected(projected) => match projected.read(instance)? {
-                Some(token) => token,
-                None => return Ok(None),
-            },
+            Self::Projected(projected) => {
+                let Instance::Pod(uid) = instance else {
+                    return Ok(None);
+                };
+                match projected.read(uid)? {
+                    Some(token) => token,
+                    None => return Ok(None),
+                }
+            }
             // By the trust domain's keys rather than an issuer's.
             #[cfg(feature = "spiffe")]
             Self::Spiffe(spiffe) => return Ok(Some(spiffe.obtain().await?)),
+            // Asked about all its processes together.
+            #[cfg(feature = "spiffe")]
+            Self::Brokered(_) => return Ok(None),
         };
         let verified = issuers.verify(token.trim()).await?;
-        if let Self::Projected(_) = self {
-            Projected::check(instance, &verified)?;
+        if let Instance::Pod(uid) = instance {
+            Projected::check(uid, &verified)?;
         }
         let principal = &verified.principal;
         let is_expected = subject.is_none_or(|subject| *subject == principal.subject);

@@ -28,6 +28,7 @@ impl Case {
             facts(Kind::Select, &[("orders", Use::Read)]),
             allowed(),
             "digest",
+            Vec::new(),
         );
         while journal.health().segment < 3 {
             for _ in 0..1000 {
@@ -263,7 +264,7 @@ fn a_journal_that_is_being_written_verifies() {
     let session = journal
         .session(new_session("alice", "/usr/bin/psql"))
         .expect("recorded");
-    let statement = journal.statement(facts(Kind::Select, &[]), allowed(), "digest");
+    let statement = journal.statement(facts(Kind::Select, &[]), allowed(), "digest", Vec::new());
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             for _ in 0..60_000 {

@@ -92,7 +92,7 @@ fn record(dir: &Path) {
         ..facts_of(Kind::Select, &[("people", Use::Read)])
     };
     for (facts, times) in [(orders, 3), (people, 2)] {
-        let statement = journal.statement(facts, allowed(), "digest");
+        let statement = journal.statement(facts, allowed(), "digest", Vec::new());
         for _ in 0..times {
             journal
                 .requested(&session, &statement, Via::Simple, 0, 10)

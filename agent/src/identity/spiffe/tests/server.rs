@@ -1,4 +1,5 @@
-//! A Workload API over a unix socket that answers as it is told, in bytes: what it says need not be right.
+//! A Workload API over a unix socket that answers as it is told, in bytes: what it says need not be right. The Broker API
+//! is served beside it, by TLS.
 
 use std::{
     collections::BTreeMap,
@@ -11,6 +12,17 @@ use std::{
 };
 
 use bytes::{Buf, BufMut};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use rustls::ServerConfig;
+use spiffe::SpiffeId;
+use tokio::{
+    io::copy_bidirectional,
+    net::{UnixListener, UnixStream},
+};
+use tokio_rustls::TlsAcceptor;
 use tokio_stream::{Stream, wrappers::UnixListenerStream};
 use tonic::{
     Request, Response, Status,
@@ -22,20 +34,24 @@ use tonic::{
 
 /// What the server says.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Answers {
-    pub(super) token: String,
+pub(crate) struct Answers {
+    pub(crate) token: String,
     /// Key sets by trust domain.
-    pub(super) keys: BTreeMap<String, String>,
+    pub(crate) keys: BTreeMap<String, String>,
     /// No identity is registered for who asks.
-    pub(super) refuses: bool,
+    pub(crate) refuses: bool,
     /// The stream of keys ends before the first ones.
-    pub(super) ends_at_once: bool,
+    pub(crate) ends_at_once: bool,
     /// Nothing is answered at all.
-    pub(super) hangs: bool,
+    pub(crate) hangs: bool,
+    /// The process that is asked about has ended when the answer comes.
+    pub(crate) kills: bool,
+    /// weir's own X509-SVID: certificate, key and the authority, in DER.
+    pub(crate) own: Option<[Vec<u8>; 3]>,
 }
 
 /// A running server; it ends with the test's runtime.
-pub(super) struct Api {
+pub(crate) struct Api {
     folder: tempfile::TempDir,
     state: Arc<Mutex<State>>,
 }
@@ -45,17 +61,21 @@ struct State {
     answers: Answers,
     /// Audience and id of each request for a token.
     asked: Vec<(String, String)>,
+    /// The process of each request to the broker.
+    pids: Vec<u32>,
+    /// Who connected to the broker.
+    brokers: Vec<SpiffeId>,
 }
 
 impl Api {
-    pub(super) fn start(answers: Answers) -> Self {
+    pub(crate) fn start(answers: Answers) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let state = Arc::new(Mutex::new(State {
             answers,
-            asked: Vec::new(),
+            ..State::default()
         }));
         let api = Self { folder, state };
-        let listener = tokio::net::UnixListener::bind(api.socket()).expect("a socket");
+        let listener = UnixListener::bind(api.socket()).expect("a socket");
         let service = Workloads {
             state: Arc::clone(&api.state),
         };
@@ -67,16 +87,45 @@ impl Api {
         api
     }
 
-    pub(super) fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         let folder: &Path = self.folder.path();
         folder.join("agent.sock")
     }
 
-    pub(super) fn set(&self, answers: Answers) {
+    /// Serves the Broker API as well: who has connected by TLS is let through to the same server.
+    pub(crate) fn broker(&self, config: ServerConfig) -> PathBuf {
+        let path = self.folder.path().join("broker.sock");
+        let listener = UnixListener::bind(&path).expect("a socket");
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let (inside, state) = (self.socket(), Arc::clone(&self.state));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(mut outer) = acceptor.accept(stream).await else {
+                    continue;
+                };
+                let shown = outer.get_ref().1.peer_certificates().expect("a client's");
+                let id = spiffe::cert::spiffe_id_from_der(&shown[0]).expect("an X509-SVID");
+                state.lock().expect("state").brokers.push(id);
+                let mut inner = UnixStream::connect(&inside).await.expect("the server");
+                tokio::spawn(async move { copy_bidirectional(&mut outer, &mut inner).await });
+            }
+        });
+        path
+    }
+
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.state.lock().expect("state").pids.clone()
+    }
+
+    pub(crate) fn brokers(&self) -> Vec<SpiffeId> {
+        self.state.lock().expect("state").brokers.clone()
+    }
+
+    pub(crate) fn set(&self, answers: Answers) {
         self.state.lock().expect("state").answers = answers;
     }
 
-    pub(super) fn asked(&self) -> Vec<(String, String)> {
+    pub(crate) fn asked(&self) -> Vec<(String, String)> {
         self.state.lock().expect("state").asked.clone()
     }
 }
@@ -108,6 +157,15 @@ impl Service<http::Request<Body>> for Workloads {
                 "/SpiffeWorkloadAPI/FetchJWTBundles" => {
                     grpc.server_streaming(Keys(service), request).await
                 }
+                "/SpiffeWorkloadAPI/FetchX509SVID" => {
+                    grpc.server_streaming(Own(service), request).await
+                }
+                "/spiffe.broker.API/FetchJWTSVID" => {
+                    grpc.unary(ProcessToken(service), request).await
+                }
+                "/spiffe.broker.API/SubscribeToJWTBundles" => {
+                    grpc.server_streaming(ProcessKeys(service), request).await
+                }
                 _ => Status::unimplemented("no such call").into_http(),
             })
         })
@@ -121,36 +179,34 @@ impl UnaryService<Vec<u8>> for Token {
     type Future = Ready<Result<Response<Vec<u8>>, Status>>;
 
     fn call(&mut self, request: Request<Vec<u8>>) -> Self::Future {
-        if let Err(refusal) = checked(&request) {
+        if let Err(refusal) = checked(&request, "workload.spiffe.io") {
             return ready(Err(refusal));
         }
-        let mut state = self.0.state.lock().expect("state");
-        let asked = texts(request.get_ref());
-        let field = |number| asked.get(&number).cloned().unwrap_or_default();
-        state.asked.push((field(1), field(2)));
-        if state.answers.refuses {
-            return ready(Err(Status::permission_denied("no identity issued")));
-        }
-        let mut svid = text(1, field(2).as_bytes());
-        svid.extend(text(2, state.answers.token.as_bytes()));
-        ready(Ok(Response::new(text(1, &svid))))
+        ready(self.0.token(&request, 1))
     }
 }
 
-struct Keys(Workloads);
-
-type KeyStream = Pin<Box<dyn Stream<Item = Result<Vec<u8>, Status>> + Send>>;
-
-impl ServerStreamingService<Vec<u8>> for Keys {
-    type Response = Vec<u8>;
-    type ResponseStream = KeyStream;
-    type Future = Ready<Result<Response<KeyStream>, Status>>;
-
-    fn call(&mut self, request: Request<Vec<u8>>) -> Self::Future {
-        if let Err(refusal) = checked(&request) {
-            return ready(Err(refusal));
+impl Workloads {
+    /// The audience is in that field, the id in the one behind it.
+    fn token(&self, request: &Request<Vec<u8>>, audience: u8) -> Result<Response<Vec<u8>>, Status> {
+        let mut state = self.state.lock().expect("state");
+        let asked = fields(request.get_ref());
+        let field = |number| {
+            let bytes = asked.get(&number).cloned().unwrap_or_default();
+            String::from_utf8(bytes).expect("text")
+        };
+        let id = field(audience + 1);
+        state.asked.push((field(audience), id.clone()));
+        if state.answers.refuses {
+            return Err(Status::permission_denied("no identity issued"));
         }
-        let state = self.0.state.lock().expect("state");
+        let mut svid = text(1, id.as_bytes());
+        svid.extend(text(2, state.answers.token.as_bytes()));
+        Ok(Response::new(text(1, &svid)))
+    }
+
+    fn keys(&self) -> Response<Messages> {
+        let state = self.state.lock().expect("state");
         let bundles: Vec<u8> = state
             .answers
             .keys
@@ -162,14 +218,92 @@ impl ServerStreamingService<Vec<u8>> for Keys {
             })
             .collect();
         let said = (!state.answers.ends_at_once).then_some(Ok(bundles));
-        let stream: KeyStream = Box::pin(tokio_stream::iter(said));
+        Response::new(Box::pin(tokio_stream::iter(said)))
+    }
+}
+
+/// A token for the process that the request refers to.
+struct ProcessToken(Workloads);
+
+impl UnaryService<Vec<u8>> for ProcessToken {
+    type Response = Vec<u8>;
+    type Future = Ready<Result<Response<Vec<u8>>, Status>>;
+
+    fn call(&mut self, request: Request<Vec<u8>>) -> Self::Future {
+        if let Err(refusal) = checked(&request, "broker.spiffe.io") {
+            return ready(Err(refusal));
+        }
+        let pid = process(request.get_ref());
+        let mut state = self.0.state.lock().expect("state");
+        state.pids.push(pid);
+        if state.answers.kills {
+            end(pid);
+        }
+        drop(state);
+        ready(self.0.token(&request, 2))
+    }
+}
+
+/// The keys for the process that the request refers to.
+struct ProcessKeys(Workloads);
+
+impl ServerStreamingService<Vec<u8>> for ProcessKeys {
+    type Response = Vec<u8>;
+    type ResponseStream = Messages;
+    type Future = Ready<Result<Response<Messages>, Status>>;
+
+    fn call(&mut self, request: Request<Vec<u8>>) -> Self::Future {
+        if let Err(refusal) = checked(&request, "broker.spiffe.io") {
+            return ready(Err(refusal));
+        }
+        assert!(process(request.get_ref()) > 0);
+        ready(Ok(self.0.keys()))
+    }
+}
+
+/// An X509-SVID for weir itself.
+struct Own(Workloads);
+
+impl ServerStreamingService<Vec<u8>> for Own {
+    type Response = Vec<u8>;
+    type ResponseStream = Messages;
+    type Future = Ready<Result<Response<Messages>, Status>>;
+
+    fn call(&mut self, request: Request<Vec<u8>>) -> Self::Future {
+        if let Err(refusal) = checked(&request, "workload.spiffe.io") {
+            return ready(Err(refusal));
+        }
+        let own = self.0.state.lock().expect("state").answers.own.clone();
+        let Some([certificate, key, authority]) = own else {
+            return ready(Err(Status::permission_denied("no identity issued")));
+        };
+        let id = spiffe::cert::spiffe_id_from_der(&certificate).expect("an X509-SVID");
+        let mut svid = text(1, id.to_string().as_bytes());
+        svid.extend(text(2, &certificate));
+        svid.extend(text(3, &key));
+        svid.extend(text(4, &authority));
+        let stream: Messages = Box::pin(tokio_stream::iter([Ok(text(1, &svid))]));
         ready(Ok(Response::new(stream)))
     }
 }
 
+struct Keys(Workloads);
+
+type Messages = Pin<Box<dyn Stream<Item = Result<Vec<u8>, Status>> + Send>>;
+
+impl ServerStreamingService<Vec<u8>> for Keys {
+    type Response = Vec<u8>;
+    type ResponseStream = Messages;
+    type Future = Ready<Result<Response<Messages>, Status>>;
+
+    fn call(&mut self, request: Request<Vec<u8>>) -> Self::Future {
+        ready(checked(&request, "workload.spiffe.io").map(|()| self.0.keys()))
+    }
+}
+
 /// Without this header a request could have been forwarded from elsewhere.
-fn checked(request: &Request<Vec<u8>>) -> Result<(), Status> {
-    let header = request.metadata().get("workload.spiffe.io");
+fn checked(request: &Request<Vec<u8>>, name: &str) -> Result<(), Status> {
+    let header = request.metadata().get(name);
     if header.is_some_and(|value| value == "true") {
         Ok(())
     } else {
@@ -191,12 +325,37 @@ fn text(number: u8, bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The fields of a message whose texts are short; the last of each number.
-fn texts(mut message: &[u8]) -> BTreeMap<u8, String> {
+/// The number in a reference to a process: message in message, packed with the name of its type.
+fn process(request: &[u8]) -> u32 {
+    let inside = |message: &[u8], number| fields(message).remove(&number).expect("a field");
+    let packed = inside(&inside(request, 1), 1);
+    let kind = String::from_utf8(inside(&packed, 1)).expect("text");
+    assert_eq!(
+        kind,
+        "type.googleapis.com/spiffe.broker.WorkloadPIDReference"
+    );
+    let value = inside(&packed, 2);
+    let (tag, digits) = value.split_first().expect("a number");
+    assert_eq!(*tag, 1 << 3);
+    let digits = digits.iter().rev();
+    digits.fold(0, |number, digit| number << 7 | u32::from(digit & 0x7f))
+}
+
+/// Ends a process; it is still to be waited for.
+fn end(pid: u32) {
+    let number = Pid::from_raw(i32::try_from(pid).expect("a number"));
+    kill(number, Signal::SIGKILL).expect("a kill");
+    while std::fs::read_link(format!("/proc/{pid}/exe")).is_ok() {
+        std::thread::yield_now();
+    }
+}
+
+/// The fields of a message, each shorter than 128 bytes; the last of each number.
+fn fields(mut message: &[u8]) -> BTreeMap<u8, Vec<u8>> {
     let mut found = BTreeMap::new();
     while let [tag, length, rest @ ..] = message {
         let (value, after) = rest.split_at(usize::from(*length));
-        found.insert(tag >> 3, String::from_utf8(value.to_vec()).expect("text"));
+        found.insert(tag >> 3, value.to_vec());
         message = after;
     }
     found
