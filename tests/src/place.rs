@@ -95,6 +95,15 @@ pub fn node_modules() -> Result<PathBuf> {
     named_or_cached("WEIR_TEST_NODE_MODULES", "node/node_modules")
 }
 
+/// The `node_modules` folder with what drives a browser: `WEIR_TEST_BROWSER_MODULES`, or the one that `cargo xtask setup` made.
+///
+/// # Errors
+///
+/// When the cache folder cannot be named.
+pub fn browser_modules() -> Result<PathBuf> {
+    named_or_cached("WEIR_TEST_BROWSER_MODULES", "browser/node_modules")
+}
+
 fn named_or_cached(variable: &str, name: &str) -> Result<PathBuf> {
     match env::var_os(variable) {
         Some(path) => Ok(PathBuf::from(path)),

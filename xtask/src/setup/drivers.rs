@@ -33,12 +33,25 @@ pub(super) fn install() -> Result<()> {
                 .args(PYTHON),
         )
     })?;
-    let node = cache.join("node");
-    unless_done(&node, &NODE.join(" "), || {
-        step("setup: node-postgres and an OpenID provider");
-        let _ = fs::remove_dir_all(&node);
-        fs::create_dir_all(&node).with_context(|| format!("cannot make {}", node.display()))?;
-        fs::write(node.join("package.json"), "{\"private\": true}\n")
+    packages_of_node(
+        &cache.join("node"),
+        NODE,
+        "node-postgres and an OpenID provider",
+    )?;
+    packages_of_node(
+        &cache.join("browser"),
+        BROWSER,
+        "what drives a browser and judges its pages",
+    )
+}
+
+/// Installs exactly `packages` into a folder of their own.
+fn packages_of_node(folder: &Path, packages: &[&str], about: &str) -> Result<()> {
+    unless_done(folder, &packages.join(" "), || {
+        step(&format!("setup: {about}"));
+        let _ = fs::remove_dir_all(folder);
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        fs::write(folder.join("package.json"), "{\"private\": true}\n")
             .context("cannot write package.json")?;
         install_by(
             Command::new("npm")
@@ -50,8 +63,8 @@ pub(super) fn install() -> Result<()> {
                     "--loglevel=error",
                     "--prefix",
                 ])
-                .arg(&node)
-                .args(NODE),
+                .arg(folder)
+                .args(packages),
         )
     })
 }
@@ -67,6 +80,9 @@ const PYTHON: &[&str] = &[
 ];
 /// oidc-provider is a certified OpenID provider, at which the tests of `weir login` log in.
 const NODE: &[&str] = &["pg@8.23.1", "pg-cursor@2.22.0", "oidc-provider@9.13.3"];
+
+/// Chromium itself is the distribution's.
+const BROWSER: &[&str] = &["playwright-core@1.65.1", "axe-core@4.14.1"];
 
 /// Installs into `folder` unless a note there says that `what` has been installed whole.
 fn unless_done(folder: &Path, what: &str, install: impl FnOnce() -> Result<()>) -> Result<()> {

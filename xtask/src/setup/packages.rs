@@ -122,6 +122,12 @@ const PACKAGES: &[Package] = &[
         "a browser's part in the tests of the web page",
     ),
     Package::new(
+        "chromium",
+        Purpose::Test,
+        Presence::Program("chromium"),
+        "a real browser in the tests of the web page",
+    ),
+    Package::new(
         "python3",
         Purpose::Test,
         Presence::Program("python3"),

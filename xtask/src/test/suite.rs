@@ -154,6 +154,7 @@ fn cargo_test() -> Command {
     for (variable, path) in [
         ("WEIR_TEST_VENV", place::python_environment()),
         ("WEIR_TEST_NODE_MODULES", place::node_modules()),
+        ("WEIR_TEST_BROWSER_MODULES", place::browser_modules()),
     ] {
         if let Ok(path) = path {
             command.env(variable, path);
