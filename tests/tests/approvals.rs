@@ -2,6 +2,8 @@
 
 #[path = "approvals/asking.rs"]
 mod asking;
+#[path = "approvals/hook.rs"]
+mod hook;
 #[path = "approvals/record.rs"]
 mod record;
 
@@ -11,6 +13,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use asking::Asking;
+use hook::Hook;
 use record::{Cases, no_secrets, numbers, reported, what_ran_is_what_was_approved};
 use tempfile::TempDir;
 use tests::verdicts::{self, Program, Verdict};
@@ -18,7 +21,8 @@ use tests::{Identity, Lab, LabOptions};
 
 #[test]
 fn statements_wait_until_somebody_decides() -> Result<()> {
-    let (pack, mut lab) = start()?;
+    let hook = Hook::start()?;
+    let (pack, mut lab) = start(&hook)?;
     let rules = pack.path().join("rules.yaml").display().to_string();
     let mut asked = run(&lab, &Program::python("../approvals/decisions.py"))?;
     asked.extend(run(
@@ -36,6 +40,7 @@ fn statements_wait_until_somebody_decides() -> Result<()> {
     cases.say_how_it_ended(&asked, stopped)?;
     what_ran_is_what_was_approved(&lab, &cases)?;
     reported(&lab)?;
+    hook.was_told_what_is_recorded(&lab)?;
     let verified = lab.weir(&["audit", "verify"]).output()?;
     ensure!(verified.status.success(), "{verified:?}");
     no_secrets(&lab, &[asked, drivers].concat())
@@ -103,7 +108,7 @@ fn lasts_until_revoked(lab: &Lab, approval: u64) -> Result<()> {
     Ok(())
 }
 
-fn start() -> Result<(TempDir, Lab)> {
+fn start(hook: &Hook) -> Result<(TempDir, Lab)> {
     let pack = tempfile::Builder::new()
         .permissions(fs::Permissions::from_mode(0o755))
         .tempdir()
@@ -113,6 +118,7 @@ fn start() -> Result<(TempDir, Lab)> {
     let lab = Lab::start(&LabOptions {
         policy: Some(pack.path().to_path_buf()),
         server_version: Some(15),
+        sections: vec![("webhook".into(), hook.section()?)],
         ..LabOptions::default()
     })?;
     for table in TABLES {
