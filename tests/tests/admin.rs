@@ -10,12 +10,9 @@ use serde_json::json;
 use tests::{Identity, Lab, LabOptions, OidcProvider, Psql};
 use weir::admin::{Need, Role, routes};
 
-#[path = "admin/client.rs"]
-mod client;
 #[path = "admin/http.rs"]
 mod http;
 
-use client::Psql;
 use http::{Answer, Site};
 
 /// A literal of a statement, and a value that came back: neither may be anywhere.

@@ -8,12 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
-use tests::{Identity, Lab, LabOptions, OidcProvider, place};
-
-#[path = "admin/client.rs"]
-mod client;
-
-use client::Psql;
+use tests::{Identity, Lab, LabOptions, OidcProvider, Psql, place};
 
 /// A literal of statements, and masked values: no page may have them.
 const LITERAL: &str = "sentinel-literal-4711";
@@ -159,7 +154,7 @@ fn the_web_page_works_in_a_real_browser() -> Result<()> {
 }
 
 fn every_page_is_sound(world: &mut World) -> Result<()> {
-    let mut held = Psql::start(&world.lab)?;
+    let mut held = Psql::start(&world.lab, Identity::Bob)?;
     held.say(&format!(
         "update products set title = '{LITERAL}' where id = 1;"
     ))?;
@@ -189,7 +184,7 @@ fn every_page_is_sound(world: &mut World) -> Result<()> {
 
 fn a_click_lets_a_held_statement_go_on_or_refuses_it(world: &mut World) -> Result<()> {
     for (verdict, price) in [("Approve", "4711"), ("Refuse", "4712")] {
-        let mut client = Psql::start(&world.lab)?;
+        let mut client = Psql::start(&world.lab, Identity::Bob)?;
         client.say(&format!(
             "update products set price = {price} where id = 2; select 'done';"
         ))?;
@@ -237,7 +232,7 @@ fn a_new_session_shows_on_the_live_map_and_is_ended_by_its_button(world: &mut Wo
     world
         .browser
         .order(&json!({ "op": "follow", "login": "apo" }))?;
-    let mut client = Psql::start(&world.lab)?;
+    let mut client = Psql::start(&world.lab, Identity::Bob)?;
     client.ask("select 1 from orders limit 1;")?;
     world
         .browser
