@@ -27,6 +27,7 @@ PATIENCE = 20
 CASES = []
 # Everything that commands of weir's have printed and that is not for approvers' eyes only.
 PRINTED = []
+PROMPT = "=[#>] "
 WAITS = re.compile(r"waits as request (\d+) for")
 
 
@@ -110,6 +111,14 @@ def deny(number, who="alice", reason="not today"):
     return approvals(who, "deny", number, "--reason", reason, "--json").json()
 
 
+def waiting():
+    return approvals("alice", "list", "--json").json()["waiting"]
+
+
+def waits(number):
+    return any(one["id"] == number for one in waiting())
+
+
 class Psql:
     """psql reading statements, as somebody; what it says is read as it comes."""
 
@@ -183,8 +192,10 @@ class Terminal:
         )
         os.close(theirs)
         self.seen = ""
+        self.until(PROMPT)
 
     def type(self, keys):
+        """Types, as somebody does who waits for the prompt."""
         os.write(self.own, keys.encode())
 
     def until(self, pattern):
@@ -237,6 +248,11 @@ def until_silent(connection):
 
 def governed():
     return wire.Connection(timeout=PATIENCE)
+
+
+def ended(connection):
+    """What the connection answers now."""
+    return wire.shape(connection.until_ready())
 
 
 def main():

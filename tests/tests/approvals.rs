@@ -20,24 +20,25 @@ use tests::{Identity, Lab, LabOptions};
 fn statements_wait_until_somebody_decides() -> Result<()> {
     let (pack, mut lab) = start()?;
     let rules = pack.path().join("rules.yaml").display().to_string();
-    let decisions = run(
+    let mut asked = run(&lab, &Program::python("../approvals/decisions.py"))?;
+    asked.extend(run(
         &lab,
-        &Program::python("../approvals/decisions.py").argument(&rules),
-    )?;
+        &Program::python("../approvals/waits.py").argument(&rules),
+    )?);
     let drivers = run(
         &lab,
         &Program::python_with_drivers("../approvals/drivers.py")?,
     )?;
     let stopped = stopped_while_it_waits(&mut lab)?;
-    lasts_until_revoked(&lab, numbers(&decisions, "lasting")?[0])?;
+    lasts_until_revoked(&lab, numbers(&asked, "lasting")?[0])?;
 
     let cases = Cases::of(&lab)?;
-    cases.say_how_it_ended(&decisions, stopped)?;
+    cases.say_how_it_ended(&asked, stopped)?;
     what_ran_is_what_was_approved(&lab, &cases)?;
     reported(&lab)?;
     let verified = lab.weir(&["audit", "verify"]).output()?;
     ensure!(verified.status.success(), "{verified:?}");
-    no_secrets(&lab, &[decisions, drivers].concat())
+    no_secrets(&lab, &[asked, drivers].concat())
 }
 
 /// The agent ends while a statement waits: its client is told so, and lasting approvals outlive it.

@@ -331,12 +331,11 @@ impl Workload {
         &self,
         issuers: &Issuers,
         hashes: &ExeHashes,
-        #[cfg_attr(
-            not(feature = "spiffe"),
-            expect(unused_variables, reason = "a broker alone answers for processes")
-        )]
         processes: &Processes,
     ) -> Vec<Renewal> {
+        // A broker alone is asked about processes.
+        #[cfg(not(feature = "spiffe"))]
+        let _ = processes;
         self.selectors.prepare(hashes);
         let now_s = now_s();
         let instances = match &self.proof {

@@ -7,7 +7,7 @@ use aws_lc_rs::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use self::server::{Answers, Api};
+use self::server::{Answers, Api, Fault};
 use super::*;
 
 mod broker;
@@ -186,14 +186,14 @@ async fn a_refusal_and_a_stream_that_ends_are_no_proof() {
     let authority = Authority::new("one");
     let good = answers(authority.sign(&claims()), &[(DOMAIN, authority.keys())]);
     let api = Api::start(Answers {
-        refuses: true,
+        fault: Some(Fault::Refuses),
         ..good.clone()
     });
     let proof = proof(&api);
     assert!(matches!(proof.obtain().await, Err(SpiffeError::Fetch(_))));
 
     api.set(Answers {
-        ends_at_once: true,
+        fault: Some(Fault::EndsAtOnce),
         ..good.clone()
     });
     assert!(matches!(proof.obtain().await, Err(SpiffeError::Keys(_))));
@@ -205,7 +205,7 @@ async fn a_refusal_and_a_stream_that_ends_are_no_proof() {
 #[tokio::test]
 async fn an_answer_that_does_not_come_is_not_waited_for() {
     let api = Api::start(Answers {
-        hangs: true,
+        fault: Some(Fault::Hangs),
         ..Answers::default()
     });
 

@@ -95,7 +95,7 @@ async fn a_refusal_and_a_stream_that_ends_are_no_proof() {
     let authority = Authority::new("one");
     let good = answers(authority.sign(&claims()), &[(DOMAIN, authority.keys())]);
     let node = Node::start(Answers {
-        refuses: true,
+        fault: Some(Fault::Refuses),
         ..good.clone()
     });
     let error = obtain(&node).await.expect_err("a refusal");
@@ -105,7 +105,7 @@ async fn a_refusal_and_a_stream_that_ends_are_no_proof() {
     );
 
     node.set(Answers {
-        ends_at_once: true,
+        fault: Some(Fault::EndsAtOnce),
         ..good.clone()
     });
     assert!(matches!(
@@ -124,7 +124,7 @@ async fn a_broker_that_does_not_answer_is_not_waited_for() {
     let node = Node::start(good.clone());
     let round = node.broker().connect().await.expect("a connection");
     node.set(Answers {
-        hangs: true,
+        fault: Some(Fault::Hangs),
         ..good
     });
 

@@ -38,16 +38,22 @@ pub(crate) struct Answers {
     pub(crate) token: String,
     /// Key sets by trust domain.
     pub(crate) keys: BTreeMap<String, String>,
-    /// No identity is registered for who asks.
-    pub(crate) refuses: bool,
-    /// The stream of keys ends before the first ones.
-    pub(crate) ends_at_once: bool,
-    /// Nothing is answered at all.
-    pub(crate) hangs: bool,
-    /// The process that is asked about has ended when the answer comes.
-    pub(crate) kills: bool,
+    pub(crate) fault: Option<Fault>,
     /// weir's own X509-SVID: certificate, key and the authority, in DER.
     pub(crate) own: Option<[Vec<u8>; 3]>,
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// No identity is registered for who asks.
+    Refuses,
+    /// The stream of keys ends before the first ones.
+    EndsAtOnce,
+    /// Nothing is answered at all.
+    Hangs,
+    /// The process that is asked about has ended when the answer comes.
+    Kills,
 }
 
 /// A running server; it ends with the test's runtime.
@@ -146,7 +152,7 @@ impl Service<http::Request<Body>> for Workloads {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let service = self.clone();
-        let hangs = self.state.lock().expect("state").answers.hangs;
+        let hangs = self.state.lock().expect("state").answers.fault == Some(Fault::Hangs);
         Box::pin(async move {
             if hangs {
                 std::future::pending::<()>().await;
@@ -197,7 +203,7 @@ impl Workloads {
         };
         let id = field(audience + 1);
         state.asked.push((field(audience), id.clone()));
-        if state.answers.refuses {
+        if state.answers.fault == Some(Fault::Refuses) {
             return Err(Status::permission_denied("no identity issued"));
         }
         let mut svid = text(1, id.as_bytes());
@@ -217,7 +223,7 @@ impl Workloads {
                 text(1, &entry)
             })
             .collect();
-        let said = (!state.answers.ends_at_once).then_some(Ok(bundles));
+        let said = (state.answers.fault != Some(Fault::EndsAtOnce)).then_some(Ok(bundles));
         Response::new(Box::pin(tokio_stream::iter(said)))
     }
 }
@@ -236,7 +242,7 @@ impl UnaryService<Vec<u8>> for ProcessToken {
         let pid = process(request.get_ref());
         let mut state = self.0.state.lock().expect("state");
         state.pids.push(pid);
-        if state.answers.kills {
+        if state.answers.fault == Some(Fault::Kills) {
             end(pid);
         }
         drop(state);

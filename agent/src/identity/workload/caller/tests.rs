@@ -11,7 +11,10 @@ use crate::identity::{
     issuers::Issuers,
     settings::WorkloadSettings,
     spiffe::tests::{
-        Authority, DOMAIN, ID, answers, certificates::Node, claims, in_seconds, server::Answers,
+        Authority, DOMAIN, ID, answers,
+        certificates::Node,
+        claims, in_seconds,
+        server::{Answers, Fault},
     },
     workload::{self, Answer, ExeHashes, Images, Look, Proof, Workload},
 };
@@ -136,7 +139,7 @@ async fn each_process_is_asked_about_once_and_forgotten_with_its_end() {
 async fn an_answer_about_a_process_that_ended_meanwhile_proves_nobody() {
     let authority = Authority::new("one");
     let node = Node::start(Answers {
-        kills: true,
+        fault: Some(Fault::Kills),
         ..good(&authority)
     });
     let rig = Rig::new(&node);
@@ -174,7 +177,7 @@ async fn another_program_in_the_same_process_is_proved_anew() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     node.set(Answers {
-        refuses: true,
+        fault: Some(Fault::Refuses),
         ..good(&authority)
     });
     assert_eq!(rig.renew().await, 0);
@@ -190,7 +193,7 @@ async fn another_program_in_the_same_process_is_proved_anew() {
 async fn a_refusal_is_not_asked_for_again_at_once_and_said_with_the_process() {
     let authority = Authority::new("one");
     let node = Node::start(Answers {
-        refuses: true,
+        fault: Some(Fault::Refuses),
         ..good(&authority)
     });
     let rig = Rig::new(&node);
