@@ -26,7 +26,7 @@ pub(super) fn whole(ask: &Ask, title: &str, content: &Markup) -> Response {
             (head(title))
             body {
                 a.skip href="#main" { "Skip to the content" }
-                header.bar {
+                header.masthead {
                     a.home href="/" { img src="/assets/icon.svg" alt="" width="22" height="22"; "weir" }
                     nav aria-label="Pages" {
                         ul {
