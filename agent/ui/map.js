@@ -128,17 +128,39 @@
     draw();
     list();
   };
-  const source = new EventSource(place.dataset.events);
-  source.addEventListener("picture", (event) => {
-    picture = JSON.parse(event.data);
-    show();
-  });
-  source.addEventListener("open", () => {
-    state.textContent = "Live.";
-  });
-  source.addEventListener("error", () => {
-    state.textContent = "Not connected: what is shown is old.";
-  });
+  function connect() {
+    const source = new EventSource(place.dataset.events);
+    source.addEventListener("picture", (event) => {
+      picture = JSON.parse(event.data);
+      show();
+    });
+    source.addEventListener("open", () => {
+      state.textContent = "Live.";
+    });
+    source.addEventListener("error", () => {
+      state.textContent = "Not connected: what is shown is old.";
+      // An answer that is no stream ends it for good: the log-in is over, or the agent was restarted and knows of none.
+      if (source.readyState === EventSource.CLOSED) again();
+    });
+  }
+
+  async function again() {
+    // Whoever is not logged in is sent elsewhere.
+    const isKnown = await fetch(location.href, { cache: "no-store", redirect: "manual" }).then(
+      (answer) => answer.type !== "opaqueredirect",
+      () => true,
+    );
+    if (isKnown) {
+      setTimeout(connect, 2000);
+      return;
+    }
+    const link = document.createElement("a");
+    link.href = "/login";
+    link.textContent = "Log in again";
+    state.replaceChildren("Not connected: what is shown is old. ", link);
+  }
+
+  connect();
   pause.hidden = false;
   pause.addEventListener("click", () => {
     paused = !paused;

@@ -41,6 +41,12 @@ export async function seesDisconnection({ page, faults }) {
   return faults.filter((fault) => fault.startsWith("script:"));
 }
 
+/** Asks for a new log-in, on the page that is still there. */
+export async function seesLogInWanted({ page }) {
+  await page.getByRole("link", { name: "Log in again" }).waitFor();
+  await isTheSame(page);
+}
+
 async function isTheSame(page) {
   if (!(await page.evaluate(() => window.isTheSamePage))) throw new Error("the page was loaded again");
 }

@@ -6,7 +6,7 @@ import { createRequire } from "node:module";
 import path from "node:path";
 import readline from "node:readline";
 
-import { approve, endSession, follow, seesDisconnection, seesSession } from "./acts.mjs";
+import { approve, endSession, follow, seesDisconnection, seesLogInWanted, seesSession } from "./acts.mjs";
 import { look } from "./look.mjs";
 import { newPerson } from "./person.mjs";
 
@@ -31,6 +31,7 @@ const orders = {
   sees_session: async ({ login, of }) => seesSession(await person(login), of),
   end_session: async ({ login, of }) => endSession(await person(login), settings, of),
   sees_disconnection: async ({ login }) => seesDisconnection(await person(login)),
+  sees_log_in_wanted: async ({ login }) => seesLogInWanted(await person(login)),
 };
 
 for await (const line of readline.createInterface({ input: process.stdin })) {

@@ -255,6 +255,10 @@ fn the_live_map_says_that_the_agent_is_gone(world: &mut World) -> Result<()> {
     let order = json!({ "op": "sees_disconnection", "login": "apo" });
     let failed = world.browser.order(&order)?;
     ensure!(failed == json!([]), "scripts fail: {failed}");
+    // An agent that was restarted knows of no visits.
+    world.lab.agent_mut().resume()?;
+    let order = json!({ "op": "sees_log_in_wanted", "login": "apo" });
+    world.browser.order(&order)?;
     Ok(())
 }
 
