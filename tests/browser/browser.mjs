@@ -14,7 +14,7 @@ const settings = JSON.parse(process.argv[2]);
 const require = createRequire(path.join(settings.modules, "x.js"));
 const browser = await require("playwright-core").chromium.launch({
   executablePath: settings.chromium,
-  args: ["--no-sandbox", "--disable-dev-shm-usage"],
+  args: ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"],
 });
 const people = new Map();
 
