@@ -27,6 +27,7 @@ struct Rig {
     hashes: ExeHashes,
     images: Images,
     issuers: Issuers,
+    _kept: tempfile::TempDir,
 }
 
 impl Rig {
@@ -43,14 +44,15 @@ impl Rig {
         let mut entry = entries.pop().expect("one");
         // This user's socket rather than root's.
         entry.proof = Proof::Brokered(Brokered::by(node.broker()));
-        let nothing_kept = std::path::Path::new("/nonexistent");
+        let kept = tempfile::tempdir().expect("a folder");
         Self {
             entry,
             processes: Processes::open(cgroups.clone()).expect("a readable /proc"),
             cgroups,
             hashes: ExeHashes::default(),
             images: Images::default(),
-            issuers: Issuers::open(&[], nothing_kept).expect("none"),
+            issuers: Issuers::open(&[], kept.path()).expect("none"),
+            _kept: kept,
         }
     }
 
