@@ -47,8 +47,9 @@ impl Hook {
         fs::write(&key, "whsec_c2VjcmV0LW9mLXRoZS13ZWJob29rLTQ3MTE=\n")?;
         fs::set_permissions(&key, fs::Permissions::from_mode(0o600))?;
         let text = format!(
-            "name = \"ops\"\nurl = {:?}\nform = \"json\"\nsecret_file = {key:?}",
-            self.url
+            "name = \"ops\"\nurl = {:?}\nform = \"json\"\nsecret_file = {:?}",
+            self.url,
+            key.display().to_string()
         );
         Ok(toml::from_str(&text)?)
     }
