@@ -3,6 +3,7 @@
 pub mod authority;
 pub mod binding;
 pub mod client_leg;
+mod roots;
 pub mod server_leg;
 pub mod service;
 pub mod site;

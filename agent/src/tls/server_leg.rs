@@ -1,9 +1,13 @@
 //! TLS to the database server: what is verified is the operator's choice, and nothing falls back to less.
 
-use std::{fs, io, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
     client::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -12,6 +16,8 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use serde::Deserialize;
+
+use super::roots::{RootsError, read_roots};
 
 /// What of the server's certificate is verified; the words are libpq's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -106,24 +112,20 @@ impl ServerTls {
 }
 
 fn chain(
-    path: &PathBuf,
+    path: &Path,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<WebPkiServerVerifier>, ServerTlsError> {
-    let file = |source| ServerTlsError::File {
-        path: path.clone(),
-        source,
-    };
-    let pem = fs::read(path).map_err(file)?;
-    let mut roots = RootCertStore::empty();
-    for certificate in rustls_pemfile::certs(&mut pem.as_slice()) {
-        roots
-            .add(certificate.map_err(file)?)
-            .map_err(ServerTlsError::Setup)?;
-    }
+    let roots = read_roots(path).map_err(|error| match error {
+        RootsError::Read(source) => ServerTlsError::File {
+            path: path.to_owned(),
+            source,
+        },
+        RootsError::Certificate(source) => ServerTlsError::Setup(source),
+    })?;
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
         .build()
         .map_err(|source| ServerTlsError::Roots {
-            path: path.clone(),
+            path: path.to_owned(),
             source,
         })
 }

@@ -1,9 +1,15 @@
 //! TLS to a service that the operator names, such as a collector of logs: chain and name are always verified.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rustls::{ClientConfig, Error, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt as _;
+
+use super::roots::{RootsError, read_roots};
 
 /// Why it cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -47,20 +53,18 @@ pub fn service_tls(authority: Option<&PathBuf>) -> Result<Arc<ClientConfig>, Ser
     Ok(Arc::new(builder.with_no_client_auth()))
 }
 
-fn roots(path: &PathBuf) -> Result<RootCertStore, ServiceTlsError> {
-    let file = |source| ServiceTlsError::File {
-        path: path.clone(),
-        source,
-    };
-    let pem = std::fs::read(path).map_err(file)?;
-    let mut roots = RootCertStore::empty();
-    for certificate in rustls_pemfile::certs(&mut pem.as_slice()) {
-        roots
-            .add(certificate.map_err(file)?)
-            .map_err(ServiceTlsError::Setup)?;
-    }
+fn roots(path: &Path) -> Result<RootCertStore, ServiceTlsError> {
+    let roots = read_roots(path).map_err(|error| match error {
+        RootsError::Read(source) => ServiceTlsError::File {
+            path: path.to_owned(),
+            source,
+        },
+        RootsError::Certificate(source) => ServiceTlsError::Setup(source),
+    })?;
     if roots.is_empty() {
-        return Err(ServiceTlsError::Empty { path: path.clone() });
+        return Err(ServiceTlsError::Empty {
+            path: path.to_owned(),
+        });
     }
     Ok(roots)
 }

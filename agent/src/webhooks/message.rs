@@ -1,11 +1,10 @@
 //! A message as a hook takes it. What databases and people wrote is quoted: it can neither call people nor look like a link.
 
 use serde_json::{Value, json};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::settings::{Form, Occasion};
 use crate::{
-    audit::{record::Verdict, word},
+    audit::{record::Verdict, reports::period::rfc3339, word},
     holds::{Note, Summary, What},
 };
 
@@ -122,7 +121,7 @@ fn wanted(summary: &Summary) -> String {
     format!(
         "{} decide, until {}",
         demands.join(" and "),
-        moment(summary.expires_ns)
+        rfc3339(summary.expires_ns)
     )
 }
 
@@ -142,7 +141,7 @@ fn plain(place: &Place, note: &Note, now_ns: u64) -> Value {
         "reason": summary.reason,
         "statement": shortened(&summary.text, STATEMENT_CHARS),
         "demands": summary.demands,
-        "expires": moment(summary.expires_ns),
+        "expires": rfc3339(summary.expires_ns),
     });
     let (kind, more) = match &note.what {
         What::Requested => ("approval.requested", json!({})),
@@ -159,7 +158,7 @@ fn plain(place: &Place, note: &Note, now_ns: u64) -> Value {
                 "by": by,
                 "verdict": word(verdict),
                 "reason": reason,
-                "until": until_ns.map(moment),
+                "until": until_ns.map(rfc3339),
                 "break_glass": break_glass,
                 "missing": missing,
             }}),
@@ -169,21 +168,12 @@ fn plain(place: &Place, note: &Note, now_ns: u64) -> Value {
     if let (Value::Object(data), Value::Object(more)) = (&mut data, more) {
         data.extend(more);
     }
-    json!({ "type": kind, "timestamp": moment(now_ns), "data": data })
+    json!({ "type": kind, "timestamp": rfc3339(now_ns), "data": data })
 }
 
 fn link(place: &Place, id: u64) -> Option<String> {
     let origin = place.origin.as_ref()?;
     Some(format!("{origin}/approvals/{id}"))
-}
-
-/// RFC 3339, to the second.
-fn moment(ns: u64) -> String {
-    let seconds = i64::try_from(ns / 1_000_000_000).unwrap_or(i64::MAX);
-    OffsetDateTime::from_unix_timestamp(seconds)
-        .ok()
-        .and_then(|time| time.format(&Rfc3339).ok())
-        .unwrap_or_default()
 }
 
 fn shortened(text: &str, chars: usize) -> String {

@@ -147,17 +147,20 @@ impl Classifier {
         let mut found = BTreeMap::new();
         for used in &facts.columns {
             let bits = self.with_bases(&used.column, &used.bases);
-            found.insert(used.column.to_string(), bits);
+            if !bits.is_empty() {
+                found.insert(used.column.to_string(), bits);
+            }
         }
         if self.classes_relations() {
             for (schema, relation) in relations(facts) {
-                let name = format!("{schema}.{relation}");
-                found.insert(name, self.relation(schema, relation));
+                let bits = self.relation(schema, relation);
+                if !bits.is_empty() {
+                    found.insert(format!("{schema}.{relation}"), bits);
+                }
             }
         }
         found
             .into_iter()
-            .filter(|(_, bits)| !bits.is_empty())
             .map(|(name, bits)| Classed {
                 name,
                 classes: self.tree.names.of(&bits).cloned().collect(),
