@@ -158,7 +158,8 @@ impl Holds {
             estimate: None,
             waiting: Some(waiting),
         };
-        self.journal.event(&held.requested(id))?;
+        self.journal
+            .event_of(&held.ask.session, &held.requested(id))?;
         self.tell(&held, id, What::Requested);
         state.held.insert(id, held);
         drop(state);

@@ -27,6 +27,10 @@ pub struct SessionOpened {
     pub target: Target,
     /// `application_name` as claimed.
     pub application_name: Option<String>,
+    /// When it was opened, nanoseconds since the epoch: what later segments repeat has the time of the repetition.
+    /// Earlier versions did not record it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opened_ns: Option<u64>,
 }
 
 /// A statement as decided: dictionary entry that decision records refer to by `id`.
@@ -355,6 +359,18 @@ pub enum Event {
         last_seq: u64,
         /// Which limit they exceeded.
         why: String,
+        /// When the first record that stays was made, nanoseconds since the epoch. Earlier versions did not record it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kept_from_ns: Option<u64>,
+    },
+    /// What was recorded in a segment that is about to be removed, and what later records rest on.
+    Repeated {
+        /// The number of the record that said it first.
+        seq: u64,
+        /// When that was made, nanoseconds since the epoch.
+        time_ns: u64,
+        /// What it says.
+        said: Box<Event>,
     },
     /// Something that ought not to be: a broken invariant, a bypass attempt.
     Incident {
