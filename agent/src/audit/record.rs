@@ -287,6 +287,9 @@ pub enum Event {
         quorum: u32,
         /// When it is given up, nanoseconds since the epoch.
         expires_ns: u64,
+        /// What an approval holds for. Earlier versions did not record it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bound: Option<Bound>,
     },
     /// Somebody decided about a statement that waits.
     ApprovalDecided {
@@ -311,6 +314,9 @@ pub enum Event {
         how: Settled,
         /// The sequence number of the [`Requested`] that ran it; `None` when nothing ran.
         request: Option<u64>,
+        /// What ran, hashed as [`Bound::to`] is: the same where it is what was approved.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ran: Option<String>,
     },
     /// Somebody did something by the web page or its API.
     Administered {
@@ -334,6 +340,9 @@ pub enum Event {
         approval: u64,
         /// The sequence number of the [`Requested`] that ran.
         request: u64,
+        /// What ran, hashed as [`Bound::to`] is; another one where literals or values differ.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ran: Option<String>,
     },
     /// An approval that lasts was taken back.
     ApprovalRevoked {
@@ -377,6 +386,18 @@ pub enum Event {
         /// What.
         what: String,
     },
+}
+
+/// What an approval holds for. Nothing of it tells a literal or a value: hashes are keyed, by a key that ends with the agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bound {
+    /// A keyed hash of all that has to be the same when it runs: exact text, values, who asks, how the text and its names are
+    /// read, rules, catalog, and what the server gets in its place. 16 hexadecimal digits.
+    pub to: String,
+    /// The policy's digest.
+    pub policy: String,
+    /// Which reading of the database's catalog, counted from the agent's start; `None` where it played no part.
+    pub catalog: Option<u64>,
 }
 
 /// What an approver said.

@@ -208,8 +208,8 @@ impl Batch {
             .prepare_cached(
                 "INSERT INTO session_records (id, context, opened_ns, application_name, destination, pid, cgroup, method, strength, purpose,
                  binding, token, issued_s, not_after_s, last_verified_s, stale, development, delegation, auth_time_s, acr, amr, evidence,
-                 groups, segment, last_hour)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25)",
+                 groups, segment, last_hour, verified_s)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?15)",
             )?
             .execute(params![
                 opened.session,
@@ -468,6 +468,11 @@ fn record_event(
                 proof.stale,
                 place.segment,
             ])?;
+        transaction
+            .prepare_cached(
+                "UPDATE session_records SET verified_s = max(coalesce(verified_s, 0), ?2) WHERE id = ?1",
+            )?
+            .execute(params![session, proof.last_verified_s])?;
     }
     let body = json(event);
     let name = serde_json::from_str::<serde_json::Value>(&body)

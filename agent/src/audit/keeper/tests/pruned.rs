@@ -135,6 +135,7 @@ impl Life {
                     approval,
                     how: Settled::Ran,
                     request: Some(1),
+                    ran: None,
                 };
                 self.event(&end);
                 self.approvals.retain(|one| *one != approval);
@@ -164,6 +165,7 @@ impl Life {
             approvers: vec!["dba".to_owned()],
             quorum: 2,
             expires_ns: self.now_ns + HOUR_NS,
+            bound: None,
         };
         self.journal.event_of(session, &event).expect("recorded");
         self.approvals.push(approval);
@@ -281,7 +283,7 @@ fn content(store: &Connection, retired: u64, hour: u64) -> Vec<Vec<String>> {
              WHERE t.hour >= {hour}"
         ),
         format!(
-            "SELECT s.id, {WHO}, s.opened_ns, s.closed_ns, s.close_reason, s.requests, s.groups, s.token, s.segment
+            "SELECT s.id, {WHO}, s.opened_ns, s.closed_ns, s.close_reason, s.requests, s.groups, s.token, s.verified_s, s.segment
              FROM session_records s JOIN contexts c ON c.id = s.context WHERE s.segment > {retired}"
         ),
         "SELECT i.id, hex(s.digest), s.text, r.relation, i.segment FROM statement_ids i JOIN statement_records s ON s.id = i.statement
