@@ -421,6 +421,14 @@ impl Guard {
         self.value_hash.hash_one(values)
     }
 
+    /// A keyed hash of all that an approval of a text holds for; `parameters` is the hash of its values.
+    #[must_use]
+    pub fn hash_bound(&self, verdict: &Verdict, modes: SessionModes, parameters: u64) -> u64 {
+        let sent = verdict.replacement.as_ref().map(|other| &other.text);
+        self.value_hash
+            .hash_one((verdict.basis(), verdict.text(), sent, modes, parameters))
+    }
+
     fn verdict(
         &self,
         scope: &Scope,

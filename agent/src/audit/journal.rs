@@ -149,6 +149,18 @@ pub struct Session {
     last_segment: AtomicU64,
 }
 
+impl Session {
+    /// A session that was recorded before: whatever names it next repeats its opening.
+    #[must_use]
+    pub(crate) fn repeated(opened: SessionOpened) -> Self {
+        Self {
+            id: opened.session,
+            opened,
+            last_segment: AtomicU64::new(0),
+        }
+    }
+}
+
 /// A decided statement, shared by every request that repeats it.
 #[derive(Debug)]
 pub struct Statement {
@@ -280,20 +292,16 @@ impl Journal {
     ///
     /// It could not be recorded; the session must not begin.
     pub fn session(&self, new: NewSession) -> Result<Arc<Session>, JournalError> {
-        let id = self.inner.next_id();
-        let session = Session {
-            id,
-            opened: SessionOpened {
-                session: id,
-                origin: new.origin,
-                evidence: new.evidence,
-                identity: new.identity,
-                proof: new.proof,
-                target: new.target,
-                application_name: new.application_name,
-            },
-            last_segment: AtomicU64::new(0),
-        };
+        let session = Session::repeated(SessionOpened {
+            session: self.inner.next_id(),
+            origin: new.origin,
+            evidence: new.evidence,
+            identity: new.identity,
+            proof: new.proof,
+            target: new.target,
+            application_name: new.application_name,
+            opened_ns: Some(clock::now_ns()),
+        });
         self.inner.write(&Entries::session(&session))?;
         Ok(Arc::new(session))
     }
@@ -372,6 +380,15 @@ impl Journal {
         self.inner.write(&Entries::event(event))
     }
 
+    /// Records a rare event that names a session, in a segment that has the session's opening. Returns its sequence number.
+    ///
+    /// # Errors
+    ///
+    /// It could not be recorded.
+    pub fn event_of(&self, session: &Session, event: &Event) -> Result<u64, JournalError> {
+        self.inner.write(&Entries::event_of(session, event))
+    }
+
     /// Records the end of a session with the counts of its life.
     ///
     /// # Errors
@@ -385,13 +402,14 @@ impl Journal {
         client_bytes: u64,
         server_bytes: u64,
     ) -> Result<u64, JournalError> {
-        self.event(&Event::SessionClosed {
+        let event = Event::SessionClosed {
             session: session.id,
             reason: reason.to_owned(),
             requests,
             client_bytes,
             server_bytes,
-        })
+        };
+        self.event_of(session, &event)
     }
 
     /// Waits until the record `seq` is on disk; callers that wait at the same time share one sync. Cancelling is safe.

@@ -27,6 +27,10 @@ pub struct SessionOpened {
     pub target: Target,
     /// `application_name` as claimed.
     pub application_name: Option<String>,
+    /// When it was opened, nanoseconds since the epoch: what later segments repeat has the time of the repetition.
+    /// Earlier versions did not record it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opened_ns: Option<u64>,
 }
 
 /// A statement as decided: dictionary entry that decision records refer to by `id`.
@@ -283,6 +287,9 @@ pub enum Event {
         quorum: u32,
         /// When it is given up, nanoseconds since the epoch.
         expires_ns: u64,
+        /// What an approval holds for. Earlier versions did not record it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bound: Option<Bound>,
     },
     /// Somebody decided about a statement that waits.
     ApprovalDecided {
@@ -307,6 +314,9 @@ pub enum Event {
         how: Settled,
         /// The sequence number of the [`Requested`] that ran it; `None` when nothing ran.
         request: Option<u64>,
+        /// What ran, hashed as [`Bound::to`] is: the same where it is what was approved.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ran: Option<String>,
     },
     /// Somebody did something by the web page or its API.
     Administered {
@@ -330,6 +340,9 @@ pub enum Event {
         approval: u64,
         /// The sequence number of the [`Requested`] that ran.
         request: u64,
+        /// What ran, hashed as [`Bound::to`] is; another one where literals or values differ.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ran: Option<String>,
     },
     /// An approval that lasts was taken back.
     ApprovalRevoked {
@@ -355,12 +368,36 @@ pub enum Event {
         last_seq: u64,
         /// Which limit they exceeded.
         why: String,
+        /// When the first record that stays was made, nanoseconds since the epoch. Earlier versions did not record it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kept_from_ns: Option<u64>,
+    },
+    /// What was recorded in a segment that is about to be removed, and what later records rest on.
+    Repeated {
+        /// The number of the record that said it first.
+        seq: u64,
+        /// When that was made, nanoseconds since the epoch.
+        time_ns: u64,
+        /// What it says.
+        said: Box<Event>,
     },
     /// Something that ought not to be: a broken invariant, a bypass attempt.
     Incident {
         /// What.
         what: String,
     },
+}
+
+/// What an approval holds for. Nothing of it tells a literal or a value: hashes are keyed, by a key that ends with the agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bound {
+    /// A keyed hash of all that has to be the same when it runs: exact text, values, who asks, how the text and its names are
+    /// read, rules, catalog, and what the server gets in its place. 16 hexadecimal digits.
+    pub to: String,
+    /// The policy's digest.
+    pub policy: String,
+    /// Which reading of the database's catalog, counted from the agent's start; `None` where it played no part.
+    pub catalog: Option<u64>,
 }
 
 /// What an approver said.
