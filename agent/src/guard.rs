@@ -440,7 +440,7 @@ impl Guard {
         let refusal = verdict::refusal(&judged);
         self.count(&judged);
         let Judged {
-            mut facts,
+            facts,
             decision,
             replacement,
             unknown,
@@ -452,8 +452,6 @@ impl Guard {
             || decision.waits()
             || deserves_sync(&scope.who, &facts);
         let classes = snapshot.pack.classified(&facts);
-        // What is recorded says which columns were used; those within reach have served their purpose.
-        facts.reachable = Vec::new();
         Arc::new(Verdict {
             refusal,
             changes_session: facts.changes_session,

@@ -42,6 +42,7 @@ use super::{
 };
 use crate::{
     capture::Origin,
+    clock,
     identity::{Evidence, Proof},
 };
 
@@ -309,12 +310,15 @@ impl Journal {
     /// Makes a dictionary entry of a decided statement; it is written with the first request that needs it.
     pub fn statement(
         &self,
-        facts: Facts,
+        mut facts: Facts,
         decision: Decision,
         policy: &str,
         classes: Vec<Classed>,
     ) -> Arc<Statement> {
         let id = self.inner.next_id();
+        let schemas = facts.schemas();
+        // What is recorded says which columns were used; those within reach have served their purpose.
+        facts.reachable = Vec::new();
         Arc::new(Statement {
             id,
             decided: StatementDecided {
@@ -323,6 +327,7 @@ impl Journal {
                 decision,
                 policy: policy.to_owned(),
                 classes,
+                schemas,
             },
             last_segment: AtomicU64::new(0),
         })

@@ -1,8 +1,10 @@
 //! What is recorded: each kind of record and what it carries.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use weir_policy::{Classed, Decision, Identity, Target};
-use weir_sql::Facts;
+use weir_sql::{Facts, RelationName};
 
 use crate::{
     capture::{Counters, Origin},
@@ -47,6 +49,20 @@ pub struct StatementDecided {
     /// What of the data that it uses had classes then.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<Classed>,
+    /// The schemas of relations that the text names without one, where the catalog told.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub schemas: BTreeMap<String, String>,
+}
+
+impl StatementDecided {
+    /// A relation's name with its schema, as far as that is known.
+    #[must_use]
+    pub fn name_of(&self, relation: &RelationName) -> String {
+        match self.schemas.get(&relation.name) {
+            Some(schema) if relation.schema.is_none() => format!("{schema}.{}", relation.name),
+            _ => relation.to_string(),
+        }
+    }
 }
 
 /// How a request reached the server.
