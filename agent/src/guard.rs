@@ -468,7 +468,7 @@ impl Guard {
         self.count(&judged);
         let Judged {
             mut facts,
-            decision,
+            mut decision,
             replacement,
             unknown,
             steps,
@@ -481,6 +481,7 @@ impl Guard {
         let classes = snapshot.pack.classified(&facts);
         // What is recorded says which columns were used; those within reach have served their purpose.
         facts.reachable = Vec::new();
+        verdict::forget_quotes(&mut facts, &mut decision);
         Arc::new(Verdict {
             refusal,
             changes_session: facts.changes_session,

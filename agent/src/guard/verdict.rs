@@ -4,7 +4,7 @@ use std::{hash::Hash, sync::Arc};
 
 use weir_policy::{Decision, Effect, Obligations, StepUp};
 use weir_sql::{
-    Confidence, RelationName,
+    Confidence, Facts, RelationName,
     postgres::{Edit, Step},
 };
 use weir_wire::postgres::Refusal;
@@ -159,6 +159,22 @@ pub(super) fn refusal(judged: &Judged) -> Option<Refusal> {
             .or_else(|| decision.step_up.as_ref().map(StepUp::hint))
             .or_else(|| Some(HINT.into())),
     })
+}
+
+/// The parser's words quote the text where it stumbled, which may be a literal: who sent it is told, the record is not.
+pub(super) fn forget_quotes(facts: &mut Facts, decision: &mut Decision) {
+    let Some(said) = facts.parse_error.as_mut() else {
+        return;
+    };
+    let (Some(first), Some(last)) = (said.find('"'), said.rfind('"')) else {
+        return;
+    };
+    let mut kept = said.clone();
+    kept.replace_range(first..=last, "\"…\"");
+    if let Effect::Deny { reason } = &mut decision.effect {
+        *reason = reason.replace(said.as_str(), &kept);
+    }
+    *said = kept;
 }
 
 /// As the server says it: most often that is what it would say.
