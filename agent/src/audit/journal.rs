@@ -42,7 +42,6 @@ use super::{
 };
 use crate::{
     capture::Origin,
-    clock,
     identity::{Evidence, Proof},
     latency::{Counted, Histogram, ON_DISK},
 };
@@ -338,28 +337,12 @@ impl Journal {
         self.inner.next_id()
     }
 
-    /// Records a request, decided, before the server can see it. Returns the sequence number that its outcome names.
+    /// Records a request, decided at `time_ns` since the epoch, before the server can see it. Returns the sequence number
+    /// that its outcome names.
     ///
     /// # Errors
     ///
     /// It could not be recorded: the request must not go on.
-    pub fn requested(
-        &self,
-        session: &Session,
-        statement: &Statement,
-        via: Via,
-        parameters_hash: u64,
-        request_bytes: u64,
-    ) -> Result<u64, JournalError> {
-        let now = clock::now_ns();
-        self.requested_at(now, session, statement, via, parameters_hash, request_bytes)
-    }
-
-    /// As [`Self::requested`], for a caller who has looked at the clock: `time_ns` is since the epoch.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::requested`].
     pub fn requested_at(
         &self,
         time_ns: u64,
@@ -380,20 +363,11 @@ impl Journal {
             .write(&Entries::requested(time_ns, session, statement, payload))
     }
 
-    /// Records what came of a request; exactly one for each [`Journal::requested`].
+    /// Records what came of a request, known at `time_ns` since the epoch; exactly one for each [`Journal::requested_at`].
     ///
     /// # Errors
     ///
     /// It could not be recorded. Room for the outcomes of requests in flight is kept, so a full disk does not show here first.
-    pub fn outcome(&self, outcome: &Outcome) -> Result<(), JournalError> {
-        self.outcome_at(clock::now_ns(), outcome)
-    }
-
-    /// As [`Self::outcome`], for a caller who has looked at the clock: `time_ns` is since the epoch.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::outcome`].
     pub fn outcome_at(&self, time_ns: u64, outcome: &Outcome) -> Result<(), JournalError> {
         self.inner
             .write(&Entries::outcome(time_ns, layout::encode_outcome(outcome)))
