@@ -440,8 +440,8 @@ impl Guard {
         let refusal = verdict::refusal(&judged);
         self.count(&judged);
         let Judged {
-            facts,
-            decision,
+            mut facts,
+            mut decision,
             replacement,
             unknown,
             steps,
@@ -452,6 +452,7 @@ impl Guard {
             || decision.waits()
             || deserves_sync(&scope.who, &facts);
         let classes = snapshot.pack.classified(&facts);
+        verdict::forget_quotes(&mut facts, &mut decision);
         Arc::new(Verdict {
             refusal,
             changes_session: facts.changes_session,

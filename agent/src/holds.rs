@@ -21,6 +21,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use aws_lc_rs::constant_time;
@@ -34,6 +35,7 @@ use crate::{
         record::{Bound, Event, Settled},
     },
     clock,
+    latency::{BY_PEOPLE, Counted, Histogram},
 };
 
 pub use approver::Approver;
@@ -52,6 +54,7 @@ pub struct Holds {
     journal: Arc<Journal>,
     tell: Tell,
     state: Mutex<State>,
+    waits: Histogram,
 }
 
 #[derive(Debug)]
@@ -138,6 +141,7 @@ impl Holds {
             journal,
             tell,
             state: Mutex::new(state),
+            waits: Histogram::new(BY_PEOPLE),
         }))
     }
 
@@ -208,6 +212,12 @@ impl Holds {
     pub fn count(&self) -> usize {
         let state = self.lock();
         state.held.values().filter(|held| held.is_waiting()).count()
+    }
+
+    /// How long statements waited, however that ended.
+    #[must_use]
+    pub fn waits(&self) -> Counted {
+        self.waits.counted()
     }
 
     /// All about one that waits, if [`Self::list`] shows it.
@@ -292,11 +302,19 @@ impl Holds {
 
     /// What a [`Clearance`] stands for from now on.
     fn forget(&self, id: u64) {
-        self.lock().held.remove(&id);
+        drop(self.remove(id));
+    }
+
+    /// It waits no longer.
+    fn remove(&self, id: u64) -> Option<Held> {
+        let held = self.lock().held.remove(&id)?;
+        let waited = clock::now_ns().saturating_sub(held.since_ns);
+        self.waits.count(Duration::from_nanos(waited));
+        Some(held)
     }
 
     fn end(&self, id: u64, ended: Ended) {
-        let held = self.lock().held.remove(&id);
+        let held = self.remove(id);
         let Ended { how, ran } = ended;
         let event = Event::ApprovalEnded {
             approval: id,

@@ -2,7 +2,7 @@
 //!
 //! A module imports from lower ones only:
 //! `cli` → `app` → `config` → `admin` → `webhooks` · `control` · `discover` · `proxy` → `guard` → `holds` · `logins` · `sessions` → `policy` · `identity` · `audit` · `catalog` · `capture` → `net` · `tls`.
-//! `telemetry`, `shutdown`, `clock` and `names` are open to all.
+//! `telemetry`, `shutdown`, `clock`, `latency` and `names` are open to all.
 
 pub mod admin;
 pub mod app;
@@ -18,6 +18,7 @@ mod files;
 pub mod guard;
 pub mod holds;
 pub mod identity;
+pub mod latency;
 pub mod logins;
 pub mod names;
 pub mod net;

@@ -17,6 +17,7 @@ use weir_policy::Identity;
 use crate::{
     audit::{self, Journal, JournalError, record::Event},
     identity::{Bound, Evidence, State},
+    latency::{Histogram, IN_MEMORY, ON_DISK},
 };
 
 /// All live sessions.
@@ -24,6 +25,25 @@ use crate::{
 pub struct Sessions {
     live: Mutex<HashMap<u64, Arc<Live>>>,
     counts: Counts,
+    latency: Latency,
+}
+
+/// How long weir keeps what clients send.
+#[derive(Debug)]
+pub struct Latency {
+    /// From a read of the client's until every request in it is decided and recorded. One read in eight is timed.
+    pub decisions: Histogram,
+    /// Until the record of a request that may not leave before is on disk.
+    pub durable: Histogram,
+}
+
+impl Default for Latency {
+    fn default() -> Self {
+        Self {
+            decisions: Histogram::new(IN_MEMORY),
+            durable: Histogram::new(ON_DISK),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -254,6 +274,12 @@ impl Sessions {
         list
     }
 
+    /// How long weir keeps what clients send.
+    #[must_use]
+    pub fn latency(&self) -> &Latency {
+        &self.latency
+    }
+
     /// Counts since the start.
     #[must_use]
     pub fn totals(&self) -> Totals {
@@ -382,6 +408,14 @@ pub fn shown_identity(identity: Option<&Identity>) -> String {
 pub struct Registration {
     sessions: Arc<Sessions>,
     live: Arc<Live>,
+}
+
+impl Registration {
+    /// All sessions.
+    #[must_use]
+    pub fn all(&self) -> &Arc<Sessions> {
+        &self.sessions
+    }
 }
 
 impl std::ops::Deref for Registration {

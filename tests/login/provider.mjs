@@ -33,6 +33,8 @@ const jose = await import(
 const store = new Map(); // "Model:id" -> payload
 const accounts = new Map(); // login -> claims
 const seen = []; // requests, for the tests to look at
+// Every token that was given to a client.
+const issued = [];
 let keys = [];
 let mode = "up";
 let omitGroups = false;
@@ -158,6 +160,9 @@ function build() {
   provider.use(async (context, next) => {
     await next();
     const grant = context.oidc?.params?.grant_type;
+    for (const name of ["access_token", "refresh_token", "id_token"]) {
+      if (grant && context.body?.[name]) issued.push(context.body[name]);
+    }
     if (grant) seen.push({ grant, status: context.status });
   });
   provider.on("server_error", (_context, error) => console.error(error));
@@ -250,6 +255,9 @@ const orders = {
   },
   async refresh_tokens() {
     return [...store].filter(([key, it]) => key.startsWith("RefreshToken:") && !it.consumed).length;
+  },
+  async issued() {
+    return issued;
   },
   async sign(order) {
     return sign(order);

@@ -24,6 +24,8 @@ pub struct AgentOptions {
     pub pin_name: String,
     /// The configuration: the sections `agent` and `capture` are filled in where they are silent.
     pub config: Table,
+    /// What it logs, unless `RUST_LOG` says; `None` is `weir=info`.
+    pub log: Option<String>,
 }
 
 /// A running agent. It is asked to end when this is dropped; what it left in the kernel goes too.
@@ -32,6 +34,7 @@ pub struct Agent {
     service: Option<Service>,
     program: PathBuf,
     folder: PathBuf,
+    log: String,
     _pins: Undo,
 }
 
@@ -56,6 +59,7 @@ impl Agent {
             service: None,
             program: place::weir()?,
             folder: options.folder,
+            log: options.log.unwrap_or_else(|| "weir=info".to_owned()),
             _pins: undone,
         };
         agent.resume()?;
@@ -75,7 +79,7 @@ impl Agent {
             .arg(self.config())
             .current_dir(&self.folder);
         if std::env::var_os("RUST_LOG").is_none() {
-            command.env("RUST_LOG", "weir=info");
+            command.env("RUST_LOG", &self.log);
         }
         let service = Service::start("weir run", command, &self.log_file(), Ending::default())?;
         service.wait_until(READY_LIMIT, || self.is_ready())?;

@@ -59,6 +59,8 @@ pub struct LabOptions {
     pub settings: Vec<(String, Value)>,
     /// Further sections of the agent's configuration, by the name of their list: `("workload", …)`.
     pub sections: Vec<(String, Table)>,
+    /// What the agent logs; `None` is `weir=info`.
+    pub log: Option<String>,
 }
 
 /// How the agent reads catalogs.
@@ -145,6 +147,7 @@ impl Default for LabOptions {
             server_settings: Vec::new(),
             settings: Vec::new(),
             sections: Vec::new(),
+            log: None,
         }
     }
 }
@@ -203,6 +206,7 @@ impl Lab {
             cgroup: cgroup.path().to_path_buf(),
             pin_name: name,
             config,
+            log: options.log.clone(),
         })?;
         let mut lab = Self {
             agent,

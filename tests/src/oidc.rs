@@ -98,6 +98,16 @@ impl OidcProvider {
         self.order(&json!({ "op": "visit", "url": url, "login": login }))
     }
 
+    /// Every token that was given to a client: access, refresh and ID tokens, as they went over the wire.
+    ///
+    /// # Errors
+    ///
+    /// As [`OidcProvider::order`].
+    pub fn issued(&self) -> Result<Vec<String>> {
+        let tokens = self.order(&json!({ "op": "issued" }))?;
+        serde_json::from_value(tokens).context("no tokens")
+    }
+
     /// How many refresh tokens are good.
     ///
     /// # Errors

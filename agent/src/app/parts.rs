@@ -193,6 +193,7 @@ impl control::Parts for Running {
                     .map(|counters| (counters, capture.leftovers().ok()))
             })
             .flatten();
+        let latency = self.proxy.sessions.latency();
         let mut sessions = self.proxy.sessions.list();
         // The whole answer has to fit into one line of the control socket.
         sessions.truncate(LISTED_SESSIONS);
@@ -222,6 +223,12 @@ impl control::Parts for Running {
             "masking": self.proxy.guard.status(),
             "catalogs": self.proxy.catalogs.summaries(&|catalog| snapshot.pack.governed_columns(catalog)),
             "totals": self.proxy.sessions.totals(),
+            "latency": {
+                "decision": latency.decisions.counted().figures(),
+                "durable_wait": latency.durable.counted().figures(),
+                "journal_sync": self.proxy.journal.syncs().figures(),
+                "approval_wait": self.proxy.holds.waits().figures(),
+            },
             "waiting": self.proxy.holds.count(),
             "holds": self.proxy.holds.list(None).into_iter().take(LISTED_HOLDS).map(Summary::shortened).collect::<Vec<_>>(),
             "sessions": sessions,

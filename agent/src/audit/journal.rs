@@ -44,6 +44,7 @@ use crate::{
     capture::Origin,
     clock,
     identity::{Evidence, Proof},
+    latency::{Counted, Histogram, ON_DISK},
 };
 
 pub use recovery::Recovery;
@@ -230,6 +231,7 @@ struct Inner {
     chained_seq: AtomicU64,
     indexed_seq: AtomicU64,
     last_sync_ns: AtomicU64,
+    syncs: Histogram,
     /// Set for good once a sync fails: what was lost is unknown from then on.
     failed: AtomicBool,
     failure: Mutex<Option<String>>,
@@ -268,6 +270,7 @@ impl Journal {
             chained_seq: AtomicU64::new(0),
             indexed_seq: AtomicU64::new(0),
             last_sync_ns: AtomicU64::new(0),
+            syncs: Histogram::new(ON_DISK),
             failed: AtomicBool::new(false),
             failure: Mutex::new(None),
             stopping: AtomicBool::new(false),
@@ -484,6 +487,12 @@ impl Journal {
             failure: self.inner.failure().or(refused),
             allowed_until_ns,
         }
+    }
+
+    /// How long it took each time to bring records to the disk and into the chain.
+    #[must_use]
+    pub fn syncs(&self) -> Counted {
+        self.inner.syncs.counted()
     }
 
     /// The journal's folder.

@@ -66,6 +66,7 @@ fn print(status: &Value) {
             text(&hook["detail"])
         );
     }
+    latency(&status["latency"]);
     endpoints(status);
     let problems = status["identity_problems"].as_array();
     for problem in problems.into_iter().flatten() {
@@ -80,6 +81,26 @@ fn print(status: &Value) {
         return;
     }
     println!("\n{}", sessions::table(open));
+}
+
+/// How long weir keeps what clients send.
+fn latency(latency: &Value) {
+    println!("\nlatency");
+    for (name, figures) in latency.as_object().into_iter().flatten() {
+        let within = |name: &str| match &figures[name] {
+            Value::Null => "beyond what is told apart".to_owned(),
+            us => format!("within {us} µs"),
+        };
+        let told = match figures["timed"].as_u64() {
+            None | Some(0) => "nothing yet".to_owned(),
+            Some(timed) => format!(
+                "half {}, 99 % {}, of {timed} timed",
+                within("p50_us"),
+                within("p99_us")
+            ),
+        };
+        println!("  {:<24}{told}", name.replace('_', " "));
+    }
 }
 
 /// How log-ins pass at each endpoint.

@@ -4,7 +4,7 @@ use std::{hash::Hash, sync::Arc};
 
 use weir_policy::{Decision, Effect, Obligations, StepUp};
 use weir_sql::{
-    Confidence, RelationName,
+    Confidence, Facts, RelationName,
     postgres::{Edit, Step},
 };
 use weir_wire::postgres::Refusal;
@@ -161,6 +161,22 @@ pub(super) fn refusal(judged: &Judged) -> Option<Refusal> {
     })
 }
 
+/// The parser's words quote the text where it stumbled, which may be a literal: who sent it is told, the record is not.
+pub(super) fn forget_quotes(facts: &mut Facts, decision: &mut Decision) {
+    let Some(said) = facts.parse_error.as_mut() else {
+        return;
+    };
+    let (Some(first), Some(last)) = (said.find('"'), said.rfind('"')) else {
+        return;
+    };
+    let mut kept = said.clone();
+    kept.replace_range(first..=last, "\"…\"");
+    if let Effect::Deny { reason } = &mut decision.effect {
+        *reason = reason.replace(said.as_str(), &kept);
+    }
+    *said = kept;
+}
+
 /// As the server says it: most often that is what it would say.
 fn not_there(relation: &RelationName) -> Refusal {
     Refusal {
@@ -204,3 +220,33 @@ fn is_syntax_error(text: &str) -> bool {
 }
 
 const HINT: &str = "\"weir policy explain\" shows which rule decided and why";
+
+#[cfg(test)]
+mod tests {
+    use weir_sql::{SessionModes, postgres};
+
+    use super::*;
+    use crate::audit::fixtures::denied;
+
+    #[test]
+    fn nothing_is_quoted_of_a_text_that_cannot_be_parsed() {
+        for text in [
+            "select 1 'pin-4711'",
+            "select 'pin-4711",
+            "select $a$ pin-4711",
+            "select E'\\",
+            "select pin 4711 4711",
+        ] {
+            let mut facts = postgres::analyse(text.as_bytes(), SessionModes::default());
+            let said = facts.parse_error.clone().expect("it cannot be parsed");
+            let mut decision = denied();
+            decision.effect = Effect::Deny {
+                reason: format!("the statement cannot be parsed: {said}"),
+            };
+            forget_quotes(&mut facts, &mut decision);
+            let kept = format!("{facts:?} {decision:?}");
+            assert!(!kept.contains("4711") && !kept.contains('\''), "{kept}");
+            assert!(kept.contains("the statement cannot be parsed: "), "{kept}");
+        }
+    }
+}

@@ -12,6 +12,7 @@ use crate::{
     admin::{error::Error, request::Ask},
     audit::{JournalHealth, export::SinkStatus},
     capture::Finding,
+    latency::Counted,
     sessions::Totals,
     webhooks::HookStatus,
 };
@@ -23,6 +24,16 @@ pub(super) async fn get(ask: Ask) -> Result<Response, Error> {
     let totals = reach.sessions.totals();
     sessions(&mut text, &totals);
     journal(&mut text, &reach.journal.health());
+    let latency = reach.sessions.latency();
+    latencies(
+        &mut text,
+        &[
+            latency.decisions.counted(),
+            latency.durable.counted(),
+            reach.journal.syncs(),
+            reach.holds.waits(),
+        ],
+    );
     outlets(&mut text, &reach.health.exports(), &reach.health.webhooks());
     if let Some(counters) = reach.health.counters() {
         text.head(
@@ -136,6 +147,31 @@ fn sessions(text: &mut Text, totals: &Totals) {
     }
 }
 
+/// As the values are given: decisions, waits for the disk, the journal's syncs, waits for people.
+fn latencies(text: &mut Text, counted: &[Counted; 4]) {
+    let families = [
+        (
+            "weir_decision_seconds",
+            "From a read of a client's until every request in it is decided and recorded; one read in eight is timed.",
+        ),
+        (
+            "weir_durable_wait_seconds",
+            "Until the record of a request that may not leave before is on disk.",
+        ),
+        (
+            "weir_journal_sync_seconds",
+            "Bringing records to the disk and into the chain.",
+        ),
+        (
+            "weir_approval_wait_seconds",
+            "From asking for an approval until the wait was over, however it ended.",
+        ),
+    ];
+    for ((name, help), counted) in families.into_iter().zip(counted) {
+        text.histogram(name, help, counted);
+    }
+}
+
 fn outlets(text: &mut Text, exports: &[SinkStatus], webhooks: &[HookStatus]) {
     let name = "weir_export_lag_records";
     text.head(name, GAUGE, "Records that a sink has not confirmed.");
@@ -223,6 +259,21 @@ impl Text {
         let _ = writeln!(self.0, "{name} {value}");
     }
 
+    fn histogram(&mut self, name: &str, help: &str, counted: &Counted) {
+        self.head(name, HISTOGRAM, help);
+        let ends = counted.bounds_ns.iter().copied().map(seconds);
+        let mut below = 0;
+        for (end, count) in ends.chain(["+Inf".to_owned()]).zip(&counted.counts) {
+            below += count;
+            let _ = writeln!(self.0, "{name}_bucket{{le=\"{end}\"}} {below}");
+        }
+        let _ = writeln!(
+            self.0,
+            "{name}_sum {}\n{name}_count {below}",
+            seconds(counted.sum_ns)
+        );
+    }
+
     fn labelled(&mut self, name: &str, label: &str, of: &str, value: u64) {
         let of = of
             .replace('\\', "\\\\")
@@ -232,17 +283,74 @@ impl Text {
     }
 }
 
+/// Nanoseconds as a decimal fraction.
+fn seconds(ns: u64) -> String {
+    let text = format!("{}.{:09}", ns / NANOS, ns % NANOS);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+const NANOS: u64 = 1_000_000_000;
+const HISTOGRAM: &str = "histogram";
 const GAUGE: &str = "gauge";
 const COUNTER: &str = "counter";
 
 #[cfg(test)]
+mod exposition;
+
+#[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::latency::{BY_PEOPLE, Histogram, IN_MEMORY, ON_DISK};
 
     #[test]
     fn labels_are_escaped() {
         let mut text = Text::default();
         text.labelled("m", "sink", "a\"b\\c\nd", 3);
         assert_eq!(text.0, "m{sink=\"a\\\"b\\\\c\\nd\"} 3\n");
+    }
+
+    #[test]
+    fn seconds_are_exact() {
+        for (ns, text) in [
+            (0, "0"),
+            (1_000, "0.000001"),
+            (1_500_000_000, "1.5"),
+            (86_400_000_000_000, "86400"),
+            (u64::MAX, "18446744073.709551615"),
+        ] {
+            assert_eq!(seconds(ns), text);
+        }
+    }
+
+    #[test]
+    fn all_of_it_is_read_by_a_strict_reader() {
+        let mut text = Text::default();
+        let durations = [0, 1_500, 30_000, 4_000_000, 70_000_000_000, u64::MAX / 4];
+        let counted = [IN_MEMORY, ON_DISK, ON_DISK, BY_PEOPLE].map(|bounds| {
+            let histogram = Histogram::new(bounds);
+            for ns in durations {
+                histogram.count(Duration::from_nanos(ns));
+            }
+            histogram.counted()
+        });
+        let totals = crate::sessions::Sessions::default().totals();
+        sessions(&mut text, &totals);
+        latencies(&mut text, &counted);
+        outlets(&mut text, &[], &[]);
+        text.head("weir_logins", GAUGE, "Log-ins on this host, by state.");
+        text.labelled("weir_logins", "state", "a\"b\\c\nd", 3);
+        let families = exposition::read(&text.0).expect("well formed");
+        let decisions = families
+            .iter()
+            .find(|family| family.name == "weir_decision_seconds")
+            .expect("decisions");
+        assert_eq!(decisions.samples.len(), IN_MEMORY.len() + 3);
+        assert!(
+            text.0
+                .contains("weir_decision_seconds_bucket{le=\"0.000002\"} 2\n")
+        );
+        assert!(text.0.contains("weir_approval_wait_seconds_count 6\n"));
     }
 }

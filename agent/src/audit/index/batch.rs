@@ -384,24 +384,20 @@ impl Batch {
             time_ns: raw.time_ns,
             segment: self.segment,
         };
-        match event {
-            Event::SessionClosed { .. } => {
-                let closed = close_session(raw.time_ns, event, transaction)?;
-                // An earlier version did not repeat the opening: it may have been removed.
-                Ok(closed || self.retired_seq > 0)
-            }
+        let understood = match event {
             // As it was said first: known where that was not removed yet.
-            Event::Repeated { seq, time_ns, said } => record_event(
-                Place {
+            Event::Repeated { seq, time_ns, said } => {
+                let first = Place {
                     seq: *seq,
                     time_ns: *time_ns,
                     ..place
-                },
-                said,
-                transaction,
-            ),
+                };
+                record_event(first, said, transaction)
+            }
             event => record_event(place, event, transaction),
-        }
+        }?;
+        // An earlier version did not repeat a session's opening for its end: it may have been removed.
+        Ok(understood || self.retired_seq > 0)
     }
 }
 
@@ -414,42 +410,34 @@ struct Place {
     segment: u64,
 }
 
-/// Whether there is such a session.
-fn close_session(
-    time_ns: u64,
+/// Whether it makes sense: there is a session that it closes.
+fn record_event(
+    place: Place,
     event: &Event,
     transaction: &Transaction<'_>,
 ) -> rusqlite::Result<bool> {
-    let Event::SessionClosed {
+    if let Event::SessionClosed {
         session,
         reason,
         requests,
         client_bytes,
         server_bytes,
     } = event
-    else {
-        return Ok(false);
-    };
-    let mut close = transaction.prepare_cached(
+    {
+        let mut close = transaction.prepare_cached(
             "UPDATE session_records SET closed_ns = ?2, close_reason = ?3, requests = ?4, client_bytes = ?5, server_bytes = ?6
              WHERE id = ?1",
         )?;
-    let closed = close.execute(params![
-        session,
-        time_ns,
-        reason,
-        capped(*requests),
-        capped(*client_bytes),
-        capped(*server_bytes)
-    ])?;
-    Ok(closed == 1)
-}
-
-fn record_event(
-    place: Place,
-    event: &Event,
-    transaction: &Transaction<'_>,
-) -> rusqlite::Result<bool> {
+        let closed = close.execute(params![
+            session,
+            place.time_ns,
+            reason,
+            capped(*requests),
+            capped(*client_bytes),
+            capped(*server_bytes)
+        ])?;
+        return Ok(closed == 1);
+    }
     if let Event::SessionRenewed { session, proof, .. } = event {
         transaction
             .prepare_cached(

@@ -104,6 +104,7 @@ fn commit(inner: &Inner, chain: &mut ChainState, closing: bool) -> io::Result<Pr
     if last_seq == covered && full.is_empty() && !closing {
         return Ok(Progress::Idle);
     }
+    let begun = Instant::now();
     for extent in full {
         chain.cover(extent)?;
         chain.seal(extent)?;
@@ -126,6 +127,7 @@ fn commit(inner: &Inner, chain: &mut ChainState, closing: bool) -> io::Result<Pr
     }
     inner.chained_seq.store(last_seq, Ordering::Release);
     inner.last_sync_ns.store(clock::now_ns(), Ordering::Relaxed);
+    inner.syncs.count(begun.elapsed());
     inner.synced.send_replace(last_seq);
     Ok(Progress::Moved)
 }

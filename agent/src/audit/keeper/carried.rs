@@ -23,6 +23,8 @@ pub(super) struct Carried {
     /// What open sessions went on with, by session.
     renewed: BTreeMap<u64, (SessionOpened, Said)>,
     approvals: BTreeMap<u64, Approval>,
+    /// How sessions ended.
+    closed: HashMap<u64, Said>,
     /// Sessions as the segment that is read states them.
     sessions: HashMap<u64, Box<SessionOpened>>,
 }
@@ -109,6 +111,12 @@ impl Carried {
             }
             Event::SessionClosed { session, .. } => {
                 self.renewed.remove(&session);
+                let said = Said {
+                    seq,
+                    time_ns,
+                    event,
+                };
+                self.closed.insert(session, said);
             }
             _ => self.learn_of_approval(seq, time_ns, event),
         }
@@ -165,7 +173,11 @@ impl Carried {
     /// # Errors
     ///
     /// It cannot be recorded; then nothing may be removed.
-    pub(super) fn write(self, journal: &Journal, kept_from_ns: u64) -> Result<(), JournalError> {
+    pub(super) fn write(
+        mut self,
+        journal: &Journal,
+        kept_from_ns: u64,
+    ) -> Result<(), JournalError> {
         for said in self.standing.into_values() {
             journal.event(&said.again())?;
         }
@@ -175,6 +187,12 @@ impl Carried {
         let approvals = self.approvals.into_values();
         for approval in approvals.filter(|approval| approval.until_ns >= kept_from_ns) {
             let session = approval.session.map(Session::repeated);
+            // Who reads that it was opened has to read that it was closed.
+            if let Some(session) = &session
+                && let Some(closed) = self.closed.remove(&session.id)
+            {
+                journal.event_of(session, &closed.again())?;
+            }
             for said in approval.said.into_values() {
                 match &session {
                     Some(session) => journal.event_of(session, &said.again())?,

@@ -5,12 +5,13 @@
 mod farewell;
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     future::Future,
     io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -68,6 +69,7 @@ struct Scratch {
 }
 
 thread_local! {
+    static TIMED: Cell<u64> = const { Cell::new(1) };
     static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
         input: vec![0; SCRATCH_BYTES].into_boxed_slice(),
         out: Outbox::default(),
@@ -223,7 +225,14 @@ impl Relay {
         out: &mut Outbox,
     ) -> io::Result<Option<ConversationError>> {
         out.begin();
+        let timed = is_timed().then(|| (Instant::now(), self.judge.live().requests()));
         let judged = self.conversation.client(input, &mut self.judge, out);
+        if let Some((begun, before)) = timed
+            && self.judge.live().requests() > before
+        {
+            let decisions = &self.judge.live().all().latency().decisions;
+            decisions.count(begun.elapsed());
+        }
         let bytes = out.finish(input);
         match self.judge.take_strict_seq() {
             0 => {
@@ -404,7 +413,26 @@ impl Future for Relay {
 
 fn durable(judge: &SessionJudge, seq: u64) -> Gate {
     let journal = Arc::clone(judge.journal());
-    Box::pin(async move { journal.durable(seq).await })
+    let sessions = Arc::clone(judge.live().all());
+    Box::pin(async move {
+        let begun = Instant::now();
+        let durable = journal.durable(seq).await;
+        sessions.latency().durable.count(begun.elapsed());
+        durable
+    })
+}
+
+/// Whether a read of a client's is timed: one in eight, so that looking at the clock costs next to nothing, and at random, so
+/// that no client's rhythm hides what it sends (Knuth's MMIX constants).
+fn is_timed() -> bool {
+    TIMED.with(|state| {
+        let next = state
+            .get()
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        state.set(next);
+        next >> 61 == 0
+    })
 }
 
 impl Half {

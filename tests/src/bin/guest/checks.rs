@@ -37,6 +37,7 @@ pub(crate) fn run(lines: &mut Lines) -> Result<()> {
         pin_name: "weir-vm".to_owned(),
         config: toml::from_str(&CONFIGURATION.replace("@issuer@", issuer.url()))
             .context("the configuration")?,
+        log: None,
     })?;
     lines.say(&json!({"hooks": agent.status()?["hooks"]}));
     doctor(lines)?;

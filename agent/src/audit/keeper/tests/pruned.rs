@@ -43,7 +43,7 @@ struct Life {
 
 impl Life {
     fn begin(dir: &Path, seed: u64) -> Self {
-        let mut life = Self {
+        let life = Self {
             journal: open(dir),
             random: Random(seed),
             // Sessions and events have the time at which the test runs; requests lie behind it.
@@ -429,10 +429,11 @@ fn the_room_of_what_went_is_used_again_or_given_back() {
         assert!(steps > 3, "{steps} steps hold the lock for long");
         sizes.push((before, pages(&store)));
     }
+    // The first round leaves part of a segment to the next.
     let (largest, last) = (sizes[1].0, sizes[3].0);
     assert!(last <= largest + largest / 10, "{sizes:?}");
     assert!(
-        sizes.iter().all(|(before, after)| *after < before / 2),
+        sizes[1..].iter().all(|(before, after)| *after < before / 4),
         "{sizes:?}"
     );
 }
