@@ -344,12 +344,12 @@ fn a_pruned_index_holds_what_an_index_of_the_rest_does() {
             assert_eq!(retired, last);
             let partial = number(&store, "SELECT min(first_hour) FROM segment_hours");
             let pruned = content(&store, retired, partial + 1);
-            let period = |hour: u64| {
+            let period = |from: u64, until: u64| {
                 let text = |hours| reports::period::rfc3339(hours * HOUR_NS);
-                Period::parse(&text(hour), Some(&text(hour + 1000)), 0).expect("a period")
+                Period::parse(&text(from), Some(&text(until)), 0).expect("a period")
             };
-            let told = answers(&store, dir.path(), period(partial + 1));
-            let everything = answers(&store, dir.path(), period(0));
+            let told = answers(&store, dir.path(), period(partial + 1, partial + 1001));
+            let everything = answers(&store, dir.path(), period(0, partial + 1001));
             assert_eq!(rows(&store, PROOFS), rows(&store, PROOFS_OF_SESSIONS));
             let ran = number(&store, "SELECT sum(requests) FROM totals");
             let begins = number(
@@ -371,7 +371,10 @@ fn a_pruned_index_holds_what_an_index_of_the_rest_does() {
                 assert_eq!(pruned, rebuilt, "seed {seed}");
             }
             assert!(pruned.iter().filter(|rows| !rows.is_empty()).count() >= 9);
-            assert_eq!(answers(&store, dir.path(), period(partial + 1)), told);
+            assert_eq!(
+                answers(&store, dir.path(), period(partial + 1, partial + 1001)),
+                told
+            );
             assert_eq!(rows(&store, PROOFS), rows(&store, PROOFS_OF_SESSIONS));
             // The hour in which the journal begins now: whole before, what is left of it here.
             let left = number(&store, "SELECT sum(requests) FROM totals");
