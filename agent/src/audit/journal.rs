@@ -42,6 +42,7 @@ use super::{
 };
 use crate::{
     capture::Origin,
+    clock,
     identity::{Evidence, Proof},
     latency::{Counted, Histogram, ON_DISK},
 };

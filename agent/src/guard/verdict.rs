@@ -220,3 +220,33 @@ fn is_syntax_error(text: &str) -> bool {
 }
 
 const HINT: &str = "\"weir policy explain\" shows which rule decided and why";
+
+#[cfg(test)]
+mod tests {
+    use weir_sql::{SessionModes, postgres};
+
+    use super::*;
+    use crate::audit::fixtures::denied;
+
+    #[test]
+    fn nothing_is_quoted_of_a_text_that_cannot_be_parsed() {
+        for text in [
+            "select 1 'pin-4711'",
+            "select 'pin-4711",
+            "select $a$ pin-4711",
+            "select E'\\",
+            "select pin 4711 4711",
+        ] {
+            let mut facts = postgres::analyse(text.as_bytes(), SessionModes::default());
+            let said = facts.parse_error.clone().expect("it cannot be parsed");
+            let mut decision = denied();
+            decision.effect = Effect::Deny {
+                reason: format!("the statement cannot be parsed: {said}"),
+            };
+            forget_quotes(&mut facts, &mut decision);
+            let kept = format!("{facts:?} {decision:?}");
+            assert!(!kept.contains("4711") && !kept.contains('\''), "{kept}");
+            assert!(kept.contains("the statement cannot be parsed: "), "{kept}");
+        }
+    }
+}
