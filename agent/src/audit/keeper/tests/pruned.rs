@@ -346,7 +346,7 @@ fn a_pruned_index_holds_what_an_index_of_the_rest_does() {
             let pruned = content(&store, retired, partial + 1);
             let period = |hour: u64| {
                 let text = |hours| reports::period::rfc3339(hours * HOUR_NS);
-                Period::parse(&text(hour), Some(&text(hour + 1000)), 0).expect("a period")
+                Period::parse(&text(hour), Some(&text(partial + 1000)), 0).expect("a period")
             };
             let told = answers(&store, dir.path(), period(partial + 1));
             let everything = answers(&store, dir.path(), period(0));
