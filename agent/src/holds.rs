@@ -39,7 +39,7 @@ use crate::{
 };
 
 pub use approver::Approver;
-pub use deciding::{Decided, Decision};
+pub use deciding::{Choices, Decided, Decision};
 pub use error::DecideError;
 pub use grants::{Grant, Repeated};
 pub use note::{Note, Tell, What};

@@ -6,9 +6,9 @@ import { createRequire } from "node:module";
 import path from "node:path";
 import readline from "node:readline";
 
-import { approve, endSession, follow, seesDisconnection, seesLogInWanted, seesSession } from "./acts.mjs";
+import * as acts from "./acts.mjs";
 import { look } from "./look.mjs";
-import { newPerson } from "./person.mjs";
+import { belongings, newPerson } from "./person.mjs";
 
 const settings = JSON.parse(process.argv[2]);
 const require = createRequire(path.join(settings.modules, "x.js"));
@@ -18,27 +18,39 @@ const browser = await require("playwright-core").chromium.launch({
 });
 const people = new Map();
 
+/** Somebody by their login; "" is somebody whom nobody knows. */
 async function person(login) {
   if (!people.has(login)) people.set(login, await newPerson(browser, settings, login));
   return people.get(login);
 }
 
 const orders = {
-  look: async ({ login, pages }) => look(await person(login), settings, pages),
-  look_unknown: async ({ pages }) => look(await newPerson(browser, settings, ""), settings, pages),
-  decide: async ({ login, id, verdict, reason }) => approve(await person(login), settings, id, verdict, reason),
-  follow: async ({ login }) => follow(await person(login), settings),
-  sees_session: async ({ login, of }) => seesSession(await person(login), of),
-  end_session: async ({ login, of }) => endSession(await person(login), settings, of),
-  sees_disconnection: async ({ login }) => seesDisconnection(await person(login)),
-  sees_log_in_wanted: async ({ login }) => seesLogInWanted(await person(login)),
+  look: async ({ pages }, who) => look(who, settings, pages),
+  belongings: async (_, who) => belongings(who, settings),
+  decide: async ({ id, verdict, reason }, who) => acts.approve(who, settings, id, verdict, reason),
+  open_approval: async ({ id }, who) => acts.openApproval(who, settings, id),
+  decide_too_late: async (_, who) => acts.decideTooLate(who, settings),
+  decide_about_own: async ({ id }, who) => acts.decideAboutOwn(who, settings, id),
+  show_values: async ({ id }, who) => acts.showValues(who, settings, id),
+  approve_by_keyboard: async ({ id, reason, lasting }, who) =>
+    acts.approveByKeyboard(who, settings, id, reason, lasting),
+  take_back: async ({ id, reason }, who) => acts.takeBack(who, settings, id, reason),
+  drill_down: async ({ choices }, who) => acts.drillDown(who, settings, choices),
+  verify_chain: async (_, who) => acts.verifyChain(who, settings),
+  switch_colours: async (_, who) => acts.switchColours(who, settings),
+  follow: async (_, who) => acts.follow(who, settings),
+  sees_session: async ({ of }, who) => acts.seesSession(who, of),
+  sees_effect: async ({ of, table, effect }, who) => acts.seesEffect(who, of, table, effect),
+  end_session: async ({ of }, who) => acts.endSession(who, settings, of),
+  sees_disconnection: async (_, who) => acts.seesDisconnection(who),
+  sees_log_in_wanted: async (_, who) => acts.seesLogInWanted(who),
 };
 
 for await (const line of readline.createInterface({ input: process.stdin })) {
   let answer;
   try {
     const order = JSON.parse(line);
-    answer = { ok: (await orders[order.op](order)) ?? null };
+    answer = { ok: (await orders[order.op](order, await person(order.login))) ?? null };
   } catch (error) {
     answer = { error: error.stack };
   }

@@ -7,7 +7,9 @@ export async function newPerson(browser, settings, login) {
   context.setDefaultTimeout(15_000);
   const page = await context.newPage();
   const faults = [];
+  const said = [];
   page.on("console", (message) => {
+    said.push(message.text());
     if (["error", "warning"].includes(message.type())) faults.push(`console: ${message.text()}`);
   });
   page.on("pageerror", (error) => faults.push(`script: ${error.stack}`));
@@ -33,6 +35,14 @@ export async function newPerson(browser, settings, login) {
     await page.waitForURL(`${settings.origin}/`);
     // What the provider's pages complain of is not weir's.
     faults.length = 0;
+    said.length = 0;
   }
-  return { page, faults };
+  return { page, faults, said, pages: [] };
+}
+
+/** What somebody carries, saw and was told by scripts: cookies and the token of their forms, pages, the console. */
+export async function belongings({ page, said, pages }, settings) {
+  const cookies = await page.context().cookies(settings.origin);
+  const csrf = await page.evaluate(async () => (await (await fetch("/api/me")).json()).csrf);
+  return { cookies: cookies.map(({ value }) => value), csrf, console: said.join("\n"), pages };
 }

@@ -128,7 +128,8 @@ fn write_pack(classes: &BTreeMap<String, String>, rules: &str) -> Result<TempDir
     write_files(&[("rules.yaml", &rules), ("classes.yaml", &listed)])
 }
 
-fn write_files(files: &[(&str, &str)]) -> Result<TempDir> {
+/// Writes a pack's files into a folder of their own.
+pub(crate) fn write_files(files: &[(&str, &str)]) -> Result<TempDir> {
     let folder = tempfile::Builder::new()
         .prefix("weir-pack-")
         .permissions(fs::Permissions::from_mode(0o755))

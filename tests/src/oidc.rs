@@ -222,6 +222,33 @@ impl Session {
         self.order(&json!({ "ask": request }))
     }
 
+    /// Begins a login, with `more` of what the request may say; what a person is shown.
+    ///
+    /// # Errors
+    ///
+    /// When nobody is to be shown anything.
+    pub fn begin_login(&mut self, more: &Value) -> Result<Value> {
+        let mut request = json!({ "op": "login_begin" });
+        for (name, value) in more.as_object().into_iter().flatten() {
+            request[name] = value.clone();
+        }
+        let answer = self.ask(&request)?;
+        ensure!(answer["ok"]["prompt"].is_object(), "no prompt: {answer}");
+        Ok(answer["ok"]["prompt"].clone())
+    }
+
+    /// Logs the session in as somebody, by the device's code; the agent's answer, whatever it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::begin_login`] and [`OidcProvider::visit`].
+    pub fn log_in(&mut self, provider: &OidcProvider, login: &str) -> Result<Value> {
+        let prompt = self.begin_login(&json!({}))?;
+        let url = prompt["url_complete"].as_str().context("no address")?;
+        provider.visit(url, login)?;
+        self.wait_for_login()
+    }
+
     /// Waits for the login that this session's connection began; the agent's answer, whatever it is.
     ///
     /// # Errors

@@ -1,27 +1,36 @@
-//! The web page in a real browser: every page narrow and wide, light and dark, and what people do on it by clicking.
+//! The web page in a real browser: every page narrow and wide, light and dark, what people do on it by clicks and keys, and
+//! that nothing secret is in what a browser gets.
 
-use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
-use tests::{Identity, Lab, LabOptions, OidcProvider, Psql, place};
+use tests::{Engine, Identity, LabOptions, Places, Psql, Web};
 
-/// A literal of statements, and masked values: no page may have them.
+#[path = "browser/deciding.rs"]
+mod deciding;
+#[path = "browser/driver.rs"]
+mod driver;
+
+use driver::Browser;
+
+/// Literals and bound values of statements, and masked values: no page may have them, but the one for who decides.
 const LITERAL: &str = "sentinel-literal-4711";
+const BOUND: &str = "sentinel-bound-0042";
 const MASKED: &str = "sentinel-masked-0815";
 
 /// What is changed waits, addresses are masked, DDL is refused.
-const PACK: &str = "version: 1
+const RULES: &str = "version: 1
 defaults: { effect: allow }
 rules:
   - id: products-by-two
     why: somebody else has to look at prices
     match: { kind: [update], relation: [\"*.products\"] }
     effect: { approve: { groups: [approvers], quorum: 1, ttl: 5m } }
+  - id: orders-by-two
+    why: orders are money
+    match: { kind: [update], relation: [\"*.orders\"] }
+    effect: { approve: { groups: [approvers], quorum: 1, ttl: 5m, reuse: 1h } }
   - id: mail-is-masked
     why: addresses are nobody's business
     match: { action: [read], classes: { any: [pii] } }
@@ -32,53 +41,44 @@ rules:
     effect: { deny: \"tables are made by migrations\" }
 ";
 
+const PACK: [(&str, &str); 2] = [
+    ("rules.yaml", RULES),
+    (
+        "classes.yaml",
+        "version: 1\ncolumns: { \"*.*.email\": pii.email }\n",
+    ),
+];
+
+const REPORTS: [&str; 7] = [
+    "usage",
+    "access",
+    "columns",
+    "privileged",
+    "approvals",
+    "review",
+    "completeness",
+];
+
 struct World {
-    lab: Lab,
+    web: Web,
     browser: Browser,
-    _provider: OidcProvider,
-    _folder: tempfile::TempDir,
 }
 
 impl World {
-    fn start() -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let provider = OidcProvider::start(folder.path())?;
-        let port = tests::port::free(&["127.0.0.1"])?;
-        let origin = format!("https://127.0.0.1:{port}");
-        provider.order(&json!({ "op": "site", "redirect": format!("{origin}/login/callback") }))?;
-        for (login, group) in [("apo", "approvers"), ("adm", "admins")] {
-            let claims = json!({ "preferred_username": login, "groups": [group] });
-            provider.account(login, &claims)?;
-        }
-        let issuer: toml::Table = toml::from_str(&format!(
-            "issuer = {:?}\nclient_id = \"weir-web\"\nscopes = [\"openid\", \"profile\", \"groups\"]",
-            provider.issuer()
-        ))?;
-        let admin: toml::Table = toml::from_str(&format!(
-            "listen = \"127.0.0.1:{port}\"\nroles = {{ approver = [\"approvers\"], admin = [\"admins\"] }}"
-        ))?;
-        let pack = folder.path().join("pack");
-        fs::create_dir(&pack)?;
-        fs::write(pack.join("rules.yaml"), PACK)?;
-        let classes = "version: 1\ncolumns: { \"*.*.email\": pii.email }\n";
-        fs::write(pack.join("classes.yaml"), classes)?;
-        let lab = Lab::start(&LabOptions {
-            policy: Some(pack),
-            sections: vec![("issuer".into(), issuer)],
-            settings: vec![("admin".into(), toml::Value::Table(admin))],
-            ..LabOptions::default()
-        })?;
+    fn start(options: LabOptions) -> Result<Self> {
+        // Root of this host is bob.
+        let web = Web::start(&PACK, "accounts = { root = \"bob\" }", options)?;
+        let claims = json!({ "preferred_username": "bob", "groups": ["approvers"] });
+        web.provider.account("bob", &claims)?;
         Ok(Self {
-            lab,
-            browser: Browser::start(&origin)?,
-            _provider: provider,
-            _folder: folder,
+            browser: Browser::start(&web.origin)?,
+            web,
         })
     }
 
     /// Statements of all kinds, so that no page is empty.
     fn seed(&self) -> Result<()> {
-        self.lab.admin(&format!(
+        self.web.lab.admin(&format!(
             "update customers set email = '{MASKED}' where id = (select min(id) from customers)"
         ))?;
         // One by one: several in one text are one verdict.
@@ -87,13 +87,8 @@ impl World {
             "select count(*) from orders o join products p on p.id = o.product_id".to_owned(),
             "create table notes (id int)".to_owned(),
         ];
-        for who in [
-            Identity::Alice,
-            Identity::Bob,
-            Identity::SvcBilling,
-            Identity::ChurnBot,
-        ] {
-            let mut command = self.lab.command(who, "psql");
+        for who in Identity::ALL {
+            let mut command = self.web.lab.command(who, "psql");
             command.arg("-XAtq");
             for statement in &statements {
                 command.args(["-c", statement]);
@@ -111,8 +106,8 @@ impl World {
 
     /// The number of the last recorded request.
     fn last_request(&self) -> Result<u64> {
-        let output = self
-            .lab
+        let lab = &self.web.lab;
+        let output = lab
             .weir(&["audit", "tail", "--json", "-n", "200"])
             .output()?;
         let text = String::from_utf8(output.stdout)?;
@@ -130,13 +125,30 @@ impl World {
 
     /// The number of the statement that waits.
     fn waiting(&self) -> Result<u64> {
+        self.waits_until("something waits", |list| list["waiting"][0]["id"].as_u64())
+    }
+
+    fn nothing_waits(&self) -> Result<()> {
+        self.waits_until("nothing waits", |list| {
+            (list["waiting"] == json!([])).then_some(())
+        })
+    }
+
+    fn waits_until<T>(&self, what: &str, is: impl Fn(&Value) -> Option<T>) -> Result<T> {
         let until = Instant::now() + Duration::from_secs(10);
         loop {
-            let list = self.lab.agent().json(&["approvals", "list", "--json"])?;
-            if let Some(id) = list["waiting"][0]["id"].as_u64() {
-                return Ok(id);
+            let list = self
+                .web
+                .lab
+                .agent()
+                .json(&["approvals", "list", "--json"])?;
+            if let Some(found) = is(&list) {
+                return Ok(found);
             }
-            ensure!(Instant::now() < until, "nothing waits: {list}");
+            ensure!(
+                Instant::now() < until,
+                "it does not happen that {what}: {list}"
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -145,16 +157,78 @@ impl World {
 /// One agent, one provider, one server for all of it.
 #[test]
 fn the_web_page_works_in_a_real_browser() -> Result<()> {
-    let mut world = World::start()?;
+    let mut world = World::start(LabOptions {
+        scram: true,
+        ..LabOptions::default()
+    })?;
     world.seed()?;
     a_new_session_shows_on_the_live_map_and_is_ended_by_its_button(&mut world)?;
+    deciding::a_click_lets_a_held_statement_go_on_or_refuses_it(&mut world)?;
+    let _logged_in = deciding::nobody_decides_about_their_own(&mut world)?;
+    deciding::who_may_decide_sees_the_exact_values(&mut world)?;
+    deciding::the_keyboard_alone_will_do(&mut world)?;
+    deciding::who_comes_too_late_is_told(&mut world)?;
+    usage_leads_from_who_to_the_statement(&mut world)?;
+    the_chain_is_verified_by_a_click(&mut world)?;
     every_page_is_sound(&mut world)?;
-    a_click_lets_a_held_statement_go_on_or_refuses_it(&mut world)?;
+    world.browser.order("adm", "switch_colours", &json!({}))?;
+    no_browser_gets_anything_secret(&mut world)?;
     the_live_map_says_that_the_agent_is_gone(&mut world)
 }
 
+/// Where there is nothing yet, pages say so.
+#[test]
+fn a_fresh_agent_has_pages_without_anything() -> Result<()> {
+    let mut world = World::start(LabOptions {
+        engine: Engine::None,
+        ..LabOptions::default()
+    })?;
+    let mut pages: Vec<Value> = ["map", "sessions", "approvals", "usage", "policies", "chain"]
+        .iter()
+        .map(|name| {
+            let path = if *name == "map" {
+                "/".to_owned()
+            } else {
+                format!("/{name}")
+            };
+            json!({ "name": format!("empty-{name}"), "path": path })
+        })
+        .collect();
+    for kind in ["usage", "review", "completeness"] {
+        pages.push(
+            json!({ "name": format!("empty-report-{kind}"), "path": format!("/reports/{kind}") }),
+        );
+    }
+    world
+        .browser
+        .inspect("adm", "look", &json!({ "pages": pages }))?;
+    let seen = world.browser.order("adm", "belongings", &json!({}))?;
+    for (name, words) in [
+        ("empty-map", "Nobody has asked a database anything."),
+        ("empty-sessions", "No session is open."),
+        ("empty-approvals", "Nothing waits."),
+        ("empty-usage", "Nothing in this period."),
+        ("empty-report-usage", "Nothing in this period."),
+    ] {
+        let html = page(&seen, name)?;
+        ensure!(
+            html.contains(words),
+            "{name} does not say {words:?}: {html}"
+        );
+    }
+    Ok(())
+}
+
+fn page<'s>(seen: &'s Value, name: &str) -> Result<&'s str> {
+    let mut pages = seen["pages"].as_array().context("no pages")?.iter();
+    pages
+        .find(|page| page["name"] == name)
+        .and_then(|page| page["html"].as_str())
+        .with_context(|| format!("{name} was not looked at"))
+}
+
 fn every_page_is_sound(world: &mut World) -> Result<()> {
-    let mut held = Psql::start(&world.lab, Identity::Bob)?;
+    let mut held = Psql::start(&world.web.lab, Identity::Bob)?;
     held.say(&format!(
         "update products set title = '{LITERAL}' where id = 1;"
     ))?;
@@ -164,82 +238,82 @@ fn every_page_is_sound(world: &mut World) -> Result<()> {
         json!({ "name": "map", "path": "/" }),
         json!({ "name": "sessions", "path": "/sessions" }),
         json!({ "name": "approvals", "path": "/approvals" }),
-        json!({ "name": "approval", "path": approval }),
-        json!({ "name": "usage", "path": "/usage" }),
-        json!({ "name": "usage-process", "path": "/usage?principal=bob" }),
         json!({ "name": "policies", "path": "/policies" }),
         json!({ "name": "explain", "path": explain }),
         json!({ "name": "chain", "path": "/chain" }),
         json!({ "name": "reports", "path": "/reports" }),
-        json!({ "name": "report-privileged", "path": "/reports/privileged" }),
         json!({ "name": "missing", "path": "/approvals/999999", "status": 404 }),
     ];
-    let mut wrong = world.browser.look("adm", &pages)?;
-    pages = vec![json!({ "name": "login", "path": "/login" })];
-    let order = json!({ "op": "look_unknown", "pages": pages });
-    wrong.extend(faults(&world.browser.order(&order)?)?);
-    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    for kind in REPORTS {
+        pages.push(json!({ "name": format!("report-{kind}"), "path": format!("/reports/{kind}") }));
+    }
+    world
+        .browser
+        .inspect("adm", "look", &json!({ "pages": pages }))?;
+    let decides = json!({ "name": "approval", "path": approval });
+    world
+        .browser
+        .inspect("apo", "look", &json!({ "pages": [decides] }))?;
+    let refused = [
+        json!({ "name": "forbidden", "path": "/reports", "status": 403 }),
+        json!({ "name": "forbidden-explain", "path": explain, "status": 403 }),
+    ];
+    world
+        .browser
+        .inspect("vic", "look", &json!({ "pages": refused }))?;
+    let login = json!({ "pages": [{ "name": "login", "path": "/login" }] });
+    world.browser.inspect("", "look", &login)?;
     Ok(())
 }
 
-fn a_click_lets_a_held_statement_go_on_or_refuses_it(world: &mut World) -> Result<()> {
-    for (verdict, price) in [("Approve", "4711"), ("Refuse", "4712")] {
-        let mut client = Psql::start(&world.lab, Identity::Bob)?;
-        client.say(&format!(
-            "update products set price = {price} where id = 2; select 'done';"
-        ))?;
-        let id = world.waiting()?;
-        let order = json!({ "op": "decide", "login": "apo", "id": id, "verdict": verdict, "reason": "looked at it" });
-        let watcher = std::thread::scope(|scope| {
-            let lab = &world.lab;
-            let watch = scope.spawn(move || changed(lab, price, Duration::from_secs(3)));
-            let decided = world.browser.order(&order);
-            (decided, watch.join())
-        });
-        let decided = watcher.0?;
-        let changed = watcher
-            .1
-            .map_err(|_| anyhow::anyhow!("the watcher panicked"))??;
-        if verdict == "Approve" {
-            let at = decided["at"].as_u64().context("no time of the click")?;
-            let late = changed
-                .context("the row does not change")?
-                .saturating_sub(at);
-            println!("the row changed {late} ms after the click");
-            ensure!(late < 1000, "it takes {late} ms");
-        } else {
-            ensure!(changed.is_none(), "a refused statement changed the row");
-            ensure!(client.says("looked at it"), "the client is not told");
-        }
-    }
+fn usage_leads_from_who_to_the_statement(world: &mut World) -> Result<()> {
+    let asked = ["report", "usage", "--since", "24h", "--format", "json"];
+    let usage = world.web.lab.agent().json(&asked)?;
+    let psql = usage["rows"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|row| row["principal"] == "bob")
+        .filter_map(|row| row["program"].as_str())
+        .find(|program| program.ends_with("/psql"))
+        .with_context(|| format!("no psql of bob's: {usage}"))?
+        .to_owned();
+    let choices = json!([
+        ["process", "bob"],
+        ["table", psql],
+        ["statement", "products"]
+    ]);
+    let way = json!({ "choices": choices });
+    let end = world.browser.inspect("adm", "drill_down", &way)?;
+    let says = end["says"].as_str().unwrap_or_default();
+    ensure!(
+        says.contains("update products set price = $1 where id = $2"),
+        "{says}"
+    );
+    let trail = json!([
+        "all",
+        "principal bob",
+        format!("process {psql}"),
+        "table products"
+    ]);
+    ensure!(end["trail"] == trail, "{}", end["trail"]);
     Ok(())
 }
 
-/// When (ms since 1970) the price was seen in the table.
-fn changed(lab: &Lab, price: &str, limit: Duration) -> Result<Option<u64>> {
-    let until = Instant::now() + limit;
-    while Instant::now() < until {
-        let found = lab.admin("select price from products where id = 2")?;
-        if found.trim().starts_with(price) {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-            return Ok(Some(u64::try_from(now.as_millis())?));
-        }
-    }
-    Ok(None)
+fn the_chain_is_verified_by_a_click(world: &mut World) -> Result<()> {
+    let chain = world.browser.inspect("adm", "verify_chain", &json!({}))?;
+    let says = chain["says"].as_str().unwrap_or_default();
+    ensure!(says.starts_with("Intact"), "{says}");
+    Ok(())
 }
 
 fn a_new_session_shows_on_the_live_map_and_is_ended_by_its_button(world: &mut World) -> Result<()> {
-    world
-        .browser
-        .order(&json!({ "op": "follow", "login": "apo" }))?;
-    let mut client = Psql::start(&world.lab, Identity::Bob)?;
+    world.browser.order("apo", "follow", &json!({}))?;
+    let mut client = Psql::start(&world.web.lab, Identity::Bob)?;
     client.ask("select 1 from orders limit 1;")?;
-    world
-        .browser
-        .order(&json!({ "op": "sees_session", "login": "apo", "of": "bob" }))?;
-    world
-        .browser
-        .order(&json!({ "op": "end_session", "login": "adm", "of": "bob" }))?;
+    let bob = json!({ "of": "bob" });
+    world.browser.order("apo", "sees_session", &bob)?;
+    world.browser.order("adm", "end_session", &bob)?;
     ensure!(
         client.ends_with("due to administrator command"),
         "psql goes on"
@@ -247,98 +321,72 @@ fn a_new_session_shows_on_the_live_map_and_is_ended_by_its_button(world: &mut Wo
     Ok(())
 }
 
+/// Pages, as scripts left them, and the console; and what the agent wrote meanwhile.
+fn no_browser_gets_anything_secret(world: &mut World) -> Result<()> {
+    let lab = &world.web.lab;
+    let mut places = Places::written_by(lab.agent())?;
+    let mut gotten = Places::default();
+    let password = lab.postgres().password().context("no password")?.to_owned();
+    let mut secrets = vec![password, Web::MEASURER.to_owned()];
+    secrets.extend([LITERAL, BOUND, MASKED].map(str::to_owned));
+    for login in ["apo", "adm", "bob", "vic"] {
+        let own = world.browser.order(login, "belongings", &json!({}))?;
+        let csrf = own["csrf"].as_str().context("no token")?;
+        let cookies = own["cookies"].as_array().context("no cookies")?;
+        ensure!(!cookies.is_empty(), "{login} has no cookie");
+        for page in own["pages"].as_array().context("no pages")? {
+            let html = page["html"].as_str().unwrap_or_default();
+            ensure!(html.contains(csrf), "a page has no form to log out: {page}");
+            // Each page has the token of its own forms, and no other.
+            gotten.add(format!("{login}: {}", page["name"]), html.replace(csrf, ""));
+        }
+        gotten.add(
+            format!("{login}: the console"),
+            own["console"].as_str().unwrap_or_default(),
+        );
+        secrets.push(csrf.to_owned());
+        secrets.extend(cookies.iter().filter_map(Value::as_str).map(str::to_owned));
+    }
+    ensure!(
+        gotten.some_holds("adm: \"report-usage\"", "bob") && gotten.some_holds("bob: \"own", "bob"),
+        "pages are not looked through"
+    );
+    ensure!(
+        places.some_holds("/journal/", "update products set price"),
+        "the journal is not looked through"
+    );
+    gotten.add("the log", world.web.lab.agent().log());
+    // How every JSON Web Token begins; keys in PEM, which the state folder has, may too.
+    gotten.hold_none_of(secrets.iter().map(String::as_str).chain(["eyJ"]))?;
+    places.add("the measurements", measurements(world)?);
+    ensure!(
+        places.some_holds("measurements", "weir_sessions"),
+        "no measurements"
+    );
+    places.hold_none_of(secrets.iter().map(String::as_str))
+}
+
+fn measurements(world: &World) -> Result<Vec<u8>> {
+    let output = std::process::Command::new("curl")
+        .args(["-sS", "--unix-socket"])
+        .arg(world.web.socket())
+        .arg("http://localhost/metrics")
+        .output()
+        .context("cannot run curl")?;
+    Ok(output.stdout)
+}
+
 fn the_live_map_says_that_the_agent_is_gone(world: &mut World) -> Result<()> {
-    world
+    world.browser.order("apo", "follow", &json!({}))?;
+    world.web.lab.agent_mut().stop()?;
+    let failed = world
         .browser
-        .order(&json!({ "op": "follow", "login": "apo" }))?;
-    world.lab.agent_mut().stop()?;
-    let order = json!({ "op": "sees_disconnection", "login": "apo" });
-    let failed = world.browser.order(&order)?;
+        .order("apo", "sees_disconnection", &json!({}))?;
     ensure!(failed == json!([]), "scripts fail: {failed}");
     // An agent that was restarted knows of no visits.
-    world.lab.agent_mut().resume()?;
-    let order = json!({ "op": "sees_log_in_wanted", "login": "apo" });
-    world.browser.order(&order)?;
+    world.web.lab.agent_mut().resume()?;
+    world
+        .browser
+        .order("apo", "sees_log_in_wanted", &json!({}))?;
     Ok(())
-}
-
-/// What is wrong with the pages that were looked at; nothing secret may be in their text.
-fn faults(looked: &Value) -> Result<Vec<String>> {
-    for (name, html) in looked["html"].as_object().context("no pages")? {
-        let html = html.as_str().unwrap_or_default();
-        for secret in [LITERAL, MASKED] {
-            ensure!(!html.contains(secret), "{name} tells {secret}");
-        }
-    }
-    let wrong = looked["wrong"].as_array().context("no list")?;
-    Ok(wrong
-        .iter()
-        .filter_map(Value::as_str)
-        .map(str::to_owned)
-        .collect())
-}
-
-/// Headless Chromium, driven by `tests/browser/browser.mjs`.
-struct Browser {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-impl Browser {
-    fn start(origin: &str) -> Result<Self> {
-        let pictures = pictures()?;
-        println!("pictures of the pages: {}", pictures.display());
-        let settings = json!({
-            "origin": origin, "modules": place::browser_modules()?, "chromium": "/usr/bin/chromium", "pictures": pictures,
-        });
-        let mut child = Command::new("node")
-            .arg(place::project().join("tests/browser/browser.mjs"))
-            .arg(settings.to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("cannot run node")?;
-        Ok(Self {
-            input: child.stdin.take().context("no input")?,
-            output: BufReader::new(child.stdout.take().context("no output")?),
-            child,
-        })
-    }
-
-    /// Has somebody do something; see the orders in `tests/browser/browser.mjs`.
-    fn order(&mut self, order: &Value) -> Result<Value> {
-        writeln!(self.input, "{order}").context("the browser takes no order")?;
-        let mut line = String::new();
-        self.output.read_line(&mut line)?;
-        let answer: Value = serde_json::from_str(&line)
-            .with_context(|| format!("the browser answered {line:?} to {order}"))?;
-        ensure!(
-            answer["error"].is_null(),
-            "{order}: {}",
-            answer["error"].as_str().unwrap_or_default()
-        );
-        Ok(answer["ok"].clone())
-    }
-
-    fn look(&mut self, login: &str, pages: &[Value]) -> Result<Vec<String>> {
-        faults(&self.order(&json!({ "op": "look", "login": login, "pages": pages }))?)
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn pictures() -> Result<PathBuf> {
-    let folder = place::programs()?
-        .parent()
-        .map(Path::to_path_buf)
-        .context("no target folder")?
-        .join("browser");
-    fs::create_dir_all(&folder)?;
-    Ok(folder)
 }

@@ -73,13 +73,6 @@ impl World {
         self.lab.agent().program().display().to_string()
     }
 
-    /// Logs a session in by the device's code.
-    fn log_in(&self, session: &mut Session, login: &str) -> Result<Value> {
-        let prompt = begin(session, &json!({}))?;
-        self.provider.visit(text(&prompt["url_complete"])?, login)?;
-        session.wait_for_login()
-    }
-
     /// Waits until the provider has as many good refresh tokens.
     fn refresh_tokens_become(&self, count: u64) -> Result<()> {
         eventually("refresh tokens are given back", || {
@@ -92,17 +85,6 @@ impl World {
 struct Place<'a> {
     folder: &'a std::path::Path,
     provider: &'a OidcProvider,
-}
-
-/// Begins a login and returns what a person is shown.
-fn begin(session: &mut Session, more: &Value) -> Result<Value> {
-    let mut request = json!({ "op": "login_begin" });
-    for (name, value) in more.as_object().into_iter().flatten() {
-        request[name] = value.clone();
-    }
-    let answer = session.ask(&request)?;
-    ensure!(answer["ok"]["prompt"].is_object(), "no prompt: {answer}");
-    Ok(answer["ok"]["prompt"].clone())
 }
 
 /// A login that succeeded: its binding.

@@ -2,12 +2,17 @@
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
-    response::{IntoResponse as _, Response},
+    response::Response,
 };
-use maud::html;
+use maud::{Markup, html};
 use serde_json::json;
 
-use super::{page, request::Wants};
+use super::{
+    Role,
+    access::{RoleSet, Visitor},
+    page,
+    request::Wants,
+};
 use crate::{holds::DecideError, telemetry};
 
 /// A refusal in words. Nothing of what was sent is repeated in it.
@@ -17,6 +22,8 @@ pub(super) struct Error {
     message: String,
     hint: String,
     retry_after_s: Option<u64>,
+    /// To whom the page is shown, where that is known, and at which path.
+    frame: Option<Box<(Visitor, String)>>,
 }
 
 impl Error {
@@ -26,6 +33,7 @@ impl Error {
             message: message.into(),
             hint: String::new(),
             retry_after_s: None,
+            frame: None,
         }
     }
 
@@ -36,8 +44,31 @@ impl Error {
         }
     }
 
+    /// Shown as a page like the others, which leads on.
+    pub(super) fn to(self, visitor: Visitor, path: &str) -> Self {
+        Self {
+            frame: Some(Box::new((visitor, path.to_owned()))),
+            ..self
+        }
+    }
+
     pub(super) fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "there is nothing here")
+    }
+
+    /// Somebody whose groups have only the roles `held` asks for what `role` may.
+    pub(super) fn without_role(role: Role, held: RoleSet) -> Self {
+        let held = match held.to_string() {
+            none if none.is_empty() => "none".to_owned(),
+            held => held,
+        };
+        Self::new(
+            StatusCode::FORBIDDEN,
+            format!("this is for the role {}", role.word()),
+        )
+        .hint(format!(
+            "your groups have the roles: {held}; [admin] roles says whose have more"
+        ))
     }
 
     pub(super) fn bad(message: impl Into<String>) -> Self {
@@ -71,16 +102,7 @@ impl Error {
                 }
                 page::json(status, &json!({ "error": error }))
             }
-            Wants::Page => page::bare(
-                status,
-                status.canonical_reason().unwrap_or("Error"),
-                &html! {
-                    p { (self.message) }
-                    @if !self.hint.is_empty() { p.quiet { (self.hint) } }
-                    p { a href="/" { "To the start" } }
-                },
-            )
-            .into_response(),
+            Wants::Page => self.draw(),
         };
         if let Some(seconds) = retry {
             response
@@ -89,6 +111,36 @@ impl Error {
         }
         response
     }
+
+    fn draw(&self) -> Response {
+        let title = self.status.canonical_reason().unwrap_or("Error");
+        let Some(frame) = &self.frame else {
+            let content = html! { (self.told()) p { a href="/" { "To the start" } } };
+            return page::bare(self.status, title, &content);
+        };
+        let (visitor, path) = &**frame;
+        let content = html! { section.card aria-label="What is wrong" { (self.told()) } };
+        let mut response = page::framed(visitor, path, title, &content);
+        *response.status_mut() = self.status;
+        response
+    }
+
+    /// In words, for a part of a page.
+    pub(super) fn told(&self) -> Markup {
+        html! {
+            p { (sentence(&self.message)) }
+            @if !self.hint.is_empty() { p.quiet { (sentence(&self.hint)) } }
+        }
+    }
+}
+
+/// Messages begin as the rest of a sentence does, for whoever puts something in front of them.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| {
+        let end = if text.ends_with(['.', '?']) { "" } else { "." };
+        format!("{}{}{end}", first.to_uppercase(), letters.as_str())
+    })
 }
 
 impl From<&DecideError> for Error {
@@ -101,9 +153,21 @@ impl From<&DecideError> for Error {
             _ => StatusCode::FORBIDDEN,
         };
         let told = Self::new(status, telemetry::chain(error));
-        match error.hint() {
+        match hint(error) {
             Some(hint) => told.hint(hint),
             None => told,
         }
+    }
+}
+
+/// What to do on a page, where that is not what it is on the command line.
+fn hint(error: &DecideError) -> Option<&'static str> {
+    match error {
+        DecideError::Gone { .. } => {
+            Some("it was decided, given up or taken back: the report of approvals says which")
+        }
+        DecideError::NoGrant { .. } => Some("the page of approvals lists them"),
+        DecideError::Reason { .. } => None,
+        error => error.hint(),
     }
 }

@@ -18,7 +18,7 @@ use super::Reach;
 use crate::{
     audit::{
         journal::reader::{Position, ReadError, Reader, Record, last_segments},
-        record::{Entry, SessionOpened, StatementDecided, Via},
+        record::{Ending, Entry, SessionOpened, StatementDecided, Via},
     },
     clock,
     sessions::shown_identity,
@@ -29,6 +29,8 @@ const WINDOW: Duration = Duration::from_mins(15);
 /// Flows that are remembered, and those of them that are shown.
 const MOST_FLOWS: usize = 2_000;
 const SHOWN_FLOWS: usize = 300;
+/// Requests under way that are remembered; of those beyond it a late refusal does not show.
+const MOST_ASKED: usize = 10_000;
 /// Between two looks at the journal.
 const STEP: Duration = Duration::from_millis(250);
 /// Records of one look: the first has a whole segment before it.
@@ -67,7 +69,7 @@ impl Flow {
     /// The strictest of what happened.
     pub(super) fn effect(&self) -> &'static str {
         match self {
-            Self { denied: 1.., .. } => "denied",
+            Self { denied: 1.., .. } => "refused",
             Self { masked: 1.., .. } => "masked",
             Self { statements: 0, .. } => "idle",
             _ => "allowed",
@@ -166,6 +168,8 @@ struct Tail {
     segment: u64,
     sessions: HashMap<u64, Who>,
     statements: HashMap<u64, What>,
+    /// Requests that rules let pass and that have not ended, each with its session and statement.
+    asked: BTreeMap<u64, (u64, u64)>,
     flows: BTreeMap<Key, Flow>,
 }
 
@@ -218,6 +222,7 @@ impl Tail {
             self.segment = segment;
             self.sessions.clear();
             self.statements.clear();
+            self.asked.clear();
         }
         Ok(record)
     }
@@ -238,11 +243,29 @@ impl Tail {
                     return;
                 };
                 // Nothing runs by being prepared; a refusal shows there already.
-                if request.via != Via::Parse || what.denied {
-                    count(&mut self.flows, who, what, record.time_ns);
+                if request.via == Via::Parse && !what.denied {
+                    return;
+                }
+                count(&mut self.flows, who, what, record.time_ns);
+                if !what.denied {
+                    self.asked
+                        .insert(record.seq, (request.session, request.statement));
+                    while self.asked.len() > MOST_ASKED {
+                        self.asked.pop_first();
+                    }
                 }
             }
-            Entry::Outcome(_) | Entry::Event(_) => {}
+            Entry::Outcome(outcome) => {
+                let asked = self.asked.remove(&outcome.request);
+                if outcome.ending == Ending::Denied
+                    && let Some((session, statement)) = asked
+                    && let Some(who) = self.sessions.get(&session)
+                    && let Some(what) = self.statements.get(&statement)
+                {
+                    refuse(&mut self.flows, who, what);
+                }
+            }
+            Entry::Event(_) => {}
         }
     }
 
@@ -296,12 +319,7 @@ impl Tail {
 
 fn count(flows: &mut BTreeMap<Key, Flow>, who: &Who, what: &What, time_ns: u64) {
     for (table, classes) in &what.tables {
-        let key = (
-            who.identity.clone(),
-            who.process.clone(),
-            who.database.clone(),
-            table.clone(),
-        );
+        let key = key(who, table);
         if flows.len() >= MOST_FLOWS && !flows.contains_key(&key) {
             forget_oldest(flows);
         }
@@ -328,6 +346,24 @@ fn count(flows: &mut BTreeMap<Key, Flow>, who: &Who, what: &What, time_ns: u64) 
             }
         }
     }
+}
+
+/// What was counted was refused after all: by an approver, or on its way.
+fn refuse(flows: &mut BTreeMap<Key, Flow>, who: &Who, what: &What) {
+    for (table, _) in &what.tables {
+        if let Some(flow) = flows.get_mut(&key(who, table)) {
+            flow.denied += 1;
+        }
+    }
+}
+
+fn key(who: &Who, table: &str) -> Key {
+    (
+        who.identity.clone(),
+        who.process.clone(),
+        who.database.clone(),
+        table.to_owned(),
+    )
 }
 
 /// A quarter of them, so that this is rare.
@@ -417,7 +453,22 @@ mod tests {
         );
         assert_eq!(
             (orders.effect(), orders.classes.as_slice()),
-            ("denied", &["pii".to_owned()][..])
+            ("refused", &["pii".to_owned()][..])
+        );
+    }
+
+    #[test]
+    fn what_an_approver_refuses_shows_as_refused() {
+        let mut flows = BTreeMap::new();
+        let who = somebody("/usr/bin/psql");
+        let what = reads("app.orders", false);
+        count(&mut flows, &who, &what, 1);
+        count(&mut flows, &who, &what, 2);
+        refuse(&mut flows, &who, &what);
+        let flow = flows.values().next().expect("a flow");
+        assert_eq!(
+            (flow.statements, flow.denied, flow.effect()),
+            (2, 1, "refused")
         );
     }
 

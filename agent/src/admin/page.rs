@@ -5,14 +5,19 @@ use axum::{
     response::{Html, IntoResponse as _, Response},
 };
 use maud::{DOCTYPE, Markup, html};
+use reqwest::Url;
 use serde::Serialize;
 
-use super::{Role, request::Ask};
+use super::{Role, access::Visitor, request::Ask};
+use crate::audit::reports::period::rfc3339;
 
 /// A page for somebody who is known.
 pub(super) fn whole(ask: &Ask, title: &str, content: &Markup) -> Response {
-    let visitor = &ask.visitor;
-    let here = ask.uri.path();
+    framed(&ask.visitor, ask.uri.path(), title, content)
+}
+
+/// The same for whoever is at `here`, an address without its query.
+pub(super) fn framed(visitor: &Visitor, here: &str, title: &str, content: &Markup) -> Response {
     let is_here = |href: &str| {
         if href == "/" {
             here == "/"
@@ -41,7 +46,7 @@ pub(super) fn whole(ask: &Ask, title: &str, content: &Markup) -> Response {
                         span { (visitor.name) }
                         button.theme type="button" data-theme-toggle="" hidden { "Dark" }
                         @if visitor.visit.is_some() {
-                            form method="post" action="/logout" { (csrf(ask)) button type="submit" { "Log out" } }
+                            form method="post" action="/logout" { (token(visitor)) button type="submit" { "Log out" } }
                         }
                     }
                 }
@@ -90,7 +95,51 @@ fn head(title: &str) -> Markup {
 
 /// What every form has to carry.
 pub(super) fn csrf(ask: &Ask) -> Markup {
-    html! { input type="hidden" name="csrf" value=(ask.visitor.csrf); }
+    token(&ask.visitor)
+}
+
+fn token(visitor: &Visitor) -> Markup {
+    html! { input type="hidden" name="csrf" value=(visitor.csrf); }
+}
+
+/// An address of this site: `path` with fields behind it.
+pub(super) fn link<'f>(path: &str, fields: impl IntoIterator<Item = (&'f str, &'f str)>) -> String {
+    let Ok(mut url) = Url::parse("http://weir") else {
+        return path.to_owned();
+    };
+    url.set_path(path);
+    url.query_pairs_mut().extend_pairs(fields);
+    format!("{}?{}", url.path(), url.query().unwrap_or_default())
+}
+
+/// A column of a table, with its name.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Column {
+    Text(&'static str),
+    /// Figures stand at the right, and so does their name.
+    Number(&'static str),
+}
+
+/// The heads of a table's columns.
+pub(super) fn heads(columns: &[Column]) -> Markup {
+    html! {
+        @for column in columns {
+            @match column {
+                Column::Text(name) => th scope="col" { (name) },
+                Column::Number(name) => th.number scope="col" { (name) },
+            }
+        }
+    }
+}
+
+/// A time of a column whose head says that it is UTC; from nanoseconds since the epoch.
+pub(super) fn time(ns: u64) -> String {
+    rfc3339(ns).replace('T', " ").replace('Z', "")
+}
+
+/// A time by itself; from nanoseconds since the epoch.
+pub(super) fn moment(ns: u64) -> String {
+    format!("{} UTC", time(ns))
 }
 
 /// Data for programs.
@@ -120,3 +169,16 @@ const PAGES: &[(&str, &str, Role)] = &[
     ("/chain", "Chain", Role::Viewer),
     ("/reports", "Reports", Role::Auditor),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_in_an_address_cannot_add_to_it() {
+        assert_eq!(
+            link("/usage", [("since", "24h"), ("table", "a&b=c #\"<é")]),
+            "/usage?since=24h&table=a%26b%3Dc+%23%22%3C%C3%A9"
+        );
+    }
+}

@@ -182,10 +182,14 @@ pub(super) async fn serve(web: Arc<Web>, route: Route, request: Request<Body>) -
     let wants = Wants::of(request.uri());
     let is_page = wants == Wants::Page && request.method() == Method::GET;
     match admit(web, route, request).await {
-        Ok(ask) => match (route.handler)(ask).await {
-            Ok(response) => response,
-            Err(error) => error.render(wants),
-        },
+        Ok(ask) => {
+            let (visitor, path) = (ask.visitor.clone(), ask.uri.path().to_owned());
+            match (route.handler)(ask).await {
+                Ok(response) => response,
+                Err(error) if visitor.roles.is_empty() => error.render(wants),
+                Err(error) => error.to(visitor, &path).render(wants),
+            }
+        }
         Err(Refused::Unknown) if is_page => Redirect::to("/login").into_response(),
         Err(Refused::Unknown) => Error::new(StatusCode::UNAUTHORIZED, "nobody is logged in")
             .hint("log in at /login, or ask on the socket of this host")
@@ -217,9 +221,9 @@ async fn admit(web: Arc<Web>, route: Route, request: Request<Body>) -> Result<As
         Need::Nothing => visitor(&web, &connection, &parts.headers).unwrap_or_default(),
         Need::Metrics => match measurer(&web, &connection, &parts.headers)? {
             Some(visitor) => visitor,
-            None => known(&web, &connection, &parts.headers, Role::Viewer)?,
+            None => known(&web, &connection, &parts, Role::Viewer)?,
         },
-        Need::Role(role) => known(&web, &connection, &parts.headers, role)?,
+        Need::Role(role) => known(&web, &connection, &parts, role)?,
     };
     let path = RawPathParams::from_request_parts(&mut parts, &())
         .await
@@ -254,23 +258,15 @@ async fn admit(web: Arc<Web>, route: Route, request: Request<Body>) -> Result<As
 fn known(
     web: &Web,
     connection: &Connection,
-    headers: &HeaderMap,
+    parts: &Parts,
     role: Role,
 ) -> Result<Visitor, Refused> {
-    let visitor = visitor(web, connection, headers)?;
-    if !visitor.roles.may(role) {
-        let hint = format!(
-            "your groups have the roles: {}; [admin] roles says whose have more",
-            visitor.roles
-        );
-        return Err(Error::new(
-            StatusCode::FORBIDDEN,
-            format!("this is for the role {}", role.word()),
-        )
-        .hint(hint)
-        .into());
+    let visitor = visitor(web, connection, &parts.headers)?;
+    if visitor.roles.may(role) {
+        return Ok(visitor);
     }
-    Ok(visitor)
+    let error = Error::without_role(role, visitor.roles);
+    Err(error.to(visitor, parts.uri.path()).into())
 }
 
 fn visitor(web: &Web, connection: &Connection, headers: &HeaderMap) -> Result<Visitor, Refused> {

@@ -38,7 +38,50 @@ pub struct Decided {
     pub until_ns: Option<u64>,
 }
 
+/// What somebody may do about a statement that waits.
+#[derive(Debug)]
+pub struct Choices {
+    /// Agree to it, or why not.
+    pub approve: Result<(), DecideError>,
+    /// Refuse it, or why not.
+    pub refuse: Result<(), DecideError>,
+    /// Set its rules aside in an emergency.
+    pub emergency: bool,
+}
+
+impl Choices {
+    /// Whether there is any.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        self.approve.is_ok() || self.refuse.is_ok() || self.emergency
+    }
+}
+
 impl Holds {
+    /// What somebody may do about a statement: nobody should be offered what would be refused.
+    ///
+    /// # Errors
+    ///
+    /// [`DecideError::Gone`] when it waits no more.
+    pub fn choices(&self, id: u64, approver: &Approver) -> Result<Choices, DecideError> {
+        let state = self.lock();
+        let held = state.waiting(id)?;
+        let would = |verdict, break_glass| {
+            let decision = Decision {
+                verdict,
+                reason: String::new(),
+                lasting: None,
+                break_glass,
+            };
+            held.may_decide(approver, &decision)
+        };
+        Ok(Choices {
+            approve: would(Verdict::Approved, false),
+            refuse: would(Verdict::Denied, false),
+            emergency: would(Verdict::Approved, true).is_ok(),
+        })
+    }
+
     /// Takes somebody's decision.
     ///
     /// # Errors

@@ -45,17 +45,19 @@ pub fn answer(json: &[u8]) -> Estimate {
         return Estimate::None("the server's answer cannot be read".to_owned());
     };
     let word = |key: &str| plan[key].as_str().unwrap_or_default();
-    let step = [
-        word("Operation"),
-        word("Node Type"),
-        word("Schema"),
-        word("Relation Name"),
-    ];
-    let step: Vec<&str> = step.into_iter().filter(|word| !word.is_empty()).collect();
+    // As the server's own text form writes it: "Update on orders", "Seq Scan on orders".
+    let step = match (word("Operation"), word("Node Type")) {
+        ("", node) => node,
+        (operation, _) => operation,
+    };
+    let step = match word("Relation Name") {
+        "" => step.to_owned(),
+        relation => format!("{step} on {relation}"),
+    };
     Estimate::Plan {
         rows: widest(&plan, 0),
         cost: plan["Total Cost"].to_string(),
-        step: step.join(" "),
+        step,
     }
 }
 
@@ -86,7 +88,7 @@ mod tests {
             Estimate::Plan {
                 rows: 1000,
                 cost: "25.5".to_owned(),
-                step: "Update ModifyTable orders".to_owned()
+                step: "Update on orders".to_owned()
             }
         );
         assert!(matches!(answer(b"[]"), Estimate::None(_)));

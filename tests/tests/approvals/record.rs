@@ -1,13 +1,11 @@
 //! What is recorded of approvals.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tests::Lab;
 use tests::verdicts::Verdict;
+use tests::{Lab, Places};
 
 /// The numbers that a program says under a name.
 pub(crate) fn numbers(verdicts: &[Verdict], name: &str) -> Result<Vec<u64>> {
@@ -223,47 +221,19 @@ pub(crate) fn no_secrets(lab: &Lab, verdicts: &[Verdict]) -> Result<()> {
         printed.iter().any(|text| text.contains("accounts-by-dba")),
         "what commands print is not looked through"
     );
-    let mut places: Vec<(String, Vec<u8>)> = files(&lab.agent().state_folder())?
-        .into_iter()
-        .map(|file| Ok((file.display().to_string(), fs::read(&file)?)))
-        .collect::<Result<_>>()?;
+    let mut places = Places::written_by(lab.agent())?;
     ensure!(
-        places
-            .iter()
-            .any(|(name, bytes)| name.contains("journal") && holds(bytes, "accounts-by-dba")),
+        places.some_holds("journal", "accounts-by-dba"),
         "the journal is not looked through"
     );
     ensure!(
-        places.iter().any(|(name, _)| name.ends_with("grants.json")),
+        places.some_holds("grants.json", ""),
         "the lasting approvals are not looked through"
     );
-    places.extend(
-        printed
-            .into_iter()
-            .map(|text| ("a command".to_owned(), text.into_bytes())),
-    );
-    places.push(("the log".to_owned(), lab.agent().log().into_bytes()));
-    for (name, bytes) in places {
-        ensure!(!holds(&bytes, SECRET), "{name} holds a literal");
+    for text in printed {
+        places.add("a command", text);
     }
-    Ok(())
-}
-
-fn holds(bytes: &[u8], text: &str) -> bool {
-    memchr::memmem::find(bytes, text.as_bytes()).is_some()
-}
-
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut all = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            all.extend(files(&path)?);
-        } else if path.is_file() {
-            all.push(path);
-        }
-    }
-    Ok(all)
+    places.hold_none_of([SECRET])
 }
 
 /// What every literal begins with that nobody may see.

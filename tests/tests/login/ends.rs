@@ -16,7 +16,7 @@ const LONG: [&str; 6] = [
 fn a_login_that_is_revoked_at_the_provider_is_cut_off() -> Result<()> {
     let world = World::start(Engine::Postgres, "")?;
     let mut session = world.session()?;
-    bound(&world.log_in(&mut session, "alice")?)?;
+    bound(&session.log_in(&world.provider, "alice")?)?;
     ensure!(session.start(&LONG)?.trim() == "begun");
 
     world
@@ -35,7 +35,7 @@ fn a_login_that_is_revoked_at_the_provider_is_cut_off() -> Result<()> {
 fn logout_cuts_off_what_runs() -> Result<()> {
     let world = World::start(Engine::Postgres, "")?;
     let mut session = world.session()?;
-    bound(&world.log_in(&mut session, "alice")?)?;
+    bound(&session.log_in(&world.provider, "alice")?)?;
     ensure!(session.start(&LONG)?.trim() == "begun");
     let out = session.run(&[&world.weir(), "logout"])?;
     ensure!(out.status == 0, "{out:?}");
@@ -47,7 +47,7 @@ fn logout_cuts_off_what_runs() -> Result<()> {
 fn a_session_that_ends_takes_its_login_with_it() -> Result<()> {
     let world = World::start(Engine::None, "")?;
     let mut session = world.session()?;
-    bound(&world.log_in(&mut session, "alice")?)?;
+    bound(&session.log_in(&world.provider, "alice")?)?;
     ensure!(world.provider.refresh_tokens()? == 1);
     drop(session);
     world.refresh_tokens_become(0)?;

@@ -15,7 +15,7 @@ fn a_pushed_event_ends_the_login_and_a_hostile_one_does_not() -> Result<()> {
         )
     })?;
     let mut session = world.session()?;
-    bound(&world.log_in(&mut session, "alice")?)?;
+    bound(&session.log_in(&world.provider, "alice")?)?;
     ensure!(
         session
             .start(&[
@@ -84,7 +84,7 @@ fn a_pushed_event_ends_the_login_and_a_hostile_one_does_not() -> Result<()> {
     ensure!(session.who()?["binding"].is_null(), "nobody is logged in");
 
     // Once more is too often, as the next login would end by it.
-    bound(&world.log_in(&mut session, "alice")?)?;
+    bound(&session.log_in(&world.provider, "alice")?)?;
     let (status, body) = push(&good, "push-secret")?;
     ensure!(status == 400 && body.contains("before"), "{status} {body}");
     ensure!(principal(&session.who()?)["subject"] == "alice");
@@ -102,7 +102,7 @@ fn events_are_fetched_and_answered_for() -> Result<()> {
         )
     })?;
     let mut session = world.session()?;
-    bound(&world.log_in(&mut session, "alice")?)?;
+    bound(&session.log_in(&world.provider, "alice")?)?;
     let queue = |id: &str, claims: Value| -> Result<()> {
         let set = event(&world, id, &json!({}), &claims)?;
         world

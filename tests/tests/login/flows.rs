@@ -73,7 +73,7 @@ fn a_browser_on_this_host_logs_in_and_nobody_elses_answer_counts() -> Result<()>
     let browser = json!({ "flow": "browser" });
 
     // An answer with another state is sent away, and the login goes on.
-    let prompt = begin(&mut session, &browser)?;
+    let prompt = session.begin_login(&browser)?;
     let url = text(&prompt["url"])?.to_owned();
     ensure!(
         url.contains("code_challenge_method=S256") && url.contains("nonce="),
@@ -96,7 +96,7 @@ fn a_browser_on_this_host_logs_in_and_nobody_elses_answer_counts() -> Result<()>
     ensure!(again.is_err(), "the port is closed after the one answer");
 
     // Another issuer's answer, and one that does not say whose it is, end the login.
-    let prompt = begin(&mut session, &browser)?;
+    let prompt = session.begin_login(&browser)?;
     visit(
         text(&prompt["url"])?,
         json!({ "iss": "https://evil.example" }),
@@ -105,7 +105,7 @@ fn a_browser_on_this_host_logs_in_and_nobody_elses_answer_counts() -> Result<()>
     ensure!(why.contains("another issuer"), "{why}");
 
     // A person who says no.
-    let prompt = begin(&mut session, &browser)?;
+    let prompt = session.begin_login(&browser)?;
     let order = json!({ "op": "visit", "url": prompt["url"], "login": "alice", "deny": true });
     world.provider.order(&order)?;
     let why = refused(&session.wait_for_login()?)?;
@@ -119,26 +119,26 @@ fn a_browser_on_this_host_logs_in_and_nobody_elses_answer_counts() -> Result<()>
 fn who_logs_in_must_be_who_asks() -> Result<()> {
     let world = World::start(Engine::None, "account_domains = [\"shop.example\"]")?;
     let mut root = world.session()?;
-    let why = refused(&world.log_in(&mut root, "bob")?)?;
+    let why = refused(&root.log_in(&world.provider, "bob")?)?;
     ensure!(why.contains("bob") && why.contains("accounts"), "{why}");
 
     let mut daemon = Session::begin(&world.lab, DAEMON)?;
     // The attack: a session of one's own, and somebody else who is talked into typing the code.
-    let why = refused(&world.log_in(&mut daemon, "alice")?)?;
+    let why = refused(&daemon.log_in(&world.provider, "alice")?)?;
     ensure!(why.contains("alice") && why.contains("daemon"), "{why}");
     ensure!(daemon.who()?["binding"].is_null(), "nobody is logged in");
     world.provider.account(
         "eve",
         &json!({ "preferred_username": "daemon@evil.example" }),
     )?;
-    let why = refused(&world.log_in(&mut daemon, "eve")?)?;
+    let why = refused(&daemon.log_in(&world.provider, "eve")?)?;
     ensure!(why.contains("account_domains"), "{why}");
     world.refresh_tokens_become(0)?;
 
     world
         .provider
         .account("d", &json!({ "preferred_username": "daemon@shop.example" }))?;
-    let answer = world.log_in(&mut daemon, "d")?;
+    let answer = daemon.log_in(&world.provider, "d")?;
     ensure!(
         bound(&answer)?["identity"]["principal"]["subject"] == "d",
         "{answer}"
@@ -153,13 +153,13 @@ fn root_is_nobody_without_an_entry_and_the_match_can_be_switched_off() -> Result
     world
         .provider
         .account("root", &json!({ "preferred_username": "root" }))?;
-    let why = refused(&world.log_in(&mut root, "root")?)?;
+    let why = refused(&root.log_in(&world.provider, "root")?)?;
     ensure!(why.contains("root"), "{why}");
     drop(world);
 
     let world = World::start(Engine::None, "account_match = false")?;
     let mut root = world.session()?;
-    let answer = world.log_in(&mut root, "bob")?;
+    let answer = root.log_in(&world.provider, "bob")?;
     ensure!(
         bound(&answer)?["identity"]["principal"]["subject"] == "bob",
         "{answer}"
@@ -171,7 +171,7 @@ fn root_is_nobody_without_an_entry_and_the_match_can_be_switched_off() -> Result
 fn a_login_that_nobody_waits_for_any_more_binds_nobody() -> Result<()> {
     let world = World::start(Engine::None, "")?;
     let mut session = world.session()?;
-    let prompt = begin(&mut session, &json!({}))?;
+    let prompt = session.begin_login(&json!({}))?;
     session.order(&json!({ "hang_up": true }))?;
     world
         .provider
@@ -197,7 +197,7 @@ fn a_login_that_nobody_waits_for_any_more_binds_nobody() -> Result<()> {
 fn a_denied_and_a_late_code_are_told() -> Result<()> {
     let world = World::start(Engine::None, "")?;
     let mut session = world.session()?;
-    let prompt = begin(&mut session, &json!({}))?;
+    let prompt = session.begin_login(&json!({}))?;
     let order =
         json!({ "op": "visit", "url": prompt["url_complete"], "login": "alice", "deny": true });
     world.provider.order(&order)?;
@@ -207,7 +207,7 @@ fn a_denied_and_a_late_code_are_told() -> Result<()> {
     world
         .provider
         .order(&json!({ "op": "lifetime", "device": 7 }))?;
-    begin(&mut session, &json!({}))?;
+    session.begin_login(&json!({}))?;
     let why = refused(&session.wait_for_login()?)?;
     ensure!(why.contains("not finished in time"), "{why}");
     Ok(())
@@ -230,7 +230,7 @@ fn clients_prove_themselves_by_secret_or_key() -> Result<()> {
             format!("client_id = {client:?}\n{settings} = {file:?}\nclient_key_id = \"weir-key\"")
         })?;
         let mut session = world.session()?;
-        let answer = world.log_in(&mut session, "alice")?;
+        let answer = session.log_in(&world.provider, "alice")?;
         bound(&answer).with_context(|| client.to_owned())?;
         // Renewed, which proves itself again.
         world.provider.account(

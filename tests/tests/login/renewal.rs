@@ -6,7 +6,7 @@ use super::*;
 fn groups_follow_the_provider() -> Result<()> {
     let world = World::start(Engine::None, "")?;
     let mut session = world.session()?;
-    let answer = world.log_in(&mut session, "alice")?;
+    let answer = session.log_in(&world.provider, "alice")?;
     ensure!(
         bound(&answer)?["identity"]["principal"]["groups"] == json!(["dba"]),
         "{answer}"
@@ -55,7 +55,7 @@ fn a_provider_that_does_not_answer_leaves_its_last_word_in_force_and_shown_as_st
 {
     let world = World::start(Engine::None, "offline_grace_seconds = 3600")?;
     let mut session = world.session()?;
-    bound(&world.log_in(&mut session, "alice")?)?;
+    bound(&session.log_in(&world.provider, "alice")?)?;
 
     for mode in ["down", "error", "redirect"] {
         world
@@ -95,7 +95,7 @@ fn a_provider_that_does_not_answer_leaves_its_last_word_in_force_and_shown_as_st
 fn without_an_answer_a_login_ends_with_the_grace() -> Result<()> {
     let world = World::start(Engine::None, "offline_grace_seconds = 2")?;
     let mut session = world.session()?;
-    bound(&world.log_in(&mut session, "alice")?)?;
+    bound(&session.log_in(&world.provider, "alice")?)?;
     world
         .provider
         .order(&json!({ "op": "mode", "value": "down" }))?;
@@ -115,7 +115,7 @@ fn without_an_answer_a_login_ends_with_the_grace() -> Result<()> {
 fn a_login_lives_on_in_the_next_agent_and_says_that_it_cannot_be_renewed() -> Result<()> {
     let mut world = World::start(Engine::None, "")?;
     let mut session = world.session()?;
-    bound(&world.log_in(&mut session, "alice")?)?;
+    bound(&session.log_in(&world.provider, "alice")?)?;
     world.lab.agent_mut().stop()?;
     world.lab.agent_mut().resume()?;
 
@@ -125,7 +125,7 @@ fn a_login_lives_on_in_the_next_agent_and_says_that_it_cannot_be_renewed() -> Re
     let shown = session.run(&[&world.weir(), "whoami"])?;
     ensure!(shown.out.contains("run `weir login` again"), "{shown:?}");
     // Once more: now it is.
-    bound(&world.log_in(&mut session, "alice")?)?;
+    bound(&session.log_in(&world.provider, "alice")?)?;
     ensure!(session.who()?["binding"]["renewable"] == true);
     Ok(())
 }
@@ -134,7 +134,7 @@ fn a_login_lives_on_in_the_next_agent_and_says_that_it_cannot_be_renewed() -> Re
 fn a_fresh_or_stronger_login_is_asked_for_and_checked() -> Result<()> {
     let world = World::start(Engine::None, "")?;
     let mut session = world.session()?;
-    let prompt = begin(&mut session, &json!({ "max_age_s": 3600 }))?;
+    let prompt = session.begin_login(&json!({ "max_age_s": 3600 }))?;
     world
         .provider
         .visit(text(&prompt["url_complete"])?, "alice")?;
@@ -144,7 +144,7 @@ fn a_fresh_or_stronger_login_is_asked_for_and_checked() -> Result<()> {
 
     // A second later at least.
     eventually("a second passes", || Ok(now_s() > first + 1))?;
-    let prompt = begin(&mut session, &json!({ "max_age_s": 30 }))?;
+    let prompt = session.begin_login(&json!({ "max_age_s": 30 }))?;
     world
         .provider
         .visit(text(&prompt["url_complete"])?, "alice")?;
@@ -157,7 +157,7 @@ fn a_fresh_or_stronger_login_is_asked_for_and_checked() -> Result<()> {
     world.refresh_tokens_become(1)?;
 
     // A provider that does not do what was asked for is not believed to have.
-    let prompt = begin(&mut session, &json!({ "acr": "urn:weir:two-factors" }))?;
+    let prompt = session.begin_login(&json!({ "acr": "urn:weir:two-factors" }))?;
     world
         .provider
         .visit(text(&prompt["url_complete"])?, "alice")?;

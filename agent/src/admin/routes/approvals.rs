@@ -10,11 +10,11 @@ use crate::{
     admin::{
         Role,
         error::Error,
-        page::{self, csrf},
+        page::{self, Column, csrf, heads, moment, time},
         request::{Ask, Wants},
     },
-    audit::{record::Verdict, reports::period::rfc3339},
-    holds::{Decision, Demand, Estimate, Exact, Grant, Summary, View},
+    audit::record::Verdict,
+    holds::{Choices, Decision, Demand, Estimate, Exact, Grant, Summary, View},
 };
 
 /// `GET /approvals`
@@ -49,7 +49,7 @@ fn draw(ask: &Ask, waiting: &[Summary], lasting: &[Grant]) -> Markup {
             @else {
                 div.scroll tabindex="0" role="region" aria-label="Waiting" {
                     table {
-                        thead { tr { @for name in ["approval", "who", "database", "statement", "rules", "until"] { th scope="col" { (name) } } } }
+                        thead { tr { (heads(WAITING)) } }
                         tbody {
                             @for one in waiting {
                                 tr {
@@ -58,7 +58,7 @@ fn draw(ask: &Ask, waiting: &[Summary], lasting: &[Grant]) -> Markup {
                                     td data-name="database" { (one.database) " as " (one.database_user) }
                                     td.mono.long data-name="statement" { span { (one.text) } }
                                     td data-name="rules" { (one.rules.join(", ")) }
-                                    td.time data-name="until" { (time(one.expires_ns)) }
+                                    td.time data-name="until (UTC)" { (time(one.expires_ns)) }
                                 }
                             }
                         }
@@ -73,7 +73,7 @@ fn draw(ask: &Ask, waiting: &[Summary], lasting: &[Grant]) -> Markup {
                 div.scroll tabindex="0" role="region" aria-label="Approvals that last" {
                     table {
                         thead { tr {
-                            @for name in ["approval", "who", "statement", "by", "reason", "until"] { th scope="col" { (name) } }
+                            (heads(LASTING))
                             @if ask.visitor.roles.may(Role::Approver) { th scope="col" { "take back" } }
                         } }
                         tbody { @for grant in lasting { (grant_row(ask, grant)) } }
@@ -87,17 +87,17 @@ fn draw(ask: &Ask, waiting: &[Summary], lasting: &[Grant]) -> Markup {
 fn grant_row(ask: &Ask, grant: &Grant) -> Markup {
     html! {
         tr {
-            td.number data-name="approval" { (grant.approval) }
+            td data-name="approval" { (grant.approval) }
             td data-name="who" { (grant.requester) }
             td.mono.long data-name="statement" { span { (grant.repeated.text) } }
             td data-name="by" { (grant.approvers.join(", ")) }
             td data-name="reason" { (grant.reason) }
-            td.time data-name="until" { (time(grant.until_ns)) }
+            td.time data-name="until (UTC)" { (time(grant.until_ns)) }
             @if ask.visitor.roles.may(Role::Approver) {
                 td data-name="take back" {
                     form method="post" action={ "/approvals/" (grant.approval) "/revoke" } {
                         (csrf(ask))
-                        input type="text" name="reason" required maxlength="500" size="14" aria-label={ "Why approval " (grant.approval) " is taken back" };
+                        input type="text" name="reason" required maxlength="500" size="14" placeholder="why" aria-label={ "Why approval " (grant.approval) " is taken back" };
                         " " button.danger type="submit" aria-label={ "Take back approval " (grant.approval) } { "Take back" }
                     }
                 }
@@ -110,8 +110,9 @@ fn grant_row(ask: &Ask, grant: &Grant) -> Markup {
 pub(super) async fn show(ask: Ask) -> Result<Response, Error> {
     let id = ask.number("id")?;
     let view = ask.web.reach.holds.show(id, viewer(&ask)?).ok_or_else(|| {
-        Error::not_found()
-            .hint("it may have been decided, given up or taken back: see the report of approvals")
+        Error::not_found().hint(
+            "it may have been decided, given up or taken back: the report of approvals says which",
+        )
     })?;
     Ok(ask.answer(&format!("Approval {id}"), &view, || shown(&ask, &view)))
 }
@@ -122,63 +123,98 @@ fn shown(ask: &Ask, view: &View) -> Markup {
         section.card aria-label="What waits" {
             dl.facts {
                 div.wide { dt { "Statement, literals replaced" } dd.mono { (summary.text) } }
+                div.wide { dt { "Why it is held" } dd { (summary.reason) } }
                 div { dt { "Who asks" } dd { (summary.requester) } }
+                div { dt { "Waits until" } dd { (moment(summary.expires_ns)) } }
                 div { dt { "Purpose" } dd { (view.purpose.as_deref().unwrap_or("none given")) } }
                 div { dt { "Database" } dd { (summary.endpoint) ", " (summary.database) " as " (summary.database_user) } }
-                div { dt { "Program" } dd.mono { (summary.process) } }
-                div.wide { dt { "Processes, child first" } dd.mono { (view.lineage.join(" ← ")) } }
                 div { dt { "Does" } dd { (view.kinds.join(", ")) } }
                 div { dt { "Touches" } dd { (view.relations.join(", ")) } }
                 div.wide { dt { "Columns" } dd { (view.columns.join(", ")) } }
                 div { dt { "The server expects" } dd { (estimate(view.estimate.as_ref())) } }
                 div { dt { "In a transaction" } dd { @if view.in_transaction { "yes: its locks are held meanwhile" } @else { "no" } } }
+                div { dt { "Program" } dd.mono { (summary.process) } }
                 div { dt { "Bound values" } dd { (view.values_bytes) " bytes" } }
-                div { dt { "Given up" } dd { (time(summary.expires_ns)) } }
+                div.wide { dt { "Processes, child first" } dd.mono { (view.lineage.join(" ← ")) } }
                 div.wide { dt { "SHA-256 of the exact text" } dd.mono { (view.text_sha256) } }
-                div.wide { dt { "Why it is held" } dd { (summary.reason) } }
             }
         }
         section.card aria-labelledby="demands" {
             h2 #demands { "Who has to agree" }
             ul { @for demand in &summary.demands { li { (wanted(demand)) } } }
         }
-        @if ask.visitor.roles.may(Role::Approver) { (forms(ask, summary)) }
+        @match choices(ask, summary.id) {
+            Ok(choices) => (forms(ask, summary, &choices)),
+            Err(why) => (obstacle(&why)),
+        }
     }
 }
 
-fn forms(ask: &Ask, summary: &Summary) -> Markup {
+/// What the visitor may do about it.
+fn choices(ask: &Ask, id: u64) -> Result<Choices, Error> {
+    let roles = ask.visitor.roles;
+    if !roles.may(Role::Approver) {
+        return Err(Error::without_role(Role::Approver, roles));
+    }
+    let choices = ask.web.reach.holds.choices(id, &ask.approver()?);
+    choices.map_err(|error| Error::from(&error))
+}
+
+/// Why the visitor may not decide.
+fn obstacle(why: &Error) -> Markup {
+    html! {
+        section.card aria-labelledby="decide" {
+            h2 #decide { "You cannot decide about it" }
+            (why.told())
+        }
+    }
+}
+
+fn forms(ask: &Ask, summary: &Summary, choices: &Choices) -> Markup {
     let lasts = summary
         .demands
         .iter()
         .all(|demand| demand.reuse_s.is_some());
-    let glass = summary
-        .demands
-        .iter()
-        .all(|demand| !demand.break_glass.is_empty());
+    let action = format!("/approvals/{}/decide", summary.id);
     html! {
-        section.card aria-labelledby="decide" {
-            h2 #decide { "Decide" }
-            form.decide method="post" action={ "/approvals/" (summary.id) "/decide" } {
-                (csrf(ask))
-                p { label { "Why, in one line " input type="text" name="reason" required maxlength="500" size="40"; } }
-                @if lasts {
-                    p { label { "The same statement may run again for " input type="text" name="for" size="6" placeholder="1h"; } }
+        @match (&choices.approve, &choices.refuse) {
+            (_, Err(why)) => (obstacle(&Error::from(why))),
+            (approve, Ok(())) => section.card aria-labelledby="decide" {
+                h2 #decide { "Decide" }
+                @if let Err(why) = approve { (Error::from(why).told()) }
+                form.decide method="post" action=(action) {
+                    (csrf(ask))
+                    p { label { "Why, in one line " input type="text" name="reason" required maxlength="500" size="60"; } }
+                    @if lasts && approve.is_ok() {
+                        p { label { "The same statement may run again for " input type="text" name="for" size="6" placeholder="1h"; } }
+                    }
+                    p {
+                        @if approve.is_ok() { button.main type="submit" name="verdict" value="approved" { "Approve" } " " }
+                        button.danger type="submit" name="verdict" value="denied" { "Refuse" }
+                    }
                 }
-                @if glass {
-                    p { label { input type="checkbox" name="break_glass" value="yes"; " Emergency: set the rules aside at once, with an alarm" } }
-                }
-                p {
-                    button type="submit" name="verdict" value="approved" { "Approve" } " "
-                    button.danger type="submit" name="verdict" value="denied" { "Refuse" }
+            },
+        }
+        @if choices.emergency {
+            section.card aria-labelledby="emergency" {
+                h2 #emergency { "In an emergency" }
+                p { "The rules are set aside for this statement, at once. That is recorded, and raises an alarm." }
+                form.decide method="post" action=(action) {
+                    (csrf(ask))
+                    input type="hidden" name="break_glass" value="yes";
+                    p { label { "What the emergency is " input type="text" name="reason" required maxlength="500" size="60"; } }
+                    p { button.danger type="submit" name="verdict" value="approved" { "Set the rules aside" } }
                 }
             }
         }
-        section.card aria-labelledby="values" {
-            h2 #values { "Exact text and values" }
-            p { "They may be anybody's personal data. That you saw them is recorded." }
-            form method="post" action={ "/approvals/" (summary.id) "/values" } {
-                (csrf(ask))
-                button type="submit" { "Show them to me" }
+        @if choices.is_any() {
+            section.card aria-labelledby="values" {
+                h2 #values { "Exact text and values" }
+                p { "They may be anybody's personal data. That you saw them is recorded." }
+                form method="post" action={ "/approvals/" (summary.id) "/values" } {
+                    (csrf(ask))
+                    button type="submit" { "Show them to me" }
+                }
             }
         }
     }
@@ -201,7 +237,13 @@ fn estimate(estimate: Option<&Estimate>) -> String {
     match estimate {
         None => "not known yet".to_owned(),
         Some(Estimate::None(why)) => format!("unknown: {why}"),
-        Some(Estimate::Plan { rows, cost, step }) => format!("{step}, {rows} rows, cost {cost}"),
+        Some(Estimate::Plan { rows, cost, step }) => {
+            let rows = match rows {
+                1 => "1 row".to_owned(),
+                rows => format!("{rows} rows"),
+            };
+            format!("{step}, {rows}, cost {cost}")
+        }
     }
 }
 
@@ -261,10 +303,14 @@ pub(super) async fn values(ask: Ask) -> Result<Response, Error> {
 
 fn exactly(id: u64, exact: &Exact) -> Markup {
     html! {
-        p { a href={ "/approvals/" (id) } { "Back to the decision" } }
-        section.card aria-label="Text" { pre.mono tabindex="0" { (exact.text) } }
+        p.lead { "That you saw this is recorded. " a href={ "/approvals/" (id) } { "Back to the decision" } }
+        section.card aria-labelledby="text" {
+            h2 #text { "Text" }
+            pre.mono tabindex="0" { (exact.text) }
+        }
         @if !exact.values.is_empty() {
-            section.card aria-label="Values" {
+            section.card aria-labelledby="bound" {
+                h2 #bound { "Values, in order" }
                 ol { @for value in &exact.values { li.mono { (value.as_deref().unwrap_or("NULL")) } } }
             }
         }
@@ -284,6 +330,19 @@ pub(super) async fn revoke(ask: Ask) -> Result<Response, Error> {
     Ok(ask.done("/approvals", &grant))
 }
 
-fn time(ns: u64) -> String {
-    rfc3339(ns).replace('T', " ").replace('Z', " UTC")
-}
+const WAITING: &[Column] = &[
+    Column::Text("approval"),
+    Column::Text("who"),
+    Column::Text("database"),
+    Column::Text("statement"),
+    Column::Text("rules"),
+    Column::Text("until (UTC)"),
+];
+const LASTING: &[Column] = &[
+    Column::Text("approval"),
+    Column::Text("who"),
+    Column::Text("statement"),
+    Column::Text("by"),
+    Column::Text("reason"),
+    Column::Text("until (UTC)"),
+];

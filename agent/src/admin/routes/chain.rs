@@ -11,7 +11,13 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::{
-    admin::{Role, error::Error, login::record, page::csrf, request::Ask},
+    admin::{
+        Role,
+        error::Error,
+        login::record,
+        page::{Column, csrf, heads},
+        request::Ask,
+    },
     audit::{
         JournalHealth,
         chain::{
@@ -27,6 +33,13 @@ use crate::{
 
 /// Segments that are listed, the latest.
 const LISTED: usize = 50;
+
+const COLUMNS: &[Column] = &[
+    Column::Text("segment"),
+    Column::Text("records"),
+    Column::Text("sealed (UTC)"),
+    Column::Text("Merkle root"),
+];
 
 /// One verification at a time, beside the requests.
 #[derive(Debug, Default)]
@@ -150,7 +163,7 @@ fn draw(ask: &Ask, health: &JournalHealth, state: &State, listed: &[Listed]) -> 
         }
         section.card aria-labelledby="verification" {
             h2 #verification { "Verification" }
-            p role="status" { (said(state)) }
+            div role="status" { (said(state)) }
             @if let Some((done, all)) = state.running {
                 p { progress aria-label="Segments verified" value=(done) max=(all.max(1)) {} " " a href="/chain" { "Look again" } }
             } @else if ask.visitor.roles.may(Role::Auditor) {
@@ -161,19 +174,19 @@ fn draw(ask: &Ask, health: &JournalHealth, state: &State, listed: &[Listed]) -> 
             h2 #segments { "Segments" }
             div.scroll tabindex="0" role="region" aria-label="Segments" {
                 table {
-                    thead { tr { @for name in ["segment", "records", "sealed", "Merkle root"] { th scope="col" { (name) } } } }
+                    thead { tr { (heads(COLUMNS)) } }
                     tbody {
                         @for one in listed {
                             tr {
-                                td.number data-name="segment" { (one.segment) }
+                                td data-name="segment" { (one.segment) }
                                 @if let Some((first, last, at)) = &one.sealed {
                                     td data-name="records" { (first) " to " (last) }
-                                    td.time data-name="sealed" { (at.replace('T', " ").replace('Z', "")) }
+                                    td.time data-name="sealed (UTC)" { (at.replace('T', " ").replace('Z', "")) }
                                 } @else {
                                     td data-name="records" { "being written" }
-                                    td data-name="sealed" { "not yet" }
+                                    td data-name="sealed (UTC)" { "not yet" }
                                 }
-                                td.mono data-name="Merkle root" { span { (one.root) } }
+                                td.mono.empty[one.root.is_empty()] data-name="Merkle root" { span { (one.root) } }
                             }
                         }
                     }
@@ -183,32 +196,29 @@ fn draw(ask: &Ask, health: &JournalHealth, state: &State, listed: &[Listed]) -> 
     }
 }
 
-fn said(state: &State) -> String {
+fn said(state: &State) -> Markup {
     if let Some((done, all)) = state.running {
-        return format!("Running: {done} of {all} segments.");
+        return html! { p { "Running: " (done) " of " (all) " segments." } };
     }
     let Some(last) = &state.last else {
-        return "Not verified since the agent's start.".to_owned();
+        return html! { p { "Not verified since the agent's start." } };
     };
-    match (&last.found, &last.problem) {
-        (Some(found), _) => match &found.fault {
-            None => format!(
-                "Intact at {}: records {} to {}, head {}.",
-                last.at,
-                found.retired_seq + 1,
-                found.covered_seq,
-                found.head
-            ),
-            Some(fault) => format!(
-                "BROKEN at {}: segment {}, from record {}: {}.",
-                last.at, fault.segment, fault.first_seq, fault.what
-            ),
-        },
-        (None, problem) => format!(
-            "Could not be verified at {}: {}.",
-            last.at,
-            problem.as_deref().unwrap_or_default()
-        ),
+    let at = last.at.replace('T', " ").replace('Z', " UTC");
+    html! {
+        @match (&last.found, &last.problem) {
+            (Some(found), _) => {
+                @match &found.fault {
+                    None => p { b { "Intact" } ", verified " (at) "." },
+                    Some(fault) => p.broken { b { "BROKEN" } ", verified " (at) ": segment " (fault.segment) ", from record "
+                        (fault.first_seq) ": " (fault.what) "." },
+                }
+                dl.facts {
+                    div { dt { "Records" } dd { (found.retired_seq + 1) " to " (found.covered_seq) } }
+                    div.wide { dt { "Chain head" } dd.mono { (found.head) } }
+                }
+            }
+            (None, problem) => p.broken { "Could not be verified " (at) ": " (problem.as_deref().unwrap_or_default()) "." },
+        }
     }
 }
 

@@ -9,14 +9,12 @@ use axum::response::{
 use maud::{Markup, html};
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
-use crate::{
-    admin::{
-        error::Error,
-        live::{Flow, Picture},
-        request::{Ask, Web},
-        visits::VisitKey,
-    },
-    audit::reports::period::rfc3339,
+use crate::admin::{
+    error::Error,
+    live::{Flow, Picture},
+    page::{Column, heads, time},
+    request::{Ask, Web},
+    visits::VisitKey,
 };
 
 /// `GET /`
@@ -33,28 +31,27 @@ fn draw(picture: &Picture) -> Markup {
                 ul.legend aria-label="What the colours mean" {
                     @for (effect, words) in EFFECTS { li { span class={ "dot " (effect) } {} (words) } }
                     li { span."dot classified" {} "classified data" }
+                    li { span."dot unknown" {} "unidentified" }
                 }
-                p #map-state role="status" { "Shown as of now." }
+                p { span #map-count { (sessions(picture.sessions)) } " " span #map-state role="status" { "Shown as of now." } }
                 button #map-pause type="button" hidden { "Pause" }
             }
-            div #map data-events="/api/events" {}
+            div #map data-events="/api/events" hidden[picture.flows.is_empty()] {}
+            p #map-none.quiet hidden[!picture.flows.is_empty()] { "Nobody has asked a database anything." }
         }
-        section.card.sheet aria-labelledby="flows" {
-            h2 #flows { "The same as a table" }
-            p #map-count.none { (sessions(picture.sessions)) }
-            div.scroll tabindex="0" role="region" aria-label="Flows" {
-                table {
-                    thead { tr {
-                        @for name in ["who", "program", "database", "table", "classes", "effect", "statements", "refused", "masked", "open sessions", "last"] {
-                            th scope="col" { (name) }
+        section.card.sheet.flows aria-labelledby="flows" hidden[picture.flows.is_empty()] {
+            details #map-table open {
+                summary { h2 #flows { "The same as a table" } }
+                div.scroll tabindex="0" role="region" aria-label="Flows" {
+                    table {
+                        thead { tr { (heads(COLUMNS)) } }
+                        tbody #map-rows {
+                            @for flow in &picture.flows { (row(flow)) }
                         }
-                    } }
-                    tbody #map-rows {
-                        @for flow in &picture.flows { (row(flow)) }
                     }
                 }
+                p #map-more.none hidden[picture.left_out == 0] { (more(picture.left_out)) }
             }
-            @if picture.left_out > 0 { p.none { (picture.left_out) " older flows are left out." } }
         }
         script src="/assets/map.js" defer {}
     }
@@ -65,28 +62,38 @@ fn row(flow: &Flow) -> Markup {
         tr {
             td data-name="who" { (flow.identity) }
             td.mono data-name="program" { span { (flow.process) } }
-            td data-name="database" { (flow.database) }
-            td data-name="table" { (flow.table) }
-            td data-name="classes" { (flow.classes.join(", ")) }
+            td.empty[flow.database.is_empty()] data-name="database" { (flow.database) }
+            td.empty[flow.table.is_empty()] data-name="table" { (flow.table) }
+            td.empty[flow.classes.is_empty()] data-name="classes" { (flow.classes.join(", ")) }
             td data-name="effect" { span class={ "tag " (flow.effect()) } { (flow.effect()) } }
             td.number data-name="statements" { (flow.statements) }
-            td.number data-name="refused" { (flow.denied) }
-            td.number data-name="masked" { (flow.masked) }
-            td.number data-name="open sessions" { (flow.sessions) }
-            td.time data-name="last" { @if flow.last_ns > 0 { (time(flow.last_ns)) } }
+            td.number.empty[flow.denied == 0] data-name="refused" { (flow.denied) }
+            td.number.empty[flow.masked == 0] data-name="masked" { (flow.masked) }
+            td.number.empty[flow.sessions == 0] data-name="open sessions" { (flow.sessions) }
+            td.time.empty[flow.last_ns == 0] data-name="last (UTC)" { (last(flow)) }
         }
+    }
+}
+
+/// When it was used last; empty when nothing was asked.
+fn last(flow: &Flow) -> String {
+    if flow.last_ns > 0 {
+        time(flow.last_ns)
+    } else {
+        String::new()
     }
 }
 
 fn sessions(count: usize) -> String {
     match count {
+        0 => "No session is open.".to_owned(),
         1 => "1 session is open.".to_owned(),
         count => format!("{count} sessions are open."),
     }
 }
 
-fn time(ns: u64) -> String {
-    rfc3339(ns).replace('T', " ").replace('Z', "")
+fn more(left_out: usize) -> String {
+    format!("{left_out} older flows are left out.")
 }
 
 /// `GET /events`: a picture each time it changes, until the visit ends.
@@ -143,18 +150,14 @@ impl Following {
                     .map(|flow| {
                         let mut row = serde_json::to_value(flow).unwrap_or_default();
                         row["effect"] = flow.effect().into();
-                        row["last"] = if flow.last_ns > 0 {
-                            time(flow.last_ns)
-                        } else {
-                            String::new()
-                        }
-                        .into();
+                        row["last"] = last(flow).into();
                         row
                     })
                     .collect();
                 let data = serde_json::json!({
                     "sessions": sessions(picture.sessions),
                     "flows": rows,
+                    "more": (picture.left_out > 0).then(|| more(picture.left_out)),
                 });
                 return Some(Event::default().event("picture").data(data.to_string()));
             }
@@ -166,6 +169,19 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 const EFFECTS: &[(&str, &str)] = &[
     ("allowed", "allowed"),
     ("masked", "masked or filtered"),
-    ("denied", "refused"),
+    ("refused", "refused"),
     ("idle", "connected, nothing asked"),
+];
+const COLUMNS: &[Column] = &[
+    Column::Text("who"),
+    Column::Text("program"),
+    Column::Text("database"),
+    Column::Text("table"),
+    Column::Text("classes"),
+    Column::Text("effect"),
+    Column::Number("statements"),
+    Column::Number("refused"),
+    Column::Number("masked"),
+    Column::Number("open sessions"),
+    Column::Text("last (UTC)"),
 ];

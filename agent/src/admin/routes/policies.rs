@@ -6,11 +6,24 @@ use serde_json::json;
 use weir_policy::{Effect, Explanation, RuleTrace};
 
 use crate::{
-    admin::{Role, error::Error, request::Ask},
+    admin::{
+        Role,
+        error::Error,
+        page::{Column, heads, moment},
+        request::Ask,
+    },
     audit::{past::Past, reports::period::rfc3339},
     policy::Snapshot,
     sessions::shown_identity,
 };
+
+const COLUMNS: &[Column] = &[
+    Column::Text("rule"),
+    Column::Text("effect"),
+    Column::Text("mode"),
+    Column::Text("why"),
+    Column::Text("place"),
+];
 
 /// `GET /policies`
 pub(super) async fn page(ask: Ask) -> Result<Response, Error> {
@@ -63,7 +76,7 @@ fn draw(snapshot: &Snapshot, problem: Option<&str>, may_explain: bool) -> Markup
             h2 #rules { "Rules" }
             div.scroll tabindex="0" role="region" aria-label="Rules" {
                 table {
-                    thead { tr { @for name in ["rule", "effect", "mode", "why", "place"] { th scope="col" { (name) } } } }
+                    thead { tr { (heads(COLUMNS)) } }
                     tbody {
                         @for rule in snapshot.pack.rules() {
                             tr {
@@ -128,7 +141,7 @@ fn drawn(past: &Past, today: &Explanation) -> Markup {
     html! {
         section.card aria-label="As recorded" {
             dl.facts {
-                div { dt { "When" } dd { (rfc3339(past.time_ns)) } }
+                div { dt { "When" } dd { (moment(past.time_ns)) } }
                 div { dt { "Who" } dd { (shown_identity(past.session.identity.as_ref())) } }
                 div { dt { "Program" } dd.mono { (past.session.evidence.exe_path) } }
                 div { dt { "Database" } dd { (past.session.target.database) " as " (past.session.target.database_user) } }

@@ -4,7 +4,7 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse as _, Response},
 };
-use maud::html;
+use maud::{Markup, html};
 
 use crate::{
     admin::{
@@ -22,28 +22,38 @@ use crate::{
     clock,
 };
 
-const KINDS: &[(&str, &str)] = &[
+/// Each with what it answers, and what it can be narrowed to.
+const KINDS: &[(&str, &str, &[&str])] = &[
     (
         "usage",
         "who used which data, through whom and with which program",
+        &["table"],
     ),
     (
         "access",
         "who touched which table, and as which database user",
+        &["table", "class"],
     ),
     (
         "columns",
         "who used which column, and whether they saw it masked",
+        &["column"],
     ),
     (
         "privileged",
         "definitions, grants and refusals, and what changed about weir",
+        &[],
     ),
-    ("approvals", "who asked, who decided and why, and what ran"),
-    ("review", "for access reviews: keep or withdraw"),
+    (
+        "approvals",
+        "who asked, who decided and why, and what ran",
+        &[],
+    ),
+    ("review", "for access reviews: keep or withdraw", &[]),
     (
         "completeness",
         "what weir saw, what it did not govern, and every gap",
+        &[],
     ),
 ];
 
@@ -52,7 +62,7 @@ pub(super) async fn list(ask: Ask) -> Result<Response, Error> {
     let content = html! {
         p.lead { "Answers from the record, each with how far to trust it." }
         ul.choices {
-            @for (kind, about) in KINDS {
+            @for (kind, about, _) in KINDS {
                 li.card { h2 { a href={ "/reports/" (kind) } { (kind) } } p { (about) } }
             }
         }
@@ -101,13 +111,7 @@ pub(super) async fn page(ask: Ask) -> Result<Response, Error> {
         .await?;
     let Some(format) = format else {
         let content = html! {
-            form.pick method="get" action={ "/reports/" (kind) } {
-                label { "Since " input type="text" name="since" value=(since) size="12"; }
-                button type="submit" { "Show" }
-            }
-            p.links { "Take away: "
-                @for format in ["html", "csv", "json"] { a href={ "/reports/" (kind) "?since=" (since) "&format=" (format) } { (format) } " " }
-            }
+            (pick(&ask, &kind, &since))
             (render::content(&report))
         };
         return Ok(page::whole(&ask, &format!("Report: {kind}"), &content));
@@ -127,4 +131,43 @@ pub(super) async fn page(ask: Ask) -> Result<Response, Error> {
         }
     }
     Ok(response)
+}
+
+/// What the report can be narrowed to, and where the same can be had as a file.
+fn pick(ask: &Ask, kind: &str, since: &str) -> Markup {
+    let narrows = KINDS
+        .iter()
+        .find(|(known, ..)| *known == kind)
+        .map_or(&[][..], |(.., narrows)| narrows);
+    let chosen = |name: &str| ask.query(name).unwrap_or_default().to_owned();
+    let fields: Vec<(&str, &str)> = std::iter::once(("since", since))
+        .chain(
+            narrows
+                .iter()
+                .chain(&["until"])
+                .filter_map(|name| Some((*name, ask.query(name)?))),
+        )
+        .collect();
+    let file = |format| {
+        let fields = fields.iter().copied().chain([("format", format)]);
+        page::link(&format!("/reports/{kind}"), fields)
+    };
+    html! {
+        form.pick method="get" action={ "/reports/" (kind) } {
+            label { "Since " input type="text" name="since" value=(since) size="12"; }
+            label { "Until " input type="text" name="until" value=(chosen("until")) placeholder="now" size="12"; }
+            @for name in narrows {
+                label { (titled(name)) " " input type="text" name=(name) value=(chosen(name)) placeholder="all" size="18"; }
+            }
+            button type="submit" { "Show" }
+        }
+        p.links { "Take away: "
+            @for format in ["html", "csv", "json"] { a href=(file(format)) { (format) } " " }
+        }
+    }
+}
+
+fn titled(name: &str) -> String {
+    let (first, rest) = name.split_at_checked(1).unwrap_or((name, ""));
+    first.to_uppercase() + rest
 }

@@ -5,12 +5,29 @@ use maud::{Markup, html};
 use serde_json::json;
 
 use crate::{
-    admin::{Role, error::Error, page::csrf, request::Ask},
+    admin::{
+        Role,
+        error::Error,
+        page::{Column, csrf, heads},
+        request::Ask,
+    },
     sessions::{EndError, EndOrder, Summary},
 };
 
 /// Rows of the page; programs get all of them.
 const SHOWN: usize = 500;
+
+const COLUMNS: &[Column] = &[
+    Column::Text("session"),
+    Column::Text("who"),
+    Column::Text("program"),
+    Column::Number("pid"),
+    Column::Text("destination"),
+    Column::Text("database"),
+    Column::Number("requests"),
+    Column::Number("refused"),
+    Column::Number("masked"),
+];
 
 /// `GET /sessions`
 pub(super) async fn list(ask: Ask) -> Result<Response, Error> {
@@ -38,9 +55,7 @@ fn draw(ask: &Ask, sessions: &[Summary]) -> Markup {
                 div.scroll tabindex="0" role="region" aria-label="Open sessions" {
                     table {
                         thead { tr {
-                            @for name in ["session", "who", "program", "pid", "destination", "database", "requests", "refused", "masked"] {
-                                th scope="col" { (name) }
-                            }
+                            (heads(COLUMNS))
                             @if may_end { th scope="col" { "end" } }
                         } }
                         tbody {
@@ -57,7 +72,7 @@ fn draw(ask: &Ask, sessions: &[Summary]) -> Markup {
 fn row(ask: &Ask, session: &Summary, may_end: bool) -> Markup {
     html! {
         tr {
-            td.number data-name="session" { (session.session) }
+            td data-name="session" { (session.session) }
             td data-name="who" { (session.identity) }
             td.mono data-name="program" { span { (session.process) } }
             td.number data-name="pid" { (session.pid) }

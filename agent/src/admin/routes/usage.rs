@@ -3,13 +3,16 @@
 
 use axum::response::Response;
 use maud::{Markup, html};
-use reqwest::Url;
 use rusqlite::params;
 use serde::Serialize;
 use serde_json::json;
 
 use crate::{
-    admin::{error::Error, request::Ask},
+    admin::{
+        error::Error,
+        page::{Column, heads, link},
+        request::Ask,
+    },
     audit::{
         reports::{Period, Value, period::rfc3339},
         store,
@@ -19,6 +22,15 @@ use crate::{
 
 /// Rows of one step.
 const MOST: usize = 500;
+
+const FIGURES: &[Column] = &[
+    Column::Number("statements"),
+    Column::Number("refused"),
+    Column::Number("failed"),
+    Column::Number("rows"),
+    Column::Number("bytes"),
+    Column::Text("last (UTC)"),
+];
 
 /// One line of a step.
 #[derive(Debug, Serialize)]
@@ -69,21 +81,11 @@ impl Place {
 
     /// The address of the first `depth` choices, with one more behind them.
     fn link(&self, depth: usize, more: Option<&str>) -> String {
-        let mut url = Url::parse("http://weir/usage").ok();
-        if let Some(url) = &mut url {
-            let mut pairs = url.query_pairs_mut();
-            pairs.append_pair("since", &self.since);
-            for (name, value) in self.chosen.iter().take(depth) {
-                pairs.append_pair(name, value);
-            }
-            if let (Some(more), Some((name, _))) = (more, STEPS.get(depth)) {
-                pairs.append_pair(name, more);
-            }
-        }
-        url.map_or_else(
-            || "/usage".to_owned(),
-            |url| format!("{}?{}", url.path(), url.query().unwrap_or_default()),
-        )
+        let next = STEPS.get(depth).map(|(name, _)| *name);
+        let fields = std::iter::once(("since", self.since.as_str()))
+            .chain((self.chosen.iter().take(depth)).map(|(name, value)| (*name, value.as_str())))
+            .chain(next.zip(more));
+        link("/usage", fields)
     }
 }
 
@@ -189,9 +191,8 @@ fn draw(place: &Place, lines: &[Line]) -> Markup {
                 div.scroll tabindex="0" role="region" aria-label={ "Usage by " (by) } {
                     table {
                         thead { tr {
-                            th scope="col" { (by) }
-                            th scope="col" { "share" }
-                            @for name in ["statements", "refused", "failed", "rows", "bytes", "last"] { th scope="col" { (name) } }
+                            (heads(&[Column::Text(by), Column::Text("share")]))
+                            (heads(FIGURES))
                         } }
                         tbody {
                             @for line in lines {
@@ -211,7 +212,7 @@ fn draw(place: &Place, lines: &[Line]) -> Markup {
                                     td.number data-name="failed" { (line.failed) }
                                     td.number data-name="rows" { (line.rows) }
                                     td.number data-name="bytes" { (line.bytes) }
-                                    td.time data-name="last" { (line.last.replace('T', " ").replace('Z', "")) }
+                                    td.time data-name="last (UTC)" { (line.last.replace('T', " ").replace('Z', "")) }
                                 }
                             }
                         }

@@ -52,10 +52,12 @@ pub struct Bar {
 pub enum Tone {
     /// As it should be.
     Plain,
-    /// Held back by a rule: weir at work.
-    Held,
+    /// Answered with less than the data.
+    Masked,
+    /// Refused by a rule.
+    Refused,
     /// Something to look into.
-    Bad,
+    Attention,
 }
 
 /// The pictures of a report.
@@ -68,9 +70,10 @@ pub(super) fn of(
     let charts = match report.name {
         "usage" => vec![
             Some(time(store, period)?),
-            rank("Statements by principal", "principal", "statements"),
+            // A statement has a row for each table that it touches.
+            rank("Uses of tables, by principal", "principal", "statements"),
             rank("Rows by table", "table", "rows"),
-            rank("Statements by program", "program", "statements"),
+            rank("Uses of tables, by program", "program", "statements"),
         ],
         "access" => vec![
             rank("Rows by principal", "principal", "rows"),
@@ -83,7 +86,7 @@ pub(super) fn of(
                 "Statements by how values were shown",
                 "shown",
                 "statements",
-                Tone::Plain,
+                Tone::Masked,
             ),
         ],
         "privileged" => vec![
@@ -93,7 +96,7 @@ pub(super) fn of(
                 "Refused statements by principal",
                 "principal",
                 "denied",
-                Tone::Held,
+                Tone::Refused,
             ),
             ranked(report, "What happened", "what", Tone::Plain),
         ],
@@ -108,7 +111,7 @@ pub(super) fn of(
                 "principal",
                 Tone::Plain,
             ),
-            ranked(report, "Worth a look", "attention", Tone::Bad),
+            ranked(report, "Worth a look", "attention", Tone::Attention),
         ],
         "completeness" => vec![fates(report)],
         _ => Vec::new(),
@@ -152,8 +155,8 @@ fn time(store: &Connection, period: Period) -> rusqlite::Result<Chart> {
         step,
         parts: vec![
             ("ran", Tone::Plain),
-            ("refused", Tone::Held),
-            ("failed", Tone::Bad),
+            ("refused", Tone::Refused),
+            ("failed", Tone::Attention),
         ],
         steps,
     })
@@ -203,11 +206,7 @@ fn sums(
         .map(|(label, count)| Bar {
             label: label.to_owned(),
             count,
-            tone: if label == "unidentified" || label == "denied" {
-                Tone::Bad
-            } else {
-                tone
-            },
+            tone: tone_of(label, tone),
         })
         .collect();
     bars.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.label.cmp(&b.label)));
@@ -222,6 +221,16 @@ fn sums(
     (!bars.is_empty()).then_some(Chart::Ranking { title, bars })
 }
 
+/// Some labels say how a bar is to be taken.
+fn tone_of(label: &str, tone: Tone) -> Tone {
+    match (label, tone) {
+        ("as it is", Tone::Masked) => Tone::Plain,
+        ("unidentified", Tone::Plain) => Tone::Attention,
+        ("denied", Tone::Plain) => Tone::Refused,
+        _ => tone,
+    }
+}
+
 /// What became of the connections that the kernel saw.
 fn fates(report: &Report) -> Option<Chart> {
     let bars: Vec<_> = report
@@ -231,8 +240,8 @@ fn fates(report: &Report) -> Option<Chart> {
             (Some(Value::Text(label)), Some(Value::Number(count)), Some(Value::Text(kind))) => {
                 let tone = match kind.as_str() {
                     "governed" => Tone::Plain,
-                    "refused" => Tone::Held,
-                    "not governed" => Tone::Bad,
+                    "refused" => Tone::Refused,
+                    "not governed" => Tone::Attention,
                     _ => return None,
                 };
                 (*count > 0).then(|| Bar {

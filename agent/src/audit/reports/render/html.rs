@@ -56,7 +56,7 @@ pub(super) fn content(report: &Report) -> Markup {
             p {
                 "Totals count each statement once, whatever it touches. Literals and values never enter the record; statements show "
                 "placeholders in their place. To check that the record behind this page is what was recorded, run "
-                span.mono { (header.verify) }
+                span.mono { (command(&header.verify)) }
                 " on the host and compare the chain head, or verify a copy of the journal elsewhere with the public key."
             }
         }
@@ -135,7 +135,7 @@ fn title(name: &str) -> (&'static str, &'static str) {
 
 fn facts(report: &Report) -> Markup {
     let header = &report.header;
-    let day = |time: &str| time.replace('T', " ").replace('Z', " UTC");
+    let day = |time: &str| html! { span.whole { (time.replace('T', " ").replace('Z', " UTC")) } };
     html! {
         dl.facts {
             div { dt { "Host" } dd { (header.host) } }
@@ -144,7 +144,7 @@ fn facts(report: &Report) -> Markup {
             div { dt { "Records counted" } dd { (grouped(header.indexed_seq)) " of " (grouped(header.chain_seq)) " in the chain" } }
             div.wide { dt { "Policy digest" } dd.mono { (or_none(&header.policy)) } }
             div.wide { dt { "Chain head at record " (header.chain_seq) } dd.mono { (or_none(&header.chain_head)) } }
-            div.wide { dt { "Verify with" } dd.mono { (header.verify) } }
+            div.wide { dt { "Verify with" } dd.mono { (command(&header.verify)) } }
         }
     }
 }
@@ -200,7 +200,7 @@ fn sheet(title: &str, columns: &[Column], rows: &[Vec<Value>]) -> Markup {
                         thead {
                             tr {
                                 @for (_, column) in &kept {
-                                    th scope="col" class=[some(class(column.shape, false))] { (spaced(column.name)) }
+                                    th scope="col" class=[some(class(column.shape, false))] { (head(column)) }
                                 }
                             }
                         }
@@ -252,7 +252,7 @@ fn cell(column: &Column, value: &Value) -> Markup {
         .filter(|class| !class.is_empty())
         .collect();
     html! {
-        td class=[(!classes.is_empty()).then(|| classes.join(" "))] data-name=(spaced(column.name)) {
+        td class=[(!classes.is_empty()).then(|| classes.join(" "))] data-name=(head(column)) {
             @match column.shape {
                 Shape::Text => span { (breakable(&content)) },
                 // Day and time stay whole.
@@ -279,6 +279,14 @@ fn is_empty(value: &Value) -> bool {
         Value::Empty => true,
         Value::Text(text) => text.is_empty(),
         Value::Number(_) => false,
+    }
+}
+
+fn head(column: &Column) -> String {
+    let name = spaced(column.name);
+    match column.shape {
+        Shape::Time => format!("{name} (UTC)"),
+        _ => name,
     }
 }
 
@@ -318,22 +326,19 @@ fn over_time(
     parts: &[(&'static str, Tone)],
     steps: &[Vec<u64>],
 ) -> Markup {
-    let top = steps
-        .iter()
-        .map(|counts| counts.iter().sum())
-        .max()
-        .unwrap_or(0)
-        .max(1);
+    let sums = steps.iter().map(|counts| counts.iter().sum::<u64>());
+    let top = sums.max().unwrap_or(0);
     let at = |index: usize| hour(from_hour + index as u64 * step);
     let width = steps.len().max(1) * STEP_WIDTH;
     html! {
         figure.card.wide {
-            h2 { (title) }
+            h2 { (title) " (UTC)" }
             div.legend {
                 @for (name, tone) in parts {
                     span { svg viewBox="0 0 10 10" aria-hidden="true" { rect class=(tone_class(*tone)) width="10" height="10" rx="2" {} } (name) }
                 }
-                span.top { "highest " (grouped(top)) " in " (span(step)) }
+                @if top > 0 { span.top { "highest " (grouped(top)) " in " (span(step)) } }
+                @else { span.top { "nothing in this period" } }
             }
             div.time {
                 svg viewBox=(format!("0 0 {width} {TIME_HEIGHT}")) preserveAspectRatio="none" role="img" aria-label=(title) {
@@ -395,10 +400,23 @@ fn ranking(title: &str, bars: &[Bar], wide: bool) -> Markup {
     }
 }
 
-/// Long names may break behind their separators.
+/// Long names may break behind their separators, but not within a number.
 fn breakable(text: &str) -> Markup {
+    let mut parts = text.split_inclusive(['/', '.', '_', ',']).peekable();
     html! {
-        @for part in text.split_inclusive(['/', '.', '_', ',']) { (part) wbr; }
+        @while let Some(part) = parts.next() {
+            (part)
+            @if !(part.ends_with('.') && parts.peek().is_some_and(|next| next.starts_with(|it: char| it.is_ascii_digit()))) { wbr; }
+        }
+    }
+}
+
+/// A command breaks between its words, and not within an option.
+fn command(text: &str) -> Markup {
+    html! {
+        @for word in text.split_inclusive(' ') {
+            @if word.starts_with('-') { span.whole { (word.trim_end()) } " " } @else { (word) }
+        }
     }
 }
 
@@ -411,8 +429,9 @@ fn share(count: u64, top: u64, whole: u64) -> u64 {
 fn tone_class(tone: Tone) -> &'static str {
     match tone {
         Tone::Plain => "plain",
-        Tone::Held => "held",
-        Tone::Bad => "bad",
+        Tone::Masked => "masked",
+        Tone::Refused => "refused",
+        Tone::Attention => "attention",
     }
 }
 
@@ -457,8 +476,24 @@ mod tests {
     }
 
     #[test]
+    fn names_break_behind_separators_and_addresses_do_not() {
+        assert_eq!(
+            breakable("/usr/a.b").into_string(),
+            "/<wbr>usr/<wbr>a.<wbr>b<wbr>"
+        );
+        assert_eq!(
+            breakable("http://127.0.0.1:1").into_string(),
+            "http:/<wbr>/<wbr>127.0.0.1:1<wbr>"
+        );
+    }
+
+    #[test]
     fn parts_of_a_step_never_leave_the_picture() {
-        let parts = [("a", Tone::Plain), ("b", Tone::Held), ("c", Tone::Bad)];
+        let parts = [
+            ("a", Tone::Plain),
+            ("b", Tone::Refused),
+            ("c", Tone::Attention),
+        ];
         for counts in [[1, 1, 1], [u64::MAX / 4, 1, 0], [0, 0, 5], [3, 0, 3]] {
             let top = counts.iter().sum();
             for (_, y, height) in stacked(&parts, &counts, top) {
