@@ -421,6 +421,14 @@ impl Guard {
         self.value_hash.hash_one(values)
     }
 
+    /// A keyed hash of all that an approval of a text holds for; `parameters` is the hash of its values.
+    #[must_use]
+    pub fn hash_bound(&self, verdict: &Verdict, modes: SessionModes, parameters: u64) -> u64 {
+        let sent = verdict.replacement.as_ref().map(|other| &other.text);
+        self.value_hash
+            .hash_one((verdict.basis(), verdict.text(), sent, modes, parameters))
+    }
+
     fn verdict(
         &self,
         scope: &Scope,
@@ -432,7 +440,7 @@ impl Guard {
         let refusal = verdict::refusal(&judged);
         self.count(&judged);
         let Judged {
-            mut facts,
+            facts,
             decision,
             replacement,
             unknown,
@@ -444,8 +452,6 @@ impl Guard {
             || decision.waits()
             || deserves_sync(&scope.who, &facts);
         let classes = snapshot.pack.classified(&facts);
-        // What is recorded says which columns were used; those within reach have served their purpose.
-        facts.reachable = Vec::new();
         Arc::new(Verdict {
             refusal,
             changes_session: facts.changes_session,

@@ -42,6 +42,7 @@ use super::{
 };
 use crate::{
     capture::Origin,
+    clock,
     identity::{Evidence, Proof},
 };
 
@@ -147,6 +148,18 @@ pub struct Session {
     pub opened: SessionOpened,
     /// The last segment that holds it.
     last_segment: AtomicU64,
+}
+
+impl Session {
+    /// A session that was recorded before: whatever names it next repeats its opening.
+    #[must_use]
+    pub(crate) fn repeated(opened: SessionOpened) -> Self {
+        Self {
+            id: opened.session,
+            opened,
+            last_segment: AtomicU64::new(0),
+        }
+    }
 }
 
 /// A decided statement, shared by every request that repeats it.
@@ -280,20 +293,16 @@ impl Journal {
     ///
     /// It could not be recorded; the session must not begin.
     pub fn session(&self, new: NewSession) -> Result<Arc<Session>, JournalError> {
-        let id = self.inner.next_id();
-        let session = Session {
-            id,
-            opened: SessionOpened {
-                session: id,
-                origin: new.origin,
-                evidence: new.evidence,
-                identity: new.identity,
-                proof: new.proof,
-                target: new.target,
-                application_name: new.application_name,
-            },
-            last_segment: AtomicU64::new(0),
-        };
+        let session = Session::repeated(SessionOpened {
+            session: self.inner.next_id(),
+            origin: new.origin,
+            evidence: new.evidence,
+            identity: new.identity,
+            proof: new.proof,
+            target: new.target,
+            application_name: new.application_name,
+            opened_ns: Some(clock::now_ns()),
+        });
         self.inner.write(&Entries::session(&session))?;
         Ok(Arc::new(session))
     }
@@ -301,12 +310,15 @@ impl Journal {
     /// Makes a dictionary entry of a decided statement; it is written with the first request that needs it.
     pub fn statement(
         &self,
-        facts: Facts,
+        mut facts: Facts,
         decision: Decision,
         policy: &str,
         classes: Vec<Classed>,
     ) -> Arc<Statement> {
         let id = self.inner.next_id();
+        let schemas = facts.schemas();
+        // What is recorded says which columns were used; those within reach have served their purpose.
+        facts.reachable = Vec::new();
         Arc::new(Statement {
             id,
             decided: StatementDecided {
@@ -315,6 +327,7 @@ impl Journal {
                 decision,
                 policy: policy.to_owned(),
                 classes,
+                schemas,
             },
             last_segment: AtomicU64::new(0),
         })
@@ -372,6 +385,15 @@ impl Journal {
         self.inner.write(&Entries::event(event))
     }
 
+    /// Records a rare event that names a session, in a segment that has the session's opening. Returns its sequence number.
+    ///
+    /// # Errors
+    ///
+    /// It could not be recorded.
+    pub fn event_of(&self, session: &Session, event: &Event) -> Result<u64, JournalError> {
+        self.inner.write(&Entries::event_of(session, event))
+    }
+
     /// Records the end of a session with the counts of its life.
     ///
     /// # Errors
@@ -385,13 +407,14 @@ impl Journal {
         client_bytes: u64,
         server_bytes: u64,
     ) -> Result<u64, JournalError> {
-        self.event(&Event::SessionClosed {
+        let event = Event::SessionClosed {
             session: session.id,
             reason: reason.to_owned(),
             requests,
             client_bytes,
             server_bytes,
-        })
+        };
+        self.event_of(session, &event)
     }
 
     /// Waits until the record `seq` is on disk; callers that wait at the same time share one sync. Cancelling is safe.

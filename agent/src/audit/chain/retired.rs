@@ -54,13 +54,17 @@ impl Retired {
         signed::read(&path(dir), key)
     }
 
-    /// The last segment that was removed, for those who only read on; zero when none was. Not verified.
+    /// The statement, for those who only read on: its signature is not looked at. `None` when nothing was removed.
+    #[must_use]
+    pub fn unverified(dir: &Path) -> Option<Self> {
+        let text = std::fs::read_to_string(path(dir)).ok()?;
+        Self::fields(&text)
+    }
+
+    /// The last segment that was removed; zero when none was. Not verified.
     #[must_use]
     pub fn last_segment(dir: &Path) -> u64 {
-        std::fs::read_to_string(path(dir))
-            .ok()
-            .and_then(|text| Self::fields(&text))
-            .map_or(0, |retired| retired.segment)
+        Self::unverified(dir).map_or(0, |retired| retired.segment)
     }
 
     /// Writes the statement, whole or not at all.

@@ -163,12 +163,15 @@ impl Tape {
                 asked: self.open.remove(&outcome.request),
                 outcome,
             }),
-            Entry::Event(event) => {
-                if let Event::SessionClosed { session, .. } = &*event {
+            Entry::Event(event) => match &*event {
+                // It was given out when it was said first.
+                Event::Repeated { .. } => None,
+                Event::SessionClosed { session, .. } => {
                     self.told.remove(session);
+                    Some(What::Event(event))
                 }
-                Some(What::Event(event))
-            }
+                _ => Some(What::Event(event)),
+            },
         };
         what.filter(|_| new).map(|what| Item {
             seq: record.seq,
