@@ -43,7 +43,7 @@ struct Life {
 
 impl Life {
     fn begin(dir: &Path, seed: u64) -> Self {
-        let mut life = Self {
+        let life = Self {
             journal: open(dir),
             random: Random(seed),
             // Sessions and events have the time at which the test runs; requests lie behind it.
