@@ -87,18 +87,24 @@ impl Governed {
         Ok(())
     }
 
-    /// Creates `real`, the shop, and `twin`, in which the masked columns hold what their mask makes of them.
+    /// Starts with the databases `real`, the shop, and `twin`, in which the masked columns hold what their mask makes of them.
     ///
     /// # Errors
     ///
-    /// When a statement fails.
-    pub fn create_shop_and_twin(&self) -> Result<()> {
-        self.create("real", &[folder().join("schema.sql")])?;
+    /// When a part does not come up or a statement fails.
+    pub fn shop_and_twin(server_version: Option<u16>) -> Result<Self> {
+        let options = LabOptions {
+            server_version,
+            ..LabOptions::default()
+        };
+        let site = Self::start(&shop_classes()?, options)?;
+        site.create("real", &[folder().join("schema.sql")])?;
         // A copy, so that even the numbers of tables and types are the same.
         let copy = "CREATE DATABASE twin TEMPLATE real";
-        self.lab.postgres().admin("postgres", copy)?;
+        site.lab.postgres().admin("postgres", copy)?;
         let program = Program::python("../governed/redact.py").argument("twin");
-        verdicts::all_well(&verdicts::run(program.direct(&self.lab))?)
+        verdicts::all_well(&verdicts::run(program.direct(&site.lab))?)?;
+        Ok(site)
     }
 }
 

@@ -2,14 +2,18 @@
 
 use std::net::TcpListener;
 use std::ops::Range;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::{fs, process};
 
 use anyhow::{Result, bail};
 
 /// Finds a port that is free on every one of `addresses`, below the range that the kernel hands out to clients.
 ///
-/// A port inside that range may be taken by any client between this look and the server's own bind.
+/// A port inside that range may be taken by any client between this look and the server's own bind. No other process that
+/// asks here is given the same port while this one lives.
 ///
 /// # Errors
 ///
@@ -22,10 +26,15 @@ pub fn free(addresses: &[&str]) -> Result<u16> {
     for _ in 0..span {
         let offset = NEXT.fetch_add(1, Ordering::Relaxed);
         let port = range.start + (start.wrapping_add(offset) % span);
+        let Some(claim) = claim(port) else {
+            continue;
+        };
         if addresses
             .iter()
             .all(|address| TcpListener::bind((*address, port)).is_ok())
         {
+            let mut claims = CLAIMS.lock().unwrap_or_else(PoisonError::into_inner);
+            claims.push(claim);
             return Ok(port);
         }
     }
@@ -36,6 +45,13 @@ pub fn free(addresses: &[&str]) -> Result<u16> {
     )
 }
 
+/// A socket whose name only one process can have; it goes with the process, however that ends.
+fn claim(port: u16) -> Option<UnixDatagram> {
+    let name = SocketAddr::from_abstract_name(format!("weir-lab-port-{port}")).ok()?;
+    UnixDatagram::bind_addr(&name).ok()
+}
+
+static CLAIMS: Mutex<Vec<UnixDatagram>> = Mutex::new(Vec::new());
 static NEXT: AtomicU16 = AtomicU16::new(0);
 
 fn candidates() -> Range<u16> {
@@ -57,6 +73,14 @@ mod tests {
         let second = free(&["127.0.0.1", "127.0.0.2"]).expect("a port");
         assert_ne!(first, second);
         assert!(first < candidates().end && second < candidates().end);
+    }
+
+    #[test]
+    fn a_port_that_another_process_was_given_is_passed_over() {
+        let given = free(&["127.0.0.1"]).expect("a port");
+        assert!(claim(given).is_none());
+        let other = claim(given + 1).map(|_held| free(&["127.0.0.1"]).expect("another port"));
+        assert_ne!(other, Some(given + 1));
     }
 
     #[test]

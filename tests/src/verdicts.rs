@@ -157,6 +157,13 @@ fn parse(line: &str) -> Result<Verdict> {
     })
 }
 
+/// How many cases of a program that judges them itself came to `verdict`.
+#[must_use]
+pub fn count(verdicts: &[Verdict], verdict: &str) -> usize {
+    let came_to = |case: &&Verdict| case.got["verdict"] == verdict;
+    verdicts.iter().filter(came_to).count()
+}
+
 /// Demands that every case went as the program expects.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use tests::{Governed, Identity, Lab, LabOptions, Postgres, governed, place};
+use tests::{Governed, Identity, Lab, Postgres, place};
 
 #[test]
 fn a_dump_by_a_masked_reader_is_masked() -> Result<()> {
@@ -19,14 +19,7 @@ fn a_dump_of_postgresql_18_by_a_masked_reader_is_masked() -> Result<()> {
 }
 
 fn dump_is_masked(server_version: Option<u16>) -> Result<()> {
-    let site = Governed::start(
-        &governed::shop_classes()?,
-        LabOptions {
-            server_version,
-            ..LabOptions::default()
-        },
-    )?;
-    site.create_shop_and_twin()?;
+    let site = Governed::shop_and_twin(server_version)?;
     let lab = site.lab();
     let programs = clients(lab, server_version)?;
     let words = sentinels(lab)?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use tests::verdicts::{self, Program, Verdict};
+use tests::verdicts::{self, Program};
 use tests::{Governed, Identity, LabOptions, governed};
 
 #[test]
@@ -35,10 +35,7 @@ fn holds_on(server_version: Option<u16>) -> Result<()> {
 
     let reads = Program::python("../filters/filters.py").patience(Duration::from_mins(20));
     let verdicts = verdicts::run(reads.governed(site.lab(), Identity::Bob))?;
-    let count = |kind: &str| {
-        let is = |verdict: &&Verdict| verdict.got["verdict"] == kind;
-        verdicts.iter().filter(is).count()
-    };
+    let count = |kind: &str| verdicts::count(&verdicts, kind);
     let (equal, denied) = (count("equal"), count("denied"));
     println!(
         "{equal} equal, {denied} denied, {} different",

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tests::verdicts::{self, Program, Verdict};
+use tests::verdicts::{self, Program, count};
 use tests::{Governed, Identity, LabOptions, place};
 
 #[test]
@@ -45,13 +45,6 @@ fn holds_on(server_version: Option<u16>) -> Result<()> {
         "more tricks are denied than answered"
     );
     Ok(())
-}
-
-fn count(verdicts: &[Verdict], kind: &str) -> usize {
-    verdicts
-        .iter()
-        .filter(|verdict| verdict.got["verdict"] == kind)
-        .count()
 }
 
 /// The columns that the tricks are after, from the list that makes their values.

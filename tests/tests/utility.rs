@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use tests::verdicts::{self, Program, Verdict};
-use tests::{Governed, Identity, LabOptions, governed};
+use tests::verdicts::{self, Program, Verdict, count};
+use tests::{Governed, Identity};
 
 #[test]
 fn ordinary_statements_give_the_masked_result() -> Result<()> {
@@ -19,14 +19,7 @@ fn ordinary_statements_give_the_masked_result_on_postgresql_18() -> Result<()> {
 }
 
 fn works_on(server_version: Option<u16>) -> Result<()> {
-    let site = Governed::start(
-        &governed::shop_classes()?,
-        LabOptions {
-            server_version,
-            ..LabOptions::default()
-        },
-    )?;
-    site.create_shop_and_twin()?;
+    let site = Governed::shop_and_twin(server_version)?;
     let program = Program::python("../utility/utility.py").patience(Duration::from_mins(8));
     let verdicts = verdicts::run(program.governed(site.lab(), Identity::Bob))?;
     report(&verdicts);
@@ -40,13 +33,6 @@ fn works_on(server_version: Option<u16>) -> Result<()> {
         equal + denied
     );
     Ok(())
-}
-
-fn count(verdicts: &[Verdict], kind: &str) -> usize {
-    verdicts
-        .iter()
-        .filter(|verdict| verdict.got["verdict"] == kind)
-        .count()
 }
 
 /// Prints the numbers, and what was denied by its reason.

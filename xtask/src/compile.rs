@@ -29,6 +29,22 @@ pub(crate) fn weir(talk: Talk) -> Result<PathBuf> {
     harness::place::weir()
 }
 
+/// Builds what tests are made of, given as cargo is told it, and `weir` where they need it and `WEIR_BIN` names none.
+///
+/// # Errors
+///
+/// When the build fails.
+pub(crate) fn tests(with_weir: bool, targets: &[&str]) -> Result<()> {
+    let mut what = vec!["--workspace", "--features", FEATURES];
+    if with_weir && env::var_os("WEIR_BIN").is_none() {
+        what.extend(["--bin", "weir"]);
+    } else if targets.is_empty() {
+        return Ok(());
+    }
+    what.extend(targets);
+    build("weir and its tests", &what, Talk::Progress)
+}
+
 /// As the suites of `cargo xtask test` say it: one build serves all.
 const FEATURES: &str = "tests/kernel";
 

