@@ -72,8 +72,8 @@ fn unattested(host: &Host, item: &Item) -> Option<Value> {
         What::Opened(opened) => connected(host, item, opened),
         What::Asked(asked) => asked_event(host, item, asked),
         What::Answered { outcome, asked } => answered(host, item, outcome, asked.as_deref()),
-        // The agent's start is told, and that these have no outcome follows from it.
-        What::Unanswered(_) => return None,
+        // The agent's start is told, and that these are over follows from it.
+        What::Unanswered(_) | What::Abandoned(..) => return None,
         What::Event { event, .. } => base(host, item, event),
         What::Missing { until_seq } => base_event(
             host,

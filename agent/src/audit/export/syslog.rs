@@ -60,8 +60,8 @@ pub(super) fn message(host: &Host, item: &Item) -> Option<String> {
             });
             ("outcome", severity, text)
         }
-        // The agent's start is told, and that these have no outcome follows from it.
-        What::Unanswered(_) => return None,
+        // The agent's start is told, and that these are over follows from it.
+        What::Unanswered(_) | What::Abandoned(..) => return None,
         What::Event { event, .. } => {
             let severity = match **event {
                 Event::Incident { .. } => CRITICAL,

@@ -38,6 +38,8 @@ pub(crate) enum What {
     },
     /// The agent's start says that what the one before had under way has no outcome and gets none.
     Unanswered(Arc<Asked>),
+    /// As above: a session whose end was not recorded.
+    Abandoned(u64, Since),
     Event {
         event: Box<Event>,
         /// What this ends: a session's opening, the wait for an approval.
@@ -221,13 +223,17 @@ impl Tape {
             }
             Entry::Event(event) => {
                 if let Event::AgentStarted { .. } = &*event {
-                    let (open, carried) = self.begun.ended();
-                    open.into_iter().map(What::Unanswered).for_each(&mut tell);
-                    for seq in carried.into_iter().filter(|_| new) {
+                    let left = self.begun.ended();
+                    for seq in left.carried.into_iter().filter(|_| new) {
                         if let Some(asked) = find(&self.dir, seq)? {
                             tell(What::Unanswered(asked));
                         }
                     }
+                    let requests = left.requests.into_iter().map(What::Unanswered);
+                    let sessions = left.sessions.into_iter();
+                    requests
+                        .chain(sessions.map(|(id, since)| What::Abandoned(id, since)))
+                        .for_each(&mut tell);
                 }
                 if let Event::SessionRenewed {
                     session,

@@ -55,8 +55,8 @@ fn record(host: &Host, item: &Item) -> Option<Value> {
             );
             ("weir.outcome", severity, body, list)
         }
-        // The agent's start is told, and that these have no outcome follows from it.
-        What::Unanswered(_) => return None,
+        // The agent's start is told, and that these are over follows from it.
+        What::Unanswered(_) | What::Abandoned(..) => return None,
         What::Event { event, .. } => {
             let severity = match **event {
                 Event::Incident { .. } => ERROR,

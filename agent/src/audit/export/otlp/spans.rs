@@ -42,9 +42,18 @@ fn span(host: &Host, item: &Item) -> Option<Value> {
             asked: None,
         } => Some(orphan(host, item, outcome)),
         What::Unanswered(asked) => unanswered(host, item, asked),
+        What::Abandoned(session, since) => {
+            let reason = ("weir.session.reason", json!("the agent ended"));
+            let list = vec![reason, ("weir.seq", json!(item.seq))];
+            let mut span = over(host, item, *session, list, since);
+            fail(&mut span, "the agent ended first");
+            Some(span)
+        }
         What::Event { event, since } => match (&**event, since) {
             (Event::SessionClosed { session, .. }, Some(since)) => {
-                Some(closed(host, item, *session, event, since))
+                let mut list = totals(event);
+                list.push(("weir.seq", json!(item.seq)));
+                Some(over(host, item, *session, list, since))
             }
             (
                 Event::ApprovalEnded {
@@ -147,24 +156,30 @@ fn orphan(host: &Host, item: &Item, outcome: &Outcome) -> Value {
     span
 }
 
-fn closed(host: &Host, item: &Item, id: u64, event: &Event, since: &Since) -> Value {
-    let mut list = of_session(since.session.as_deref(), id);
-    if let Event::SessionClosed {
+/// What a session's end says of its life.
+fn totals(event: &Event) -> List {
+    let Event::SessionClosed {
         reason,
         requests,
         client_bytes,
         server_bytes,
         ..
     } = event
-    {
-        list.extend([
-            ("weir.session.reason", json!(reason)),
-            ("weir.session.requests", json!(requests)),
-            ("weir.session.client_bytes", json!(client_bytes)),
-            ("weir.session.server_bytes", json!(server_bytes)),
-        ]);
-    }
-    list.push(("weir.seq", json!(item.seq)));
+    else {
+        return List::new();
+    };
+    vec![
+        ("weir.session.reason", json!(reason)),
+        ("weir.session.requests", json!(requests)),
+        ("weir.session.client_bytes", json!(client_bytes)),
+        ("weir.session.server_bytes", json!(server_bytes)),
+    ]
+}
+
+/// A session.
+fn over(host: &Host, item: &Item, id: u64, more: List, since: &Since) -> Value {
+    let mut list = of_session(since.session.as_deref(), id);
+    list.extend(more);
     let ids = Ids::session(&host.journal, id);
     let time = (since.time_ns, item.time_ns);
     of(&ids, "session", INTERNAL, time, list)

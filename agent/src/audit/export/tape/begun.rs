@@ -51,6 +51,15 @@ impl Carry {
     }
 }
 
+/// What an agent left behind.
+pub(super) struct Left {
+    /// In their order.
+    pub(super) requests: Vec<Arc<Asked>>,
+    /// Requests of which only the number is known.
+    pub(super) carried: BTreeSet<u64>,
+    pub(super) sessions: BTreeMap<u64, Since>,
+}
+
 #[derive(Debug)]
 pub(super) struct Begun {
     sessions: HashMap<u64, Since>,
@@ -142,13 +151,16 @@ impl Begun {
         self.requests.remove(&request)
     }
 
-    /// Another agent began: nothing of what was under way goes on. Requests, in their order; of some only the number is known.
-    pub(super) fn ended(&mut self) -> (Vec<Arc<Asked>>, BTreeSet<u64>) {
-        self.sessions.clear();
+    /// Another agent began: nothing of what was under way goes on.
+    pub(super) fn ended(&mut self) -> Left {
         self.waits.clear();
         let mut requests: Vec<_> = self.requests.drain().map(|(_, asked)| asked).collect();
         requests.sort_unstable_by_key(|asked| asked.seq);
-        (requests, std::mem::take(&mut self.carried))
+        Left {
+            requests,
+            carried: std::mem::take(&mut self.carried),
+            sessions: self.sessions.drain().collect(),
+        }
     }
 
     /// What an event ends.

@@ -75,8 +75,10 @@ const ONE_OF: &[(&str, &str)] = &[
     ("attestation", "fingerprint signatures"),
 ];
 
+type Caption = (u64, &'static str);
+
 /// Numbers and their captions, by object and attribute; a caption's own attribute is named as the number's, without `_id`.
-const ENUMS: &[(&str, &str, &[(u64, &str)])] = &[
+const ENUMS: &[(&str, &str, &[Caption])] = &[
     (
         "datastore_activity",
         "activity_id",

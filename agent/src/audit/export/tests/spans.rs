@@ -63,6 +63,31 @@ fn started(journal: &Journal) {
     journal.event(&event).expect("recorded");
 }
 
+/// A statement that ran when somebody had agreed; the number of its request.
+fn approved(journal: &Journal, session: &Session, statement: &Statement) -> u64 {
+    let waits = Event::ApprovalRequested {
+        approval: 77,
+        session: session.id,
+        requester: None,
+        rules: vec!["by-two".to_owned()],
+        reason: "money".to_owned(),
+        text: "DELETE FROM orders".to_owned(),
+        approvers: vec!["dba".to_owned()],
+        quorum: 2,
+        expires_ns: 9,
+    };
+    journal.event(&waits).expect("recorded");
+    let approved = asked(journal, session, statement, Via::Simple);
+    let ended = Event::ApprovalEnded {
+        approval: 77,
+        how: Settled::Ran,
+        request: Some(approved),
+    };
+    journal.event(&ended).expect("recorded");
+    answered(journal, approved, Ending::Completed);
+    approved
+}
+
 #[test]
 fn statements_sessions_and_waits_are_spans_that_link_to_each_other() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -85,26 +110,7 @@ fn statements_sessions_and_waits_are_spans_that_link_to_each_other() {
     answered(&journal, failed, Ending::Failed);
     let refused = asked(&journal, &session, &drop_table, Via::Parse);
     answered(&journal, refused, Ending::Denied);
-    let waits = Event::ApprovalRequested {
-        approval: 77,
-        session: session.id,
-        requester: None,
-        rules: vec!["by-two".to_owned()],
-        reason: "money".to_owned(),
-        text: "DELETE FROM orders".to_owned(),
-        approvers: vec!["dba".to_owned()],
-        quorum: 2,
-        expires_ns: 9,
-    };
-    journal.event(&waits).expect("recorded");
-    let approved = asked(&journal, &session, &read, Via::Simple);
-    let ended = Event::ApprovalEnded {
-        approval: 77,
-        how: Settled::Ran,
-        request: Some(approved),
-    };
-    journal.event(&ended).expect("recorded");
-    answered(&journal, approved, Ending::Completed);
+    let approved = approved(&journal, &session, &read);
     journal
         .session_closed(&session, "client left", 5, 80, 90)
         .expect("recorded");
@@ -261,10 +267,17 @@ fn what_an_agent_had_under_way_ends_with_the_start_of_the_next() {
         .filter_map(|span| text(span, "weir.request")?.parse::<u64>().ok())
         .collect();
     assert_eq!(requests, BTreeSet::from([far, near]), "{all:?}");
-    for span in &all {
+    let (statements, sessions): (Vec<_>, Vec<_>) = all.iter().partition(|span| span["kind"] == 3);
+    assert_eq!(statements.len(), 2);
+    for span in &statements {
         assert_eq!(text(span, "weir.ending"), Some("unknown"));
-        assert_eq!(span["status"]["code"], 2);
     }
+    // That of `record` as well.
+    assert_eq!(sessions.len(), 2);
+    assert!(
+        all.iter().all(|span| span["status"]["code"] == 2),
+        "{all:?}"
+    );
     drop(exports);
     // Nothing of it comes again.
     started(&journal);
