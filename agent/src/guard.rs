@@ -13,9 +13,9 @@ mod naming;
 mod scope;
 mod standing;
 mod verdict;
+mod worker;
 
 use std::{
-    cell::RefCell,
     collections::HashMap,
     hash::BuildHasher,
     sync::{
@@ -25,11 +25,7 @@ use std::{
 };
 
 use weir_policy::{Decision, Identity};
-use weir_sql::{
-    Confidence, Facts, Kind, SessionModes,
-    catalog::Naming,
-    postgres::{self, Shape},
-};
+use weir_sql::{Confidence, Facts, Kind, SessionModes, catalog::Naming, postgres};
 
 use weir_wire::postgres::Refusal;
 
@@ -48,10 +44,11 @@ pub use standing::{KnownStanding, Standing};
 pub use verdict::{Replacement, Verdict, admission_refusal};
 
 use budgets::Budgets;
-use cache::{Cache, Key};
+use cache::Key;
 use counts::Counts;
 use governed::{Judged, OrdersFor};
 use naming::Namings;
+use worker::Keep;
 
 /// Decides for all sessions.
 #[derive(Debug)]
@@ -190,45 +187,33 @@ impl Guard {
 
     /// Where neither columns nor classes matter.
     fn decide_plain(&self, scope: &Scope, view: &SessionView<'_>, text: &[u8]) -> Arc<Verdict> {
-        let epoch = self.policy.epoch();
         let (modes, standing) = (view.modes, view.standing);
-        WORKER.with_borrow_mut(|worker| {
-            let key = |text, shape| Key {
-                text,
-                shape,
-                scope: scope.id,
-                modes,
-                naming: 0,
-                epoch,
-                catalog: 0,
-                standing: standing.code,
-            };
-            if let Some(verdict) = worker.cache.find(&key(text, false)) {
-                return verdict;
-            }
-            let shaped = postgres::shape(text, modes, &mut worker.shape);
-            if shaped && let Some(verdict) = worker.cache.find(&key(worker.shape.as_bytes(), true))
-            {
-                return verdict;
-            }
+        let key = Key {
+            text,
+            shape: false,
+            scope: scope.id,
+            modes,
+            naming: 0,
+            epoch: self.policy.epoch(),
+            catalog: 0,
+            standing: standing.code,
+        };
+        worker::recall_or(&key, || {
             let facts = postgres::analyse(text, modes);
             let snapshot = self.policy.current();
             let decision = governed::decide(&snapshot, &scope.who, &facts, standing);
             // What somebody is to approve is one text, with its literals.
-            let by_shape = shaped && facts.literal_free && !decision.waits();
+            let keep = if facts.literal_free && !decision.waits() {
+                Keep::Shape
+            } else {
+                Keep::Text
+            };
             let judged = Judged::plain(facts, decision);
             let basis = Basis {
                 standing: standing.code,
                 ..Basis::default()
             };
-            let verdict = self.verdict(scope, &snapshot, text, judged, &basis);
-            let stored = if by_shape {
-                worker.shape.as_bytes()
-            } else {
-                text
-            };
-            worker.cache.insert(&key(stored, by_shape), &verdict);
-            verdict
+            (self.verdict(scope, &snapshot, text, judged, &basis), keep)
         })
     }
 
@@ -242,31 +227,22 @@ impl Guard {
         protection: Protection,
     ) -> Arc<Verdict> {
         let catalog = view.catalog.map_or(0, |snapshot| snapshot.epoch);
-        let epoch = self.policy.epoch();
-        WORKER.with_borrow_mut(|worker| {
-            let key = |text, shape| Key {
-                text,
-                shape,
-                scope: scope.id,
-                modes: view.modes,
-                naming: view.naming.id,
-                epoch,
-                catalog,
-                standing: view.standing.code,
-            };
-            if let Some(verdict) = worker.cache.find(&key(text, false)) {
-                return verdict;
-            }
-            let shaped = postgres::shape(text, view.modes, &mut worker.shape);
-            if shaped && let Some(verdict) = worker.cache.find(&key(worker.shape.as_bytes(), true))
-            {
-                return verdict;
-            }
+        let key = Key {
+            text,
+            shape: false,
+            scope: scope.id,
+            modes: view.modes,
+            naming: view.naming.id,
+            epoch: self.policy.epoch(),
+            catalog,
+            standing: view.standing.code,
+        };
+        worker::recall_or(&key, || {
             let snapshot = self.policy.current();
             let mut judged = self.judge(scope, view, &snapshot, text, protection);
             let known = view.catalog.map(|known| &known.catalog);
             judged.steps = governed::steps(text, view.modes, &judged.facts, known);
-            let by_shape = shaped && judged.holds_for_its_shape();
+            let holds_for_its_shape = judged.holds_for_its_shape();
             let basis = Basis {
                 protect: protection.hides,
                 catalog: Some(catalog),
@@ -276,15 +252,12 @@ impl Guard {
             let verdict = self.verdict(scope, &snapshot, text, judged, &basis);
             // What the session defines itself is not known to others, and what is not known may be made at any time: such a
             // verdict is for this once.
-            if !view.defining && !verdict.unknown {
-                let stored = if by_shape {
-                    worker.shape.as_bytes()
-                } else {
-                    text
-                };
-                worker.cache.insert(&key(stored, by_shape), &verdict);
-            }
-            verdict
+            let keep = match holds_for_its_shape {
+                _ if view.defining || verdict.unknown => Keep::Not,
+                true => Keep::Shape,
+                false => Keep::Text,
+            };
+            (verdict, keep)
         })
     }
 
@@ -448,6 +421,14 @@ impl Guard {
         self.value_hash.hash_one(values)
     }
 
+    /// A keyed hash of all that an approval of a text holds for; `parameters` is the hash of its values.
+    #[must_use]
+    pub fn hash_bound(&self, verdict: &Verdict, modes: SessionModes, parameters: u64) -> u64 {
+        let sent = verdict.replacement.as_ref().map(|other| &other.text);
+        self.value_hash
+            .hash_one((verdict.basis(), verdict.text(), sent, modes, parameters))
+    }
+
     fn verdict(
         &self,
         scope: &Scope,
@@ -459,7 +440,7 @@ impl Guard {
         let refusal = verdict::refusal(&judged);
         self.count(&judged);
         let Judged {
-            mut facts,
+            facts,
             decision,
             replacement,
             unknown,
@@ -471,8 +452,6 @@ impl Guard {
             || decision.waits()
             || deserves_sync(&scope.who, &facts);
         let classes = snapshot.pack.classified(&facts);
-        // What is recorded says which columns were used; those within reach have served their purpose.
-        facts.reachable = Vec::new();
         Arc::new(Verdict {
             refusal,
             changes_session: facts.changes_session,
@@ -556,17 +535,6 @@ fn deserves_sync(who: &Who, facts: &Facts) -> bool {
                 Kind::Create | Kind::Alter | Kind::Drop | Kind::Truncate | Kind::Grant
             )
         })
-}
-
-/// What one worker remembers; only its own thread touches it.
-#[derive(Default)]
-struct Worker {
-    cache: Cache,
-    shape: Shape,
-}
-
-thread_local! {
-    static WORKER: RefCell<Worker> = RefCell::default();
 }
 
 /// Scopes that are remembered; a host has far fewer.

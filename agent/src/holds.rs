@@ -26,11 +26,12 @@ use std::{
 use aws_lc_rs::constant_time;
 use tokio::sync::oneshot;
 use weir_policy::{Approval, Identity};
+use weir_sql::SessionModes;
 
 use crate::{
     audit::{
         self, Journal, JournalError,
-        record::{Event, Settled},
+        record::{Bound, Event, Settled},
     },
     clock,
 };
@@ -81,15 +82,27 @@ pub struct Ask {
     pub rewritten: bool,
     /// The server and the key that a cancellation of the session names.
     pub cancels: Option<(SocketAddr, Box<[u8]>)>,
+    /// All that the approval holds for, hashed.
+    pub bound: Bound,
     /// What a lasting approval would be for; `None` where the text does not say all that it does.
     pub repeated: Option<Repeated>,
 }
 
 /// How a wait ended, for the record.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Ended {
     how: Settled,
-    request: Option<u64>,
+    /// What ran, if something did.
+    ran: Option<Ran>,
+}
+
+/// What an approval let run.
+#[derive(Debug, Clone)]
+struct Ran {
+    /// Its record.
+    request: u64,
+    /// As [`Bound::to`].
+    hash: String,
 }
 
 /// Why a statement cannot wait.
@@ -158,19 +171,24 @@ impl Holds {
             estimate: None,
             waiting: Some(waiting),
         };
-        self.journal.event(&held.requested(id))?;
+        self.journal
+            .event_of(&held.ask.session, &held.requested(id))?;
         self.tell(&held, id, What::Requested);
         state.held.insert(id, held);
         drop(state);
         Ok(Ticket::new(Arc::clone(self), id, receiver))
     }
 
-    /// A lasting approval for the same as this, where there is one.
+    /// A lasting approval for the same as this, where there is one; `modes` are those that the text was read in.
     #[must_use]
-    pub fn granted(self: &Arc<Self>, repeated: &Repeated) -> Option<Clearance> {
+    pub fn granted(
+        self: &Arc<Self>,
+        repeated: &Repeated,
+        modes: SessionModes,
+    ) -> Option<Clearance> {
         let state = self.lock();
         let grant = state.grants.find(repeated, clock::now_ns())?;
-        Some(Clearance::lasting(Arc::clone(self), grant.approval))
+        Some(Clearance::lasting(Arc::clone(self), grant.approval, modes))
     }
 
     /// What waits, the oldest first; `viewer` is for whom it is shown, where not for whoever runs this host: what they ask for,
@@ -279,11 +297,12 @@ impl Holds {
 
     fn end(&self, id: u64, ended: Ended) {
         let held = self.lock().held.remove(&id);
-        let Ended { how, request } = ended;
+        let Ended { how, ran } = ended;
         let event = Event::ApprovalEnded {
             approval: id,
             how,
-            request,
+            request: ran.as_ref().map(|ran| ran.request),
+            ran: ran.map(|ran| ran.hash),
         };
         if let Err(error) = self.journal.event(&event) {
             tracing::error!(%error, approval = id, "cannot record the end of a wait");
@@ -297,8 +316,12 @@ impl Holds {
     }
 
     /// A lasting approval served again.
-    fn used(&self, approval: u64, request: u64) {
-        let event = Event::ApprovalUsed { approval, request };
+    fn used(&self, approval: u64, ran: Ran) {
+        let event = Event::ApprovalUsed {
+            approval,
+            request: ran.request,
+            ran: Some(ran.hash),
+        };
         if let Err(error) = self.journal.event(&event) {
             tracing::error!(%error, approval, "cannot record the use of an approval");
         }

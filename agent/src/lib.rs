@@ -2,7 +2,7 @@
 //!
 //! A module imports from lower ones only:
 //! `cli` → `app` → `config` → `admin` → `webhooks` · `control` · `discover` · `proxy` → `guard` → `holds` · `logins` · `sessions` → `policy` · `identity` · `audit` · `catalog` · `capture` → `net` · `tls`.
-//! `telemetry`, `shutdown` and `clock` are open to all.
+//! `telemetry`, `shutdown`, `clock` and `names` are open to all.
 
 pub mod admin;
 pub mod app;
@@ -19,6 +19,7 @@ pub mod guard;
 pub mod holds;
 pub mod identity;
 pub mod logins;
+pub mod names;
 pub mod net;
 pub mod policy;
 pub mod proxy;

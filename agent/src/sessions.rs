@@ -216,12 +216,13 @@ impl Sessions {
         let session = order.session;
         let live = self.lock().get(&session).cloned();
         let live = live.ok_or(EndError::NoSession { session })?;
-        let recorded = journal.event(&Event::SessionEnded {
+        let event = Event::SessionEnded {
             session,
             administrator: order.administrator,
             evidence: order.evidence.map(Box::new),
             reason: order.reason,
-        });
+        };
+        let recorded = journal.event_of(&live.session, &event);
         live.end(End::Killed);
         recorded
             .map(drop)

@@ -3,6 +3,7 @@
 pub mod authority;
 pub mod binding;
 pub mod client_leg;
+pub mod judge;
 mod roots;
 pub mod server_leg;
 pub mod service;

@@ -1,8 +1,7 @@
 //! A real OpenID provider for the tests of logins, people who log in there, and login sessions of this host.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
+use crate::http::post;
 use crate::lab::Lab;
 use crate::place;
 use crate::service::{Ending, Service};
@@ -271,59 +271,6 @@ impl Ran {
             err: text("err"),
         }
     }
-}
-
-/// Posts a body to an address on loopback; returns status and body.
-///
-/// # Errors
-///
-/// When nobody answers.
-pub fn post(
-    url: &str,
-    content_type: &str,
-    authorization: &str,
-    body: &str,
-) -> Result<(u16, String)> {
-    let host = url.strip_prefix("http://").context("not http")?;
-    let mut stream = TcpStream::connect(host).with_context(|| format!("cannot reach {url}"))?;
-    stream.set_read_timeout(Some(Duration::from_mins(1)))?;
-    write!(
-        stream,
-        "POST / HTTP/1.1\r\nHost: {host}\r\nContent-Type: {content_type}\r\nAuthorization: {authorization}\r\n\
-         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
-    let status = head
-        .split(' ')
-        .nth(1)
-        .and_then(|status| status.parse().ok());
-    let body = if head
-        .to_ascii_lowercase()
-        .contains("transfer-encoding: chunked")
-    {
-        unchunk(body)
-    } else {
-        body.to_owned()
-    };
-    Ok((status.context("no HTTP status")?, body))
-}
-
-fn unchunk(mut body: &str) -> String {
-    let mut whole = String::new();
-    while let Some((size, rest)) = body.split_once("\r\n") {
-        let Ok(size) = usize::from_str_radix(size.trim(), 16) else {
-            break;
-        };
-        let Some(chunk) = rest.get(..size) else {
-            break;
-        };
-        whole += chunk;
-        body = rest.get(size + 2..).unwrap_or_default();
-    }
-    whole
 }
 
 fn scripts() -> std::path::PathBuf {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
-use tests::oidc::post;
+use tests::http::post;
 use tests::{Engine, Lab, LabOptions, OidcProvider, Session};
 
 #[path = "login/ends.rs"]

@@ -52,6 +52,7 @@ mod idle;
 mod masked;
 mod peer;
 mod process;
+mod recorded;
 mod run;
 mod site;
 mod statistics;
@@ -99,6 +100,10 @@ enum Other {
     Journal,
     /// Measures how fast reports over ten million records are, and in how much memory
     Reports,
+    /// Kills the agent fifty times under load and looks for statements without a record
+    Crashes,
+    /// Measures whether a full load is recorded, none missing, in a chain that verifies
+    Recorded(recorded::Args),
 }
 
 /// Runs the benchmark and prints its table; fails when a peer fails or, with `--gate`, a goal is
@@ -107,8 +112,10 @@ pub(crate) fn run(options: &Args) -> Result<ExitCode> {
     match &options.other {
         Some(Other::Detect(options)) => return detect::run(options),
         Some(Other::Masked(options)) => return masked::run(options),
-        Some(Other::Journal) => return audit::run(audit::JOURNAL),
-        Some(Other::Reports) => return audit::run(audit::REPORTS),
+        Some(Other::Journal) => return audit::run(&audit::JOURNAL),
+        Some(Other::Reports) => return audit::run(&audit::REPORTS),
+        Some(Other::Crashes) => return audit::run(&audit::CRASHES),
+        Some(Other::Recorded(options)) => return recorded::run(options),
         None => {}
     }
     let plan = Plan::from(options);

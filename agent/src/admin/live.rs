@@ -354,7 +354,7 @@ fn what(decided: &StatementDecided, reach: &Reach) -> What {
     let mut tables: Vec<(String, Vec<String>)> = Vec::new();
     for used in &facts.relations {
         let relation = &used.relation;
-        let name = relation.to_string();
+        let name = decided.name_of(relation);
         if tables.iter().any(|(known, _)| *known == name) {
             continue;
         }

@@ -8,12 +8,13 @@ use weir_policy::{
 use weir_sql::{Confidence, Facts, Kind, RelationName, RelationUse, Use};
 
 use super::{
-    Journal, NewSession, Settings,
+    Journal, JournalError, NewSession, Session, Settings, Statement,
     journal::reader::{Position, Reader, Record},
-    record::{Ending, Outcome},
+    record::{Ending, Outcome, Via},
 };
 use crate::{
     capture::Origin,
+    clock,
     identity::{Evidence, Proof},
 };
 
@@ -28,6 +29,25 @@ pub(crate) fn settings() -> Settings {
 
 pub(crate) fn open(state_dir: &Path) -> Arc<Journal> {
     Journal::open(state_dir, &settings()).expect("a journal").0
+}
+
+/// Where a test does not care about the time.
+impl Journal {
+    pub(crate) fn requested(
+        &self,
+        session: &Session,
+        statement: &Statement,
+        via: Via,
+        parameters_hash: u64,
+        request_bytes: u64,
+    ) -> Result<u64, JournalError> {
+        let now = clock::now_ns();
+        self.requested_at(now, session, statement, via, parameters_hash, request_bytes)
+    }
+
+    pub(crate) fn outcome(&self, outcome: &Outcome) -> Result<(), JournalError> {
+        self.outcome_at(clock::now_ns(), outcome)
+    }
 }
 
 /// A session of `who`, nobody when empty, with the program `exe`.

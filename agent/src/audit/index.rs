@@ -2,10 +2,12 @@
 //!
 //! Each batch takes the store's write lock, then reads the cursor: the agent's indexer and a command that catches up
 //! for itself may run at once, each record is counted once. Within a batch counts are gathered in memory, so that
-//! a statement costs the store nothing but its share of a few upserts.
+//! a statement costs the store nothing but its share of a few upserts. What only retired segments said goes in
+//! [steps](prune) that are as short.
 
 mod batch;
 pub(crate) mod dictionary;
+mod prune;
 mod rollup;
 
 use std::{
@@ -21,7 +23,9 @@ use std::{
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use self::batch::Batch;
+pub use self::prune::prune;
 use super::{
+    chain::retired::Retired,
     journal::{
         self, Journal,
         reader::{Position, ReadError, Reader},
@@ -34,6 +38,9 @@ const BATCH_RECORDS: u64 = 200_000;
 
 /// How long new records may wait for the index.
 const INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long rows of retired segments are removed before new records are looked for again.
+const PRUNING: Duration = Duration::from_millis(200);
 
 /// The thread that keeps the store current while the agent runs. Stops when dropped.
 #[derive(Debug)]
@@ -58,10 +65,16 @@ impl Indexer {
             .spawn(move || {
                 let mut was_well = true;
                 while !stop.load(Ordering::Acquire) {
-                    match catch_up(&mut store, &dir) {
-                        Ok(seq) => {
-                            journal.set_indexed(seq);
+                    let caught_up = catch_up(&mut store, &dir).and_then(|seq| {
+                        journal.set_indexed(seq);
+                        prune(&mut store, &dir, PRUNING)
+                    });
+                    match caught_up {
+                        Ok(done) => {
                             was_well = true;
+                            if !done {
+                                continue;
+                            }
                         }
                         Err(error) if was_well => {
                             tracing::error!(
@@ -125,7 +138,9 @@ pub fn catch_up(store: &mut Connection, state_dir: &Path) -> Result<u64, StoreEr
             .map_err(StoreError::sqlite("index into"))?;
         let at = cursor(&transaction)?;
         let mut current = Reader::new(&dir, at);
-        let mut batch = Batch::default();
+        // Of a request that was removed since, an outcome says nothing more.
+        let retired_seq = Retired::unverified(&dir).map_or(0, |retired| retired.last_seq);
+        let mut batch = Batch::new(retired_seq);
         let more = read_batch(&mut current, &mut batch, &transaction)?;
         batch
             .store(&transaction)
@@ -175,10 +190,10 @@ fn read_batch(
 ) -> Result<bool, StoreError> {
     for _ in 0..BATCH_RECORDS {
         let at = reader.position();
-        match reader.next_raw() {
-            Ok(Some(raw)) => {
+        match reader.next_placed() {
+            Ok(Some((segment, raw))) => {
                 let understood = batch
-                    .add(&raw, transaction)
+                    .add(segment, &raw, transaction)
                     .map_err(StoreError::sqlite("index into"))?;
                 if !understood {
                     note_break(transaction, at, raw.seq)?;

@@ -150,6 +150,18 @@ pub struct Session {
     last_segment: AtomicU64,
 }
 
+impl Session {
+    /// A session that was recorded before: whatever names it next repeats its opening.
+    #[must_use]
+    pub(crate) fn repeated(opened: SessionOpened) -> Self {
+        Self {
+            id: opened.session,
+            opened,
+            last_segment: AtomicU64::new(0),
+        }
+    }
+}
+
 /// A decided statement, shared by every request that repeats it.
 #[derive(Debug)]
 pub struct Statement {
@@ -281,20 +293,16 @@ impl Journal {
     ///
     /// It could not be recorded; the session must not begin.
     pub fn session(&self, new: NewSession) -> Result<Arc<Session>, JournalError> {
-        let id = self.inner.next_id();
-        let session = Session {
-            id,
-            opened: SessionOpened {
-                session: id,
-                origin: new.origin,
-                evidence: new.evidence,
-                identity: new.identity,
-                proof: new.proof,
-                target: new.target,
-                application_name: new.application_name,
-            },
-            last_segment: AtomicU64::new(0),
-        };
+        let session = Session::repeated(SessionOpened {
+            session: self.inner.next_id(),
+            origin: new.origin,
+            evidence: new.evidence,
+            identity: new.identity,
+            proof: new.proof,
+            target: new.target,
+            application_name: new.application_name,
+            opened_ns: Some(clock::now_ns()),
+        });
         self.inner.write(&Entries::session(&session))?;
         Ok(Arc::new(session))
     }
@@ -302,12 +310,15 @@ impl Journal {
     /// Makes a dictionary entry of a decided statement; it is written with the first request that needs it.
     pub fn statement(
         &self,
-        facts: Facts,
+        mut facts: Facts,
         decision: Decision,
         policy: &str,
         classes: Vec<Classed>,
     ) -> Arc<Statement> {
         let id = self.inner.next_id();
+        let schemas = facts.schemas();
+        // What is recorded says which columns were used; those within reach have served their purpose.
+        facts.reachable = Vec::new();
         Arc::new(Statement {
             id,
             decided: StatementDecided {
@@ -316,6 +327,7 @@ impl Journal {
                 decision,
                 policy: policy.to_owned(),
                 classes,
+                schemas,
             },
             last_segment: AtomicU64::new(0),
         })
@@ -327,28 +339,12 @@ impl Journal {
         self.inner.next_id()
     }
 
-    /// Records a request, decided, before the server can see it. Returns the sequence number that its outcome names.
+    /// Records a request, decided at `time_ns` since the epoch, before the server can see it. Returns the sequence number
+    /// that its outcome names.
     ///
     /// # Errors
     ///
     /// It could not be recorded: the request must not go on.
-    pub fn requested(
-        &self,
-        session: &Session,
-        statement: &Statement,
-        via: Via,
-        parameters_hash: u64,
-        request_bytes: u64,
-    ) -> Result<u64, JournalError> {
-        let now = clock::now_ns();
-        self.requested_at(now, session, statement, via, parameters_hash, request_bytes)
-    }
-
-    /// As [`Self::requested`], for a caller who has looked at the clock: `time_ns` is since the epoch.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::requested`].
     pub fn requested_at(
         &self,
         time_ns: u64,
@@ -369,20 +365,11 @@ impl Journal {
             .write(&Entries::requested(time_ns, session, statement, payload))
     }
 
-    /// Records what came of a request; exactly one for each [`Journal::requested`].
+    /// Records what came of a request, known at `time_ns` since the epoch; exactly one for each [`Journal::requested_at`].
     ///
     /// # Errors
     ///
     /// It could not be recorded. Room for the outcomes of requests in flight is kept, so a full disk does not show here first.
-    pub fn outcome(&self, outcome: &Outcome) -> Result<(), JournalError> {
-        self.outcome_at(clock::now_ns(), outcome)
-    }
-
-    /// As [`Self::outcome`], for a caller who has looked at the clock: `time_ns` is since the epoch.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::outcome`].
     pub fn outcome_at(&self, time_ns: u64, outcome: &Outcome) -> Result<(), JournalError> {
         self.inner
             .write(&Entries::outcome(time_ns, layout::encode_outcome(outcome)))
@@ -398,6 +385,15 @@ impl Journal {
         self.inner.write(&Entries::event(event))
     }
 
+    /// Records a rare event that names a session, in a segment that has the session's opening. Returns its sequence number.
+    ///
+    /// # Errors
+    ///
+    /// It could not be recorded.
+    pub fn event_of(&self, session: &Session, event: &Event) -> Result<u64, JournalError> {
+        self.inner.write(&Entries::event_of(session, event))
+    }
+
     /// Records the end of a session with the counts of its life.
     ///
     /// # Errors
@@ -411,13 +407,14 @@ impl Journal {
         client_bytes: u64,
         server_bytes: u64,
     ) -> Result<u64, JournalError> {
-        self.event(&Event::SessionClosed {
+        let event = Event::SessionClosed {
             session: session.id,
             reason: reason.to_owned(),
             requests,
             client_bytes,
             server_bytes,
-        })
+        };
+        self.event_of(session, &event)
     }
 
     /// Waits until the record `seq` is on disk; callers that wait at the same time share one sync. Cancelling is safe.

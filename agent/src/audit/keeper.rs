@@ -1,5 +1,7 @@
 //! What becomes of full segments: they are packed at once, and removed when they were kept long enough.
 
+mod carried;
+
 use std::{
     collections::HashSet,
     io,
@@ -12,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use self::carried::Carried;
 use super::{
     Retention,
     chain::{
@@ -22,7 +25,7 @@ use super::{
     },
     journal::{
         Journal, JournalError, packed,
-        reader::{Position, Reader},
+        reader::{Position, ReadError, Reader},
         segment,
     },
     record::{Entry, Event},
@@ -31,6 +34,9 @@ use crate::clock;
 
 /// How often it looks for work.
 const INTERVAL: Duration = Duration::from_secs(2);
+
+/// Segments removed at once: what they hold of what later records rest on is kept in memory for that time.
+const MOST_AT_ONCE: usize = 16;
 
 /// The last record that everybody who has to has read; what is behind it may be removed.
 pub type Confirmed = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -55,6 +61,9 @@ pub enum KeepError {
     /// What is removed has to be stated, signed.
     #[error("cannot state what is removed")]
     State(#[source] io::Error),
+    /// What later records rest on has to be read.
+    #[error("cannot read what is to be removed")]
+    Read(#[from] ReadError),
     /// What is removed has to be recorded.
     #[error("cannot record what is removed")]
     Record(#[from] JournalError),
@@ -170,7 +179,8 @@ impl Work {
         let ready = (self.confirmed)().min(self.journal.health().indexed_seq);
         let mut bytes: u64 = numbers.iter().map(|number| self.bytes(*number)).sum();
         let mut last = None;
-        for number in numbers.iter().copied().filter(|number| *number > through) {
+        let kept = numbers.iter().copied().filter(|number| *number > through);
+        for number in kept.take(MOST_AT_ONCE) {
             let Ok(Some(seal)) = Seal::read(&self.dir, number, &public) else {
                 break;
             };
@@ -186,11 +196,14 @@ impl Work {
         let Some((seal, why)) = last else {
             return Ok(());
         };
+        let kept_from_ns = self.first_after(&seal)?;
+        Carried::read(&self.dir, through + 1, &seal)?.write(&self.journal, kept_from_ns)?;
         let seq = self.journal.event(&Event::SegmentsRetired {
             from_segment: through + 1,
             until_segment: seal.segment,
             last_seq: seal.last_seq,
             why: why.to_owned(),
+            kept_from_ns: Some(kept_from_ns),
         })?;
         tracing::info!(
             seq,
@@ -208,6 +221,18 @@ impl Work {
             self.remove(number)?;
         }
         Ok(())
+    }
+
+    /// When the first record behind a segment was made, nanoseconds since the epoch.
+    fn first_after(&self, seal: &Seal) -> Result<u64, ReadError> {
+        let behind = Position {
+            segment: seal.segment + 1,
+            offset: 0,
+            seq: seal.last_seq + 1,
+        };
+        let mut reader = Reader::new(&self.dir, behind);
+        let first = reader.next_raw()?;
+        Ok(first.map_or_else(clock::now_ns, |record| record.time_ns))
     }
 
     /// The limit that a segment exceeds.

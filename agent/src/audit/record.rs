@@ -1,8 +1,10 @@
 //! What is recorded: each kind of record and what it carries.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use weir_policy::{Classed, Decision, Identity, Target};
-use weir_sql::Facts;
+use weir_sql::{Facts, RelationName};
 
 use crate::{
     capture::{Counters, Origin},
@@ -27,6 +29,10 @@ pub struct SessionOpened {
     pub target: Target,
     /// `application_name` as claimed.
     pub application_name: Option<String>,
+    /// When it was opened, nanoseconds since the epoch: what later segments repeat has the time of the repetition.
+    /// Earlier versions did not record it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opened_ns: Option<u64>,
 }
 
 /// A statement as decided: dictionary entry that decision records refer to by `id`.
@@ -43,6 +49,20 @@ pub struct StatementDecided {
     /// What of the data that it uses had classes then.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<Classed>,
+    /// The schemas of relations that the text names without one, where the catalog told.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub schemas: BTreeMap<String, String>,
+}
+
+impl StatementDecided {
+    /// A relation's name with its schema, as far as that is known.
+    #[must_use]
+    pub fn name_of(&self, relation: &RelationName) -> String {
+        match self.schemas.get(&relation.name) {
+            Some(schema) if relation.schema.is_none() => format!("{schema}.{}", relation.name),
+            _ => relation.to_string(),
+        }
+    }
 }
 
 /// How a request reached the server.
@@ -283,6 +303,9 @@ pub enum Event {
         quorum: u32,
         /// When it is given up, nanoseconds since the epoch.
         expires_ns: u64,
+        /// What an approval holds for. Earlier versions did not record it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bound: Option<Bound>,
     },
     /// Somebody decided about a statement that waits.
     ApprovalDecided {
@@ -307,6 +330,9 @@ pub enum Event {
         how: Settled,
         /// The sequence number of the [`Requested`] that ran it; `None` when nothing ran.
         request: Option<u64>,
+        /// What ran, hashed as [`Bound::to`] is: the same where it is what was approved.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ran: Option<String>,
     },
     /// Somebody did something by the web page or its API.
     Administered {
@@ -330,6 +356,9 @@ pub enum Event {
         approval: u64,
         /// The sequence number of the [`Requested`] that ran.
         request: u64,
+        /// What ran, hashed as [`Bound::to`] is; another one where literals or values differ.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ran: Option<String>,
     },
     /// An approval that lasts was taken back.
     ApprovalRevoked {
@@ -355,12 +384,36 @@ pub enum Event {
         last_seq: u64,
         /// Which limit they exceeded.
         why: String,
+        /// When the first record that stays was made, nanoseconds since the epoch. Earlier versions did not record it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kept_from_ns: Option<u64>,
+    },
+    /// What was recorded in a segment that is about to be removed, and what later records rest on.
+    Repeated {
+        /// The number of the record that said it first.
+        seq: u64,
+        /// When that was made, nanoseconds since the epoch.
+        time_ns: u64,
+        /// What it says.
+        said: Box<Event>,
     },
     /// Something that ought not to be: a broken invariant, a bypass attempt.
     Incident {
         /// What.
         what: String,
     },
+}
+
+/// What an approval holds for. Nothing of it tells a literal or a value: hashes are keyed, by a key that ends with the agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bound {
+    /// A keyed hash of all that has to be the same when it runs: exact text, values, who asks, how the text and its names are
+    /// read, rules, catalog, and what the server gets in its place. 16 hexadecimal digits.
+    pub to: String,
+    /// The policy's digest.
+    pub policy: String,
+    /// Which reading of the database's catalog, counted from the agent's start; `None` where it played no part.
+    pub catalog: Option<u64>,
 }
 
 /// What an approver said.

@@ -252,6 +252,31 @@ fn select(
 /// As SQL says who a context is.
 const PRINCIPAL: &str = "CASE c.subject WHEN '' THEN 'unidentified' ELSE c.subject END";
 
+/// SQL for how the identities of the contexts were proved that are like `c` in these columns: a JSON list of words.
+fn proof_of(columns: &[&str]) -> String {
+    format!(
+        "(SELECT json_group_array(DISTINCT p.method || ', ' || p.strength) FROM context_proofs p JOIN contexts o ON o.id = p.context
+          WHERE {} AND p.method <> '')",
+        alike(columns)
+    )
+}
+
+/// SQL for when the provider last vouched for them, nanoseconds since the epoch.
+fn verified_of(columns: &[&str]) -> String {
+    format!(
+        "(SELECT max((SELECT max(s.verified_s) FROM session_records s WHERE s.context = o.id)) * 1000000000 FROM contexts o WHERE {})",
+        alike(columns)
+    )
+}
+
+fn alike(columns: &[&str]) -> String {
+    let of = |table: &str| {
+        let qualified: Vec<String> = columns.iter().map(|it| format!("{table}.{it}")).collect();
+        qualified.join(", ")
+    };
+    format!("({}) = ({})", of("o"), of("c"))
+}
+
 /// A table as asked for, as SQL's `GLOB` and as the name without schema: a statement may leave the schema out.
 fn table_patterns(table: Option<&str>) -> (String, String) {
     match table {

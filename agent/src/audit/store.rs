@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, Transaction};
 
 use super::journal::reader::ReadError;
 
@@ -19,7 +19,11 @@ const SCHEMA: &[&str] = &[
     include_str!("../../migrations/0003_bindings.sql"),
     include_str!("../../migrations/0004_evidence.sql"),
     include_str!("../../migrations/0005_classes.sql"),
+    include_str!("../../migrations/0006_retention.sql"),
+    include_str!("../../migrations/0007_bound.sql"),
 ];
+/// Rows of versions before this one do not say which segment states them, or when an identity was verified: such a store is built anew from the journal.
+const REBUILT_BEFORE: i64 = 7;
 
 /// Why the store could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -81,14 +85,16 @@ pub fn open(state_dir: &Path) -> Result<Connection, StoreError> {
     store
         .busy_timeout(std::time::Duration::from_secs(10))
         .map_err(StoreError::sqlite("open"))?;
-    // The journal is the truth: a store that lost its last batches in a power failure only indexes them again.
+    // The journal is the truth: a store that lost its last batches in a power failure only indexes them again. What rows
+    // of retired segments took can be given back only where this is said before anything is written.
     store
         .execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA trusted_schema = OFF;",
+            "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
+             PRAGMA trusted_schema = OFF;",
         )
         .map_err(StoreError::sqlite("open"))?;
     // Indexing uses more statements than are kept by default.
-    store.set_prepared_statement_cache_capacity(32);
+    store.set_prepared_statement_cache_capacity(48);
     migrate(&mut store, &path)?;
     Ok(store)
 }
@@ -123,20 +129,21 @@ pub fn clear(store: &mut Connection) -> Result<(), StoreError> {
     let transaction = store
         .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
         .map_err(StoreError::sqlite("clear"))?;
-    // Last made first: what refers goes before what it refers to.
-    let objects: Vec<(String, String)> = transaction
-        .prepare("SELECT type, name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%' ORDER BY rowid DESC")
-        .and_then(|mut query| query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
-        .map_err(StoreError::sqlite("clear"))?;
-    for (kind, name) in objects {
-        transaction
-            .execute_batch(&format!("DROP {kind} \"{name}\""))
-            .map_err(StoreError::sqlite("clear"))?;
-    }
-    transaction
-        .execute_batch(&SCHEMA.concat())
+    make_anew(&transaction)
         .and_then(|()| transaction.commit())
         .map_err(StoreError::sqlite("clear"))
+}
+
+/// Drops everything, last made first: what refers goes before what it refers to.
+fn make_anew(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    let objects: Vec<(String, String)> = transaction
+        .prepare("SELECT type, name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%' ORDER BY rowid DESC")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    for (kind, name) in objects {
+        transaction.execute_batch(&format!("DROP {kind} \"{name}\""))?;
+    }
+    transaction.execute_batch(&SCHEMA.concat())
 }
 
 fn migrate(store: &mut Connection, path: &Path) -> Result<(), StoreError> {
@@ -155,9 +162,12 @@ fn migrate(store: &mut Connection, path: &Path) -> Result<(), StoreError> {
             found,
         });
     };
-    transaction
-        .execute_batch(&missing.concat())
-        .and_then(|()| transaction.pragma_update(None, "user_version", VERSION))
+    let made = if found < REBUILT_BEFORE {
+        make_anew(&transaction)
+    } else {
+        transaction.execute_batch(&missing.concat())
+    };
+    made.and_then(|()| transaction.pragma_update(None, "user_version", VERSION))
         .and_then(|()| transaction.commit())
         .map_err(StoreError::sqlite("make"))
 }

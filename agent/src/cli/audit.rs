@@ -9,6 +9,7 @@ use std::{
     ops::ControlFlow,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -132,6 +133,7 @@ fn reindex(args: &ReindexArgs) -> anyhow::Result<ExitCode> {
     let mut store = store::open(&state_dir)?;
     store::clear(&mut store)?;
     let seq = index::catch_up(&mut store, &state_dir)?;
+    index::prune(&mut store, &state_dir, Duration::MAX)?;
     print(&format!("{seq} records indexed\n"))?;
     Ok(ExitCode::SUCCESS)
 }

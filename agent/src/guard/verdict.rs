@@ -1,6 +1,6 @@
 //! What was decided about one text, and the words a client gets.
 
-use std::sync::Arc;
+use std::{hash::Hash, sync::Arc};
 
 use weir_policy::{Decision, Effect, Obligations, StepUp};
 use weir_sql::{
@@ -86,14 +86,21 @@ impl Verdict {
     /// and to the same end.
     #[must_use]
     pub fn stands_as(&self, other: &Self) -> bool {
-        let naming = |verdict: &Self| verdict.naming.as_ref().map(|naming| naming.id);
-        self.scope == other.scope
-            && self.epoch == other.epoch
-            && self.standing == other.standing
-            && self.catalog == other.catalog
-            && naming(self) == naming(other)
+        self.basis() == other.basis()
             && self.obligations == other.obligations
             && self.sends_the_same_as(other)
+    }
+
+    /// For whom, by which rules, of which catalog, and with names read how it was decided.
+    pub(super) fn basis(&self) -> impl Hash + Eq + use<> {
+        let naming = self.naming.as_ref().map(|naming| naming.id);
+        (self.scope, self.epoch, self.standing, self.catalog, naming)
+    }
+
+    /// Which reading of the catalog it rests on; `None` where that played no part.
+    #[must_use]
+    pub fn catalog(&self) -> Option<u64> {
+        self.catalog
     }
 
     /// For whom, and under which policy, it was decided.

@@ -51,6 +51,7 @@ impl Held {
             approvers,
             quorum: ask.approvals.iter().map(|it| it.quorum).max().unwrap_or(1),
             expires_ns: self.expires_ns,
+            bound: Some(ask.bound.clone()),
         }
     }
 

@@ -11,8 +11,9 @@ use std::{
 };
 
 use tokio::sync::oneshot;
+use weir_sql::SessionModes;
 
-use super::{Ended, Holds};
+use super::{Ended, Holds, Ran};
 use crate::audit::record::Settled;
 
 /// How a wait came to its end.
@@ -83,27 +84,29 @@ impl Ticket {
         self.outcome.as_ref()
     }
 
-    /// Says what came of it, in the record; `request` is the [`Requested`](crate::audit::record::Requested) that ran it.
-    pub fn settle(mut self, how: Settled, request: Option<u64>) {
-        self.end(how, request);
+    /// Says what came of it, in the record, where nothing ran.
+    pub fn settle(mut self, how: Settled) {
+        self.end(how);
     }
 
-    /// The statement goes on: what it was approved as is kept until it has run, or is never going to.
+    /// The statement goes on: what it was approved as is kept until it has run, or is never going to. `modes` are those that
+    /// its text was read in.
     #[must_use]
-    pub fn into_clearance(mut self) -> Clearance {
+    pub fn into_clearance(mut self, modes: SessionModes) -> Clearance {
         self.settled = true;
         self.holds.forget(self.id);
         Clearance {
             holds: Arc::clone(&self.holds),
             approval: self.id,
             lasting: false,
+            modes,
             used: AtomicBool::new(false),
         }
     }
 
-    fn end(&mut self, how: Settled, request: Option<u64>) {
+    fn end(&mut self, how: Settled) {
         if !std::mem::replace(&mut self.settled, true) {
-            self.holds.end(self.id, Ended { how, request });
+            self.holds.end(self.id, Ended { how, ran: None });
         }
     }
 }
@@ -118,7 +121,7 @@ impl Drop for Ticket {
             Some(Outcome::Recheck) => Settled::Changed,
             Some(Outcome::Stopped) => Settled::AgentStopped,
         };
-        self.end(how, None);
+        self.end(how);
     }
 }
 
@@ -129,15 +132,18 @@ pub struct Clearance {
     approval: u64,
     /// It was given before, for some time.
     lasting: bool,
+    /// How the text was read when it was let through: a portal may run when the session reads otherwise.
+    modes: SessionModes,
     used: AtomicBool,
 }
 
 impl Clearance {
-    pub(super) fn lasting(holds: Arc<Holds>, approval: u64) -> Self {
+    pub(super) fn lasting(holds: Arc<Holds>, approval: u64, modes: SessionModes) -> Self {
         Self {
             holds,
             approval,
             lasting: true,
+            modes,
             used: AtomicBool::new(false),
         }
     }
@@ -148,19 +154,30 @@ impl Clearance {
         self.approval
     }
 
-    /// The statement runs as this request; said in the record once.
-    pub fn used(&self, request: u64) {
+    /// How the text was read when it was let through.
+    #[must_use]
+    pub fn modes(&self) -> SessionModes {
+        self.modes
+    }
+
+    /// The statement runs as this request; said in the record once. `hash` is of what runs, as [`Bound::to`] is of what was
+    /// asked for.
+    ///
+    /// [`Bound::to`]: crate::audit::record::Bound::to
+    pub fn used(&self, request: u64, hash: String) {
         if self.used.swap(true, Ordering::AcqRel) {
             return;
         }
+        let ran = Ran { request, hash };
         if self.lasting {
-            self.holds.used(self.approval, request);
+            self.holds.used(self.approval, ran);
         } else {
+            let how = Settled::Ran;
             self.holds.end(
                 self.approval,
                 Ended {
-                    how: Settled::Ran,
-                    request: Some(request),
+                    how,
+                    ran: Some(ran),
                 },
             );
         }
@@ -174,7 +191,7 @@ impl Drop for Clearance {
                 self.approval,
                 Ended {
                     how: Settled::NotRun,
-                    request: None,
+                    ran: None,
                 },
             );
         }

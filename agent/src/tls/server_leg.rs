@@ -7,17 +7,16 @@ use std::{
 };
 
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
-    client::{
-        WebPkiServerVerifier,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
+    CertificateError, ClientConfig, Error,
+    client::{WebPkiServerVerifier, danger::ServerCertVerifier},
     crypto::CryptoProvider,
-    pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use serde::Deserialize;
 
-use super::roots::{RootsError, read_roots};
+use super::{
+    judge::{Judge, Judged, Shown},
+    roots::{RootsError, read_roots},
+};
 
 /// What of the server's certificate is verified; the words are libpq's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -86,9 +85,11 @@ impl ServerTls {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let verifier: Arc<dyn ServerCertVerifier> = match (mode, authority) {
             (Verification::Off, _) => return Ok(None),
-            (Verification::Require, _) => Arc::new(Unverified(Arc::clone(&provider))),
+            (Verification::Require, _) => judged(Anybody, &provider),
             (Verification::VerifyFull, Some(path)) => chain(path, &provider)?,
-            (Verification::VerifyCa, Some(path)) => Arc::new(AnyName(chain(path, &provider)?)),
+            (Verification::VerifyCa, Some(path)) => {
+                judged(AnyName(chain(path, &provider)?), &provider)
+            }
             (Verification::VerifyFull, None) => {
                 return Err(ServerTlsError::NoAuthority {
                     mode: "verify-full",
@@ -109,6 +110,16 @@ impl ServerTls {
             config: Arc::new(config),
         }))
     }
+}
+
+fn judged(
+    judge: impl Judge + 'static,
+    provider: &Arc<CryptoProvider>,
+) -> Arc<dyn ServerCertVerifier> {
+    Arc::new(Judged {
+        judge,
+        provider: Arc::clone(provider),
+    })
 }
 
 fn chain(
@@ -134,90 +145,32 @@ fn chain(
 #[derive(Debug)]
 struct AnyName(Arc<WebPkiServerVerifier>);
 
-impl ServerCertVerifier for AnyName {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let verified =
-            self.0
-                .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+impl Judge for AnyName {
+    fn judge(&self, shown: &Shown<'_>) -> Result<(), Error> {
+        let verified = self.0.verify_server_cert(
+            shown.certificate,
+            shown.intermediates,
+            shown.name,
+            shown.ocsp_response,
+            shown.now,
+        );
         match verified {
             // The name is checked last: everything else held.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => Ok(ServerCertVerified::assertion()),
-            other => other,
+            )) => Ok(()),
+            other => other.map(drop),
         }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0
-            .verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0
-            .verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
     }
 }
 
-/// `require`: whoever answers is accepted; only the handshake's own signature is checked.
+/// `require`: whoever answers is accepted.
 #[derive(Debug)]
-struct Unverified(Arc<CryptoProvider>);
+struct Anybody;
 
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+impl Judge for Anybody {
+    fn judge(&self, _: &Shown<'_>) -> Result<(), Error> {
+        Ok(())
     }
 }
 

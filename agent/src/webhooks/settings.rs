@@ -10,6 +10,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 use crate::{
     identity::Secret,
     logins::{SecretFileError, read_secret},
+    names::{self, NameError},
     net::http::{ClientError, is_loopback},
 };
 
@@ -64,12 +65,9 @@ pub enum Occasion {
 /// Why a hook cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum WebhookSettingsError {
-    /// It is a label of metrics.
-    #[error("its name has to be of letters, digits, - and _")]
-    Name,
-    /// They could not be told apart.
-    #[error("two webhooks have this name")]
-    SameName,
+    /// Its name.
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// Both, or none.
     #[error("set either url or url_file")]
     OneUrl,
@@ -111,21 +109,10 @@ impl WebhookSettings {
     ///
     /// The first hook that cannot be used, by its name.
     pub fn check(all: &[Self]) -> Result<(), (String, WebhookSettingsError)> {
-        for (at, hook) in all.iter().enumerate() {
-            let named = |error| (hook.name.clone(), error);
-            hook.check_one().map_err(named)?;
-            if all.iter().take(at).any(|other| other.name == hook.name) {
-                return Err(named(WebhookSettingsError::SameName));
-            }
-        }
-        Ok(())
+        names::check_all(all, |hook| &hook.name, Self::check_one)
     }
 
     fn check_one(&self) -> Result<(), WebhookSettingsError> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-        if self.name.is_empty() || !self.name.chars().all(plain) {
-            return Err(WebhookSettingsError::Name);
-        }
         if self.on.is_empty() {
             return Err(WebhookSettingsError::Nothing);
         }

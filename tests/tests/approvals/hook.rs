@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
@@ -11,9 +9,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
-use tests::Lab;
+use tests::http::Answer;
+use tests::{HttpListener, Lab};
 
-/// One that takes everything.
+/// One that takes everything, and keeps what was signed.
 pub(crate) struct Hook {
     url: String,
     got: Receiver<String>,
@@ -22,21 +21,16 @@ pub(crate) struct Hook {
 
 impl Hook {
     pub(crate) fn start() -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").context("no port")?;
-        let url = format!(
-            "http://{}/hooks/secret-of-the-channel",
-            listener.local_addr()?
-        );
         let (send, got) = mpsc::channel();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                if let Some(body) = take(stream)
-                    && send.send(body).is_err()
-                {
-                    return;
-                }
+        let listener = HttpListener::start(move |request| {
+            let signature = request.header("webhook-signature");
+            if signature.is_some_and(|value| value.starts_with("v1,")) {
+                // Nobody looks any more once the test is over.
+                let _ = send.send(request.body);
             }
-        });
+            Answer::status("204 No Content")
+        })?;
+        let url = listener.url("/hooks/secret-of-the-channel");
         let folder = tempfile::tempdir().context("no folder")?;
         Ok(Self { url, got, folder })
     }
@@ -92,25 +86,4 @@ impl Hook {
         );
         Ok(())
     }
-}
-
-/// The body of a request that is signed.
-fn take(stream: TcpStream) -> Option<String> {
-    let mut reader = BufReader::new(stream);
-    let (mut length, mut is_signed) = (0, false);
-    let mut line = String::new();
-    while reader.read_line(&mut line).ok()? > 2 {
-        let (name, value) = line.split_once(':').unwrap_or_default();
-        match name.to_lowercase().as_str() {
-            "content-length" => length = value.trim().parse().ok()?,
-            "webhook-signature" => is_signed = value.trim().starts_with("v1,"),
-            _ => {}
-        }
-        line.clear();
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    let answer = b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n";
-    reader.into_inner().write_all(answer).ok()?;
-    is_signed.then(|| String::from_utf8(body).ok()).flatten()
 }

@@ -104,7 +104,7 @@ impl Cases {
 /// What an approval says that ran is a request for that statement, of that session.
 pub(crate) fn what_ran_is_what_was_approved(lab: &Lab, cases: &Cases) -> Result<()> {
     let requests = requests(lab)?;
-    let mut ran = 0;
+    let mut ran = 0_u64;
     for approval in cases.0.keys() {
         let asked = cases.bodies(*approval, "approval_requested").next();
         let asked = asked.with_context(|| format!("{approval} was never asked for"))?;
@@ -118,14 +118,35 @@ pub(crate) fn what_ran_is_what_was_approved(lab: &Lab, cases: &Cases) -> Result<
                 request["text"] == asked["text"],
                 "{approval} was for {asked}, and {request} ran"
             );
+            let once = ran_as.get("how").is_some();
             ensure!(
-                ran_as.get("how").is_none() || request["session"] == asked["session"],
+                !once || request["session"] == asked["session"],
                 "{approval} was for {asked}, and {request} ran"
+            );
+            let (bound, hash) = (&asked["bound"]["to"], &ran_as["ran"]);
+            ensure!(
+                hash.as_str().is_some_and(|hash| hash.len() == 16) && (!once || hash == bound),
+                "{approval} holds for {bound}, and {ran_as} is another"
+            );
+            ensure!(
+                asked["bound"]["policy"]
+                    .as_str()
+                    .is_some_and(|it| !it.is_empty()),
+                "{asked} says no policy"
             );
             ran += 1;
         }
     }
     ensure!(ran > 15, "only {ran} ran");
+    let sql = "select count(*) as runs, sum(ran = bound_to) as equal, count(distinct bound_to) as bound from approvals where ran is not null";
+    let joined = lab
+        .agent()
+        .json(&["audit", "query", "--format", "json", sql])?;
+    let number = |name: &str| joined[0][name].as_u64();
+    ensure!(
+        number("runs") == Some(ran) && number("equal") > Some(5) && number("bound") > Some(5),
+        "{joined}"
+    );
     Ok(())
 }
 
@@ -168,7 +189,11 @@ pub(crate) fn reported(lab: &Lab) -> Result<()> {
     );
     let ran = find("approvers", "alice: approved (seen and agreed)")?;
     ensure!(
-        ran["verdict"] == "approved" && ran["ended"] == "ran" && ran["ran_as_record"] != "",
+        ran["verdict"] == "approved"
+            && ran["ended"] == "ran"
+            && ran["ran_as_record"] != ""
+            && ran["bound_to"] != ""
+            && ran["ran_as_bound"] == "yes",
         "{ran}"
     );
     let broken = find("verdict", "break glass")?;

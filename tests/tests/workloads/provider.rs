@@ -1,8 +1,6 @@
 //! A real OpenID provider with clients of its own, and the port by which tests have it do things.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tests::http::post;
 use tests::service::Ending;
 use tests::{Service, place};
 use toml::Table;
@@ -117,25 +116,9 @@ impl Provider {
     }
 
     fn order(&self, order: &Value) -> Result<Value> {
-        let host = self.control.strip_prefix("http://").context("not http")?;
-        let mut stream = TcpStream::connect(host).context("cannot reach the provider")?;
-        stream
-            .set_read_timeout(Some(Duration::from_secs(30)))
-            .context("cannot bound the wait")?;
-        let body = order.to_string();
-        write!(
-            stream,
-            "POST / HTTP/1.0\r\nHost: {host}\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .context("cannot ask the provider")?;
-        let mut reply = String::new();
-        stream
-            .read_to_string(&mut reply)
-            .context("cannot read the provider's answer")?;
-        let (head, body) = reply.split_once("\r\n\r\n").context("no body")?;
-        ensure!(head.contains(" 200 "), "{order}: {reply}");
-        serde_json::from_str(body).with_context(|| format!("not JSON: {body}"))
+        let (status, body) = post(&self.control, "application/json", "", &order.to_string())?;
+        ensure!(status == 200, "{order}: {body}");
+        serde_json::from_str(&body).with_context(|| format!("not JSON: {body}"))
     }
 }
 

@@ -40,16 +40,7 @@ impl Pack {
         let reading = Reading::new(question.facts, &self.classifier);
         let mut answers = Answers::default();
         for actor in actors(question.identity, &self.compiled.groups) {
-            let view = View {
-                actor: &actor,
-                process: question.process,
-                target: question.target,
-                reading: Some(&reading),
-                focus: Focus::Statement,
-                classifier: &self.classifier,
-                now: question.now,
-                stale: Some(question.stale),
-            };
+            let view = self.statement(&actor, question, &reading);
             self.ask(&view, &reading, &mut answers);
         }
         answers.settle(&self.compiled, question.facts)
@@ -144,6 +135,25 @@ impl Pack {
                 .iter()
                 .any(|rule| rule.needs_catalog() && rule.evaluate(&view) != Truth::No)
         })
+    }
+
+    /// One of those behind a request, with all that it is about.
+    pub(crate) fn statement<'a>(
+        &'a self,
+        actor: &'a ActorView<'a>,
+        question: &'a Question<'_>,
+        reading: &'a Reading<'a>,
+    ) -> View<'a> {
+        View {
+            actor,
+            process: question.process,
+            target: question.target,
+            reading: Some(reading),
+            focus: Focus::Statement,
+            classifier: &self.classifier,
+            now: question.now,
+            stale: Some(question.stale),
+        }
     }
 
     fn connection<'a>(

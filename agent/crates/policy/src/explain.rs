@@ -61,16 +61,7 @@ impl Pack {
         let mut near_misses = Vec::new();
         for actor in actors(question.identity, &self.compiled.groups) {
             let name = actor.subject.filter(|_| delegated).map(str::to_owned);
-            let view = View {
-                actor: &actor,
-                process: question.process,
-                target: question.target,
-                reading: Some(&reading),
-                focus: Focus::Statement,
-                classifier: &self.classifier,
-                now: question.now,
-                stale: Some(question.stale),
-            };
+            let view = self.statement(&actor, question, &reading);
             for rule in &self.compiled.rules {
                 let mut trace = trace(rule, &view, question, name.clone());
                 if holds(rule, &view, &reading, &mut trace) {

@@ -1,6 +1,6 @@
 //! What a request does, in words that policy and audit share.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -199,6 +199,27 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// The schemas of relations that the text names without one, by relation. Known from columns, so only where names were
+    /// looked up in a catalog; what could be in several schemas is left out, and so are temporary ones.
+    #[must_use]
+    pub fn schemas(&self) -> BTreeMap<String, String> {
+        let bare = self.relations.iter().map(|used| &used.relation);
+        bare.filter(|relation| relation.schema.is_none())
+            .filter_map(|relation| {
+                let reached = self.reachable.iter().map(|reached| &reached.column);
+                let used = self.columns.iter().map(|used| &used.column);
+                let mut schemas = reached
+                    .chain(used)
+                    .filter(|column| column.relation == relation.name)
+                    .map(|column| &column.schema);
+                let schema = schemas.next()?;
+                let is_clear =
+                    !schema.starts_with("pg_temp") && schemas.all(|other| other == schema);
+                is_clear.then(|| (relation.name.clone(), schema.clone()))
+            })
+            .collect()
+    }
+
     /// Whether the statement itself uses a column.
     #[must_use]
     pub fn uses(&self, column: &ColumnName) -> bool {

@@ -5,13 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-
 use super::{
     Hash,
     key::{PublicKey, SigningKey},
     seal::{Seal, SealError},
-    signed::{self, SIGNATURE, hash},
+    signed::{self, Fields, Stated},
 };
 
 const TITLE: &str = "weir journal retention v1";
@@ -53,40 +51,29 @@ impl Retired {
     ///
     /// It cannot be read, is malformed, or its signature does not fit.
     pub fn read(dir: &Path, key: &PublicKey) -> Result<Option<Self>, SealError> {
-        signed::read(&path(dir), |text| Self::parse(text, key))
+        signed::read(&path(dir), key)
     }
 
-    /// The last segment that was removed, for those who only read on; zero when none was. Not verified.
+    /// The statement, for those who only read on: its signature is not looked at. `None` when nothing was removed.
+    #[must_use]
+    pub fn unverified(dir: &Path) -> Option<Self> {
+        let text = std::fs::read_to_string(path(dir)).ok()?;
+        Self::fields(&text)
+    }
+
+    /// The last segment that was removed; zero when none was. Not verified.
     #[must_use]
     pub fn last_segment(dir: &Path) -> u64 {
-        std::fs::read_to_string(path(dir))
-            .ok()
-            .and_then(|text| Self::fields(&text))
-            .map_or(0, |retired| retired.segment)
+        Self::unverified(dir).map_or(0, |retired| retired.segment)
     }
 
     /// Writes the statement, whole or not at all.
     pub(crate) fn write(&self, dir: &Path, key: &SigningKey) -> io::Result<()> {
-        signed::write(dir, "retired.new", &path(dir), &self.text(), key)
+        signed::write(dir, "retired.new", &path(dir), self, key)
     }
+}
 
-    fn parse(text: &str, key: &PublicKey) -> Result<Self, SealError> {
-        let retired = Self::fields(text).ok_or(SealError::Malformed)?;
-        let signed = retired.text();
-        // Written again from its fields, it has to be the same text: there is one spelling.
-        let signature = text
-            .strip_prefix(&signed)
-            .and_then(|rest| rest.strip_prefix(SIGNATURE))
-            .and_then(|rest| rest.strip_suffix('\n'))
-            .and_then(|rest| STANDARD.decode(rest).ok())
-            .ok_or(SealError::Malformed)?;
-        if key.verify(signed.as_bytes(), &signature) {
-            Ok(retired)
-        } else {
-            Err(SealError::Signature)
-        }
-    }
-
+impl Stated for Retired {
     fn text(&self) -> String {
         format!(
             "{TITLE}\njournal {}\nsegment {}\nlast_seq {}\nlast_hash {}\nroot {}\nretired_ns {}\n",
@@ -100,18 +87,14 @@ impl Retired {
     }
 
     fn fields(text: &str) -> Option<Self> {
-        let mut lines = text.lines();
-        if lines.next() != Some(TITLE) {
-            return None;
-        }
-        let mut field = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(' ');
+        let mut fields = Fields::below(TITLE, text)?;
         Some(Self {
-            journal: hex::decode(field("journal")?).ok()?.try_into().ok()?,
-            segment: field("segment")?.parse().ok()?,
-            last_seq: field("last_seq")?.parse().ok()?,
-            last_hash: hash(field("last_hash")?)?,
-            root: hash(field("root")?)?,
-            retired_ns: field("retired_ns")?.parse().ok()?,
+            journal: fields.bytes("journal")?,
+            segment: fields.number("segment")?,
+            last_seq: fields.number("last_seq")?,
+            last_hash: fields.bytes("last_hash")?,
+            root: fields.bytes("root")?,
+            retired_ns: fields.number("retired_ns")?,
         })
     }
 }

@@ -5,12 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-
 use super::{
     Hash,
     key::{PublicKey, SigningKey},
-    signed::{self, SIGNATURE, hash},
+    signed::{self, Fields, Stated},
 };
 
 const TITLE: &str = "weir journal checkpoint v1";
@@ -61,13 +59,13 @@ impl Seal {
     ///
     /// It cannot be read, is malformed, or its signature does not fit.
     pub fn read(dir: &Path, segment: u64, key: &PublicKey) -> Result<Option<Self>, SealError> {
-        signed::read(&path(dir, segment), |text| Self::parse(text, key))
+        signed::read(&path(dir, segment), key)
     }
 
     /// Writes the checkpoint beside its segment, whole or not at all.
     pub(crate) fn write(&self, dir: &Path, key: &SigningKey) -> io::Result<()> {
         let place = path(dir, self.segment);
-        signed::write(dir, "seal.new", &place, &self.text(), key)
+        signed::write(dir, "seal.new", &place, self, key)
     }
 
     /// Reads a checkpoint's text.
@@ -76,21 +74,11 @@ impl Seal {
     ///
     /// It is malformed or its signature does not fit.
     pub fn parse(text: &str, key: &PublicKey) -> Result<Self, SealError> {
-        let at = text.find(SIGNATURE).ok_or(SealError::Malformed)?;
-        let (signed, signature) = text.split_at(at);
-        let seal = Self::fields(signed).ok_or(SealError::Malformed)?;
-        let signature = signature
-            .strip_prefix(SIGNATURE)
-            .and_then(|signature| signature.strip_suffix('\n'))
-            .and_then(|signature| STANDARD.decode(signature).ok())
-            .ok_or(SealError::Malformed)?;
-        // Written again from its fields, it has to be the same text: there is one spelling.
-        if seal.text() != signed || !key.verify(signed.as_bytes(), &signature) {
-            return Err(SealError::Signature);
-        }
-        Ok(seal)
+        signed::parse(text, key)
     }
+}
 
+impl Stated for Seal {
     fn text(&self) -> String {
         format!(
             "{TITLE}\njournal {}\nsegment {}\nfirst_seq {}\nlast_seq {}\nbytes {}\nblocks {}\nlast_hash {}\nroot {}\nprevious_root {}\nsealed_ns {}\n",
@@ -108,22 +96,18 @@ impl Seal {
     }
 
     fn fields(text: &str) -> Option<Self> {
-        let mut lines = text.lines();
-        if lines.next() != Some(TITLE) {
-            return None;
-        }
-        let mut field = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(' ');
+        let mut fields = Fields::below(TITLE, text)?;
         Some(Self {
-            journal: hex::decode(field("journal")?).ok()?.try_into().ok()?,
-            segment: field("segment")?.parse().ok()?,
-            first_seq: field("first_seq")?.parse().ok()?,
-            last_seq: field("last_seq")?.parse().ok()?,
-            bytes: field("bytes")?.parse().ok()?,
-            blocks: field("blocks")?.parse().ok()?,
-            last_hash: hash(field("last_hash")?)?,
-            root: hash(field("root")?)?,
-            previous_root: hash(field("previous_root")?)?,
-            sealed_ns: field("sealed_ns")?.parse().ok()?,
+            journal: fields.bytes("journal")?,
+            segment: fields.number("segment")?,
+            first_seq: fields.number("first_seq")?,
+            last_seq: fields.number("last_seq")?,
+            bytes: fields.number("bytes")?,
+            blocks: fields.number("blocks")?,
+            last_hash: fields.bytes("last_hash")?,
+            root: fields.bytes("root")?,
+            previous_root: fields.bytes("previous_root")?,
+            sealed_ns: fields.number("sealed_ns")?,
         })
     }
 }

@@ -255,7 +255,7 @@ fn judged(asked: &Asked) -> Map<String, Value> {
     if let Some(first) = facts.relations.first() {
         event.insert(
             "table".to_owned(),
-            json!({ "name": first.relation.to_string() }),
+            json!({ "name": asked.statement.name_of(&first.relation) }),
         );
     }
     let classes = &asked.statement.classes;
@@ -274,7 +274,7 @@ fn judged(asked: &Asked) -> Map<String, Value> {
     let relations: Vec<_> = facts
         .relations
         .iter()
-        .map(|used| json!({ "name": used.relation.to_string(), "use": used.usage }))
+        .map(|used| json!({ "name": asked.statement.name_of(&used.relation), "use": used.usage }))
         .collect();
     let mut unmapped = context(&asked.session);
     if let Some(unmapped) = unmapped.as_object_mut() {

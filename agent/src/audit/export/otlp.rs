@@ -96,7 +96,7 @@ fn statement(asked: &Asked) -> List {
     list.extend(operation::summary(facts).map(|summary| ("db.query.summary", json!(summary))));
     list.extend(operation::name(facts).map(|name| ("db.operation.name", json!(name))));
     if let Some(only) = operation::only_relation(facts) {
-        list.push(("db.collection.name", json!(only.to_string())));
+        list.push(("db.collection.name", json!(asked.statement.name_of(only))));
     }
     if facts.statement_count > 1 {
         list.push(("db.operation.batch.size", json!(facts.statement_count)));

@@ -7,6 +7,7 @@ use rustls::pki_types::ServerName;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    names::{self, NameError},
     net::http::{ClientError, is_loopback},
     tls::ServiceTlsError,
 };
@@ -46,12 +47,9 @@ pub struct ExportSettings {
 /// Why a sink cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportSettingsError {
-    /// The name is a file's name.
-    #[error("its name has to be of letters, digits, - and _")]
-    Name,
-    /// Two sinks would share a cursor.
-    #[error("two exports have this name")]
-    SameName,
+    /// The name is its cursor's.
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// Not an address.
     #[error(
         "{to:?} is no address: write file:///path, https://…, tls://host:port, tcp://host:port, unix:///path or udp://host:port"
@@ -115,10 +113,7 @@ impl ExportSettings {
     ///
     /// [`ExportSettingsError`].
     pub(super) fn target(&self) -> Result<Target, ExportSettingsError> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-        if self.name.is_empty() || !self.name.chars().all(plain) {
-            return Err(ExportSettingsError::Name);
-        }
+        names::check(&self.name)?;
         let wrong = || ExportSettingsError::Address {
             to: self.to.clone(),
         };
@@ -173,14 +168,8 @@ impl ExportSettings {
     ///
     /// The first that cannot be set up, by its name.
     pub fn check(all: &[Self]) -> Result<(), (String, ExportSettingsError)> {
-        for (at, export) in all.iter().enumerate() {
-            let named = |error| (export.name.clone(), error);
-            export.target().map_err(named)?;
-            if all.iter().take(at).any(|other| other.name == export.name) {
-                return Err(named(ExportSettingsError::SameName));
-            }
-        }
-        Ok(())
+        let check = |export: &Self| export.target().map(drop);
+        names::check_all(all, |export| &export.name, check)
     }
 }
 

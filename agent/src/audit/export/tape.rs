@@ -235,21 +235,34 @@ impl Tape {
                         .chain(sessions.map(|(id, since)| What::Abandoned(id, since)))
                         .for_each(&mut tell);
                 }
-                if let Event::SessionRenewed {
-                    session,
-                    identity,
-                    proof,
-                } = &*event
-                    && let Some(opened) = self.begun.renewed(*session, identity, proof)
-                {
-                    // Its records from here on rest on that.
-                    self.sessions.insert(*session, opened);
+                // Its records from here on rest on that.
+                self.renew(&event);
+                if let Event::Repeated { .. } = &*event {
+                    // It was given out when it was said first.
+                    return Ok(());
                 }
                 let since = self.begun.event(&event, time_ns);
                 tell(What::Event { event, since });
             }
         }
         Ok(())
+    }
+
+    /// A session goes on with a newer log-in.
+    fn renew(&mut self, event: &Event) {
+        match event {
+            Event::Repeated { said, .. } => self.renew(said),
+            Event::SessionRenewed {
+                session,
+                identity,
+                proof,
+            } => {
+                if let Some(opened) = self.begun.renewed(*session, identity, proof) {
+                    self.sessions.insert(*session, opened);
+                }
+            }
+            _ => {}
+        }
     }
 
     fn asked(&self, seq: u64, time_ns: u64, request: Requested) -> Option<Arc<Asked>> {

@@ -21,6 +21,14 @@ const HOUR_NS: u64 = 3_600_000_000_000;
 /// What a batch has counted so far.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
+    /// Records up to this one were removed from the journal.
+    retired_seq: u64,
+    /// The segment of the record that is looked at.
+    segment: u64,
+    /// The earliest hour of a request, by segment, in the order of segments.
+    hours: Vec<(u64, u64)>,
+    /// The last segment that states them, of sessions and of statements that were known.
+    restated: Restated,
     /// By session, the store's statement, and hour.
     counts: HashMap<(u64, i64, u64), Counts>,
     /// The store's statement and whether it was refused, by the journal's statement id.
@@ -31,6 +39,13 @@ pub(super) struct Batch {
     open: HashMap<u64, Open>,
 }
 
+/// By id.
+#[derive(Debug, Default)]
+struct Restated {
+    sessions: HashMap<u64, u64>,
+    statements: HashMap<u64, u64>,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Open {
     session: u64,
@@ -39,25 +54,42 @@ struct Open {
 }
 
 impl Batch {
-    /// Takes a record in; `false` when it makes no sense.
+    /// Nothing yet, of a journal whose records up to `retired_seq` were removed.
+    pub(super) fn new(retired_seq: u64) -> Self {
+        Self {
+            retired_seq,
+            ..Self::default()
+        }
+    }
+
+    /// Takes a record of `segment` in; `false` when it makes no sense.
     pub(super) fn add(
+        &mut self,
+        segment: u64,
+        raw: &RawRecord<'_>,
+        transaction: &Transaction<'_>,
+    ) -> rusqlite::Result<bool> {
+        self.segment = segment;
+        // Dictionary entries repeat in each segment: known ones are not even decoded.
+        let id = layout::take(raw.payload, 0);
+        let restated = match raw.kind {
+            RecordKind::SessionOpened if self.session(id, transaction)?.is_some() => {
+                &mut self.restated.sessions
+            }
+            RecordKind::StatementDecided if self.statement(id, transaction)?.is_some() => {
+                &mut self.restated.statements
+            }
+            _ => return self.add_new(raw, transaction),
+        };
+        restated.insert(id, segment);
+        Ok(true)
+    }
+
+    fn add_new(
         &mut self,
         raw: &RawRecord<'_>,
         transaction: &Transaction<'_>,
     ) -> rusqlite::Result<bool> {
-        // Dictionary entries repeat in each segment: known ones are not even decoded.
-        let known = match raw.kind {
-            RecordKind::SessionOpened => self
-                .session(layout::take(raw.payload, 0), transaction)?
-                .is_some(),
-            RecordKind::StatementDecided => self
-                .statement(layout::take(raw.payload, 0), transaction)?
-                .is_some(),
-            _ => false,
-        };
-        if known {
-            return Ok(true);
-        }
         let Some(entry) = reader::decode(raw) else {
             return Ok(false);
         };
@@ -66,7 +98,7 @@ impl Batch {
             Entry::StatementDecided(decided) => self.decided(&decided, transaction),
             Entry::Requested(requested) => self.requested(raw, &requested, transaction),
             Entry::Outcome(outcome) => self.outcome(raw, &outcome, transaction),
-            Entry::Event(event) => record_event(raw, &event, transaction),
+            Entry::Event(event) => self.event(raw, &event, transaction),
         }
     }
 
@@ -106,6 +138,23 @@ impl Batch {
         for ((context, statement, hour), counts) in &rolled {
             store_rolled(transaction, *context, *statement, *hour, counts)?;
         }
+        let counted = self.counts.keys();
+        touch(
+            transaction,
+            "session_records",
+            counted.map(|key| (i64::try_from(key.0).unwrap_or(i64::MAX), key.2)),
+        )?;
+        touch(
+            transaction,
+            "contexts",
+            rolled.keys().map(|key| (key.0, key.2)),
+        )?;
+        touch(
+            transaction,
+            "statement_records",
+            rolled.keys().map(|key| (key.1, key.2)),
+        )?;
+        self.store_segments(transaction)?;
         let mut open = transaction
             .prepare_cached("INSERT OR REPLACE INTO open_requests VALUES (?1, ?2, ?3, ?4)")?;
         for (seq, request) in &self.open {
@@ -115,6 +164,27 @@ impl Batch {
                 request.statement,
                 request.hour
             ])?;
+        }
+        Ok(())
+    }
+
+    /// Writes down which segment states what.
+    fn store_segments(&self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+        let mut hours = transaction.prepare_cached(
+            "INSERT INTO segment_hours VALUES (?1, ?2) ON CONFLICT DO UPDATE SET first_hour = min(first_hour, excluded.first_hour)",
+        )?;
+        for (segment, hour) in &self.hours {
+            hours.execute(params![segment, hour])?;
+        }
+        let mut session =
+            transaction.prepare_cached("UPDATE session_records SET segment = ?2 WHERE id = ?1")?;
+        for (id, segment) in &self.restated.sessions {
+            session.execute(params![id, segment])?;
+        }
+        let mut statement =
+            transaction.prepare_cached("UPDATE statement_ids SET segment = ?2 WHERE id = ?1")?;
+        for (id, segment) in &self.restated.statements {
+            statement.execute(params![id, segment])?;
         }
         Ok(())
     }
@@ -129,16 +199,22 @@ impl Batch {
         let identity = opened.identity.as_ref();
         let principal = identity.map(|identity| &identity.principal);
         let proof = opened.proof.as_ref();
+        let opened_ns = opened.opened_ns.unwrap_or(time_ns);
+        let groups = identity.map_or_else(
+            || "[]".to_owned(),
+            |identity| json(&identity.principal.groups),
+        );
         transaction
             .prepare_cached(
                 "INSERT INTO session_records (id, context, opened_ns, application_name, destination, pid, cgroup, method, strength, purpose,
-                 binding, token, issued_s, not_after_s, last_verified_s, stale, development, delegation, auth_time_s, acr, amr, evidence)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)",
+                 binding, token, issued_s, not_after_s, last_verified_s, stale, development, delegation, auth_time_s, acr, amr, evidence,
+                 groups, segment, last_hour, verified_s)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?15)",
             )?
             .execute(params![
                 opened.session,
                 context,
-                time_ns,
+                opened_ns,
                 opened.application_name,
                 opened.origin.destination.to_string(),
                 opened.origin.tgid,
@@ -160,6 +236,9 @@ impl Batch {
                 principal.and_then(|principal| principal.acr.as_deref()),
                 principal.map(|principal| principal.amr.join(",")),
                 json(&opened.evidence),
+                groups,
+                self.segment,
+                opened_ns / HOUR_NS,
             ])?;
         transaction
             .prepare_cached(
@@ -169,10 +248,10 @@ impl Batch {
             )?
             .execute(params![
                 context,
-                identity.map_or_else(|| "[]".to_owned(), |identity| json(&identity.principal.groups)),
+                groups,
                 identity.map_or("", |identity| identity.method.as_str()),
                 identity.map(|identity| word(&identity.strength)).unwrap_or_default(),
-                time_ns,
+                opened_ns,
             ])?;
         self.sessions.insert(opened.session, context);
         Ok(true)
@@ -185,8 +264,8 @@ impl Batch {
     ) -> rusqlite::Result<bool> {
         let statement = statement(decided, transaction)?;
         transaction
-            .prepare_cached("INSERT INTO statement_ids VALUES (?1, ?2)")?
-            .execute(params![decided.id, statement])?;
+            .prepare_cached("INSERT INTO statement_ids VALUES (?1, ?2, ?3)")?
+            .execute(params![decided.id, statement, self.segment])?;
         self.statements
             .insert(decided.id, (statement, !decided.decision.permits()));
         Ok(true)
@@ -209,6 +288,10 @@ impl Batch {
             statement,
             hour: raw.time_ns / HOUR_NS,
         };
+        match self.hours.last_mut() {
+            Some((segment, first)) if *segment == self.segment => *first = (*first).min(open.hour),
+            _ => self.hours.push((self.segment, open.hour)),
+        }
         let counts = self.counts(&open, raw.time_ns);
         counts.requests += 1;
         // A Parse runs nothing; a refused one is an attempt all the same.
@@ -227,7 +310,7 @@ impl Batch {
             Some(open) => open,
             None => match take_open(outcome.request, transaction)? {
                 Some(open) => open,
-                None => return Ok(false),
+                None => return Ok(outcome.request <= self.retired_seq),
             },
         };
         // The roll-up needs the session's context.
@@ -289,6 +372,123 @@ impl Batch {
             .extend(found.map(|statement| (id, statement)));
         Ok(found)
     }
+
+    fn event(
+        &self,
+        raw: &RawRecord<'_>,
+        event: &Event,
+        transaction: &Transaction<'_>,
+    ) -> rusqlite::Result<bool> {
+        let place = Place {
+            seq: raw.seq,
+            time_ns: raw.time_ns,
+            segment: self.segment,
+        };
+        match event {
+            Event::SessionClosed { .. } => {
+                let closed = close_session(raw.time_ns, event, transaction)?;
+                // An earlier version did not repeat the opening: it may have been removed.
+                Ok(closed || self.retired_seq > 0)
+            }
+            // As it was said first: known where that was not removed yet.
+            Event::Repeated { seq, time_ns, said } => record_event(
+                Place {
+                    seq: *seq,
+                    time_ns: *time_ns,
+                    ..place
+                },
+                said,
+                transaction,
+            ),
+            event => record_event(place, event, transaction),
+        }
+    }
+}
+
+/// Where a record is, or was.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    seq: u64,
+    time_ns: u64,
+    /// The last segment that states it.
+    segment: u64,
+}
+
+/// Whether there is such a session.
+fn close_session(
+    time_ns: u64,
+    event: &Event,
+    transaction: &Transaction<'_>,
+) -> rusqlite::Result<bool> {
+    let Event::SessionClosed {
+        session,
+        reason,
+        requests,
+        client_bytes,
+        server_bytes,
+    } = event
+    else {
+        return Ok(false);
+    };
+    let mut close = transaction.prepare_cached(
+            "UPDATE session_records SET closed_ns = ?2, close_reason = ?3, requests = ?4, client_bytes = ?5, server_bytes = ?6
+             WHERE id = ?1",
+        )?;
+    let closed = close.execute(params![
+        session,
+        time_ns,
+        reason,
+        capped(*requests),
+        capped(*client_bytes),
+        capped(*server_bytes)
+    ])?;
+    Ok(closed == 1)
+}
+
+fn record_event(
+    place: Place,
+    event: &Event,
+    transaction: &Transaction<'_>,
+) -> rusqlite::Result<bool> {
+    if let Event::SessionRenewed { session, proof, .. } = event {
+        transaction
+            .prepare_cached(
+                "INSERT INTO session_renewals VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                 ON CONFLICT DO UPDATE SET segment = max(segment, excluded.segment)",
+            )?
+            .execute(params![
+                place.seq,
+                session,
+                place.time_ns,
+                proof.key,
+                proof.token_fingerprint,
+                proof.issued_s,
+                proof.not_after_s,
+                proof.last_verified_s,
+                proof.stale,
+                place.segment,
+            ])?;
+        transaction
+            .prepare_cached(
+                "UPDATE session_records SET verified_s = max(coalesce(verified_s, 0), ?2) WHERE id = ?1",
+            )?
+            .execute(params![session, proof.last_verified_s])?;
+    }
+    let body = json(event);
+    let name = serde_json::from_str::<serde_json::Value>(&body)
+        .ok()
+        .and_then(|body| {
+            body.get("event")
+                .and_then(|name| name.as_str().map(str::to_owned))
+        })
+        .unwrap_or_default();
+    transaction
+        .prepare_cached(
+            "INSERT INTO event_records VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT DO UPDATE SET segment = max(segment, excluded.segment)",
+        )?
+        .execute(params![place.seq, place.time_ns, name, body, place.segment])?;
+    Ok(true)
 }
 
 fn take_open(seq: u64, transaction: &Transaction<'_>) -> rusqlite::Result<Option<Open>> {
@@ -306,60 +506,22 @@ fn take_open(seq: u64, transaction: &Transaction<'_>) -> rusqlite::Result<Option
         .optional()
 }
 
-fn record_event(
-    raw: &RawRecord<'_>,
-    event: &Event,
+/// Notes the last hour in which rows of a table were used.
+fn touch(
     transaction: &Transaction<'_>,
-) -> rusqlite::Result<bool> {
-    if let Event::SessionClosed {
-        session,
-        reason,
-        requests,
-        client_bytes,
-        server_bytes,
-    } = event
-    {
-        let mut close = transaction.prepare_cached(
-            "UPDATE session_records SET closed_ns = ?2, close_reason = ?3, requests = ?4, client_bytes = ?5, server_bytes = ?6
-             WHERE id = ?1",
-        )?;
-        let closed = close.execute(params![
-            session,
-            raw.time_ns,
-            reason,
-            capped(*requests),
-            capped(*client_bytes),
-            capped(*server_bytes)
-        ])?;
-        return Ok(closed == 1);
+    table: &str,
+    used: impl Iterator<Item = (i64, u64)>,
+) -> rusqlite::Result<()> {
+    let mut last: HashMap<i64, u64> = HashMap::new();
+    for (id, hour) in used {
+        let known = last.entry(id).or_insert(hour);
+        *known = hour.max(*known);
     }
-    if let Event::SessionRenewed { session, proof, .. } = event {
-        transaction
-            .prepare_cached(
-                "INSERT OR IGNORE INTO session_renewals VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            )?
-            .execute(params![
-                raw.seq,
-                session,
-                raw.time_ns,
-                proof.key,
-                proof.token_fingerprint,
-                proof.issued_s,
-                proof.not_after_s,
-                proof.last_verified_s,
-                proof.stale,
-            ])?;
+    let mut update = transaction.prepare_cached(&format!(
+        "UPDATE {table} SET last_hour = ?2 WHERE id = ?1 AND last_hour < ?2"
+    ))?;
+    for (id, hour) in last {
+        update.execute(params![id, hour])?;
     }
-    let body = json(event);
-    let name = serde_json::from_str::<serde_json::Value>(&body)
-        .ok()
-        .and_then(|body| {
-            body.get("event")
-                .and_then(|name| name.as_str().map(str::to_owned))
-        })
-        .unwrap_or_default();
-    transaction
-        .prepare_cached("INSERT OR IGNORE INTO event_records VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![raw.seq, raw.time_ns, name, body])?;
-    Ok(true)
+    Ok(())
 }

@@ -67,7 +67,13 @@ pub(super) fn statement(
 ) -> rusqlite::Result<i64> {
     let facts = &decided.facts;
     let decision = &decided.decision;
-    let content = json(&(facts, decision, &decided.policy, &decided.classes));
+    let content = json(&(
+        facts,
+        decision,
+        &decided.policy,
+        &decided.classes,
+        &decided.schemas,
+    ));
     let digest = sha256(&[content.as_bytes()]);
     let found = transaction
         .prepare_cached("SELECT id FROM statement_records WHERE digest = ?1")?
@@ -104,7 +110,7 @@ pub(super) fn statement(
     let mut relations = transaction
         .prepare_cached("INSERT OR IGNORE INTO statement_relations VALUES (?1, ?2, ?3)")?;
     for used in &facts.relations {
-        let name = used.relation.to_string();
+        let name = decided.name_of(&used.relation);
         let action = match used.usage {
             Use::Read => "read",
             Use::Write => "write",

@@ -34,15 +34,19 @@ impl Dictionary {
 
     /// A session goes on with a newer log-in.
     fn renew(&mut self, event: &Event) {
-        if let Event::SessionRenewed {
-            session,
-            identity,
-            proof,
-        } = event
-            && let Some(opened) = self.sessions.get_mut(session)
-        {
-            opened.identity = Some(identity.clone());
-            opened.proof = Some(proof.clone());
+        match event {
+            Event::Repeated { said, .. } => self.renew(said),
+            Event::SessionRenewed {
+                session,
+                identity,
+                proof,
+            } => {
+                if let Some(opened) = self.sessions.get_mut(session) {
+                    opened.identity = Some(identity.clone());
+                    opened.proof = Some(proof.clone());
+                }
+            }
+            _ => {}
         }
     }
 }

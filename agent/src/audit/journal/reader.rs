@@ -121,12 +121,19 @@ impl Reader {
 
     /// As [`Reader::next`], not decoded.
     pub(crate) fn next_raw(&mut self) -> Result<Option<RawRecord<'_>>, ReadError> {
+        Ok(self.next_placed()?.map(|(_, raw)| raw))
+    }
+
+    /// As [`Reader::next_raw`], with the segment that holds it.
+    pub(crate) fn next_placed(&mut self) -> Result<Option<(u64, RawRecord<'_>)>, ReadError> {
         let Some((start, total)) = self.locate()? else {
             return Ok(None);
         };
         self.position.offset += total as u64;
         self.position.seq += 1;
-        Ok(layout::view(&self.window[start..start + total]))
+        let segment = self.position.segment;
+        let raw = layout::view(&self.window[start..start + total]);
+        Ok(raw.map(|raw| (segment, raw)))
     }
 
     /// Goes to the start of the next segment there is; `false` when there is none.

@@ -116,6 +116,13 @@ impl<'a> Entries<'a> {
         }
     }
 
+    pub(super) fn event_of(session: &'a Session, event: &Event) -> Self {
+        Self {
+            session: Some(session),
+            ..Self::event(event)
+        }
+    }
+
     fn kind(&self) -> Option<RecordKind> {
         self.record.as_ref().map(|(kind, _)| *kind)
     }

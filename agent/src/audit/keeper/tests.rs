@@ -1,5 +1,7 @@
 //! Packing and removing, on real files: what stays verifies and reads.
 
+mod pruned;
+
 use std::{collections::BTreeMap, sync::atomic::AtomicU64, time::Instant};
 
 use weir_sql::{Kind, Use};

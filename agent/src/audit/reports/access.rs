@@ -2,7 +2,10 @@
 
 use rusqlite::{Connection, params};
 
-use super::{Answer, Column, Period, Shape, column, select, table_patterns};
+use super::{
+    Answer, Column, Period, Shape, Value, column, proof_of, select, table_patterns, verified_of,
+    words,
+};
 
 const COLUMNS: &[Column] = &[
     column("table", Shape::Text),
@@ -23,6 +26,8 @@ const COLUMNS: &[Column] = &[
     column("bytes", Shape::Bytes),
     column("first", Shape::Time),
     column("last", Shape::Time),
+    column("proof", Shape::Text),
+    column("verified", Shape::Time),
 ];
 
 const BY_CLASS: &[Column] = &[
@@ -44,6 +49,20 @@ const BY_CLASS: &[Column] = &[
     column("rows", Shape::Count),
     column("first", Shape::Time),
     column("last", Shape::Time),
+    column("proof", Shape::Text),
+    column("verified", Shape::Time),
+];
+
+/// What a line's contexts have in common.
+const WHO: &[&str] = &[
+    "issuer",
+    "subject",
+    "actor",
+    "exe",
+    "uid",
+    "endpoint",
+    "database",
+    "database_user",
 ];
 
 /// Who touched data of a class, or of what is part of it. A relation that has the class as a whole is a line of its own.
@@ -56,14 +75,16 @@ pub(super) fn rows_of_class(
     let (from, until) = period.hours();
     // A column is found by its table, and a relation by its own name.
     let (qualified, _) = table_patterns(table);
+    let (proof, verified) = (proof_of(WHO), verified_of(WHO));
     let rows = select(
         store,
         BY_CLASS,
-        "SELECT k.class, k.name,
+        &format!("SELECT k.class, k.name,
                 CASE WHEN u.mask IS NULL THEN '' WHEN u.mask = '' THEN 'as it is' ELSE u.mask END, r.kinds,
                 CASE c.subject WHEN '' THEN 'unidentified' ELSE c.subject END, c.issuer, c.actor,
                 c.exe, CAST(c.uid AS TEXT), c.endpoint, c.database, c.database_user,
-                sum(a.statements), sum(a.denied), sum(a.failed), sum(a.rows), min(a.first_ns), max(a.last_ns)
+                sum(a.statements), sum(a.denied), sum(a.failed), sum(a.rows), min(a.first_ns), max(a.last_ns),
+                {proof}, {verified}
          FROM statement_classes k
          JOIN statement_usage a ON a.statement = k.statement
          JOIN statement_records r ON r.id = k.statement
@@ -74,10 +95,10 @@ pub(super) fn rows_of_class(
            AND (k.name GLOB ?4 || '.*' OR (k.name GLOB ?4 AND k.name NOT GLOB '*.*.*'))
          GROUP BY k.name, u.mask, r.kinds, c.issuer, c.subject, c.actor, c.exe, c.uid, c.endpoint, c.database, c.database_user
          HAVING sum(a.statements) + sum(a.denied) + sum(a.failed) > 0
-         ORDER BY k.name, c.subject = '', c.subject, c.actor, c.exe, c.uid, c.endpoint, c.database, r.kinds",
+         ORDER BY k.name, c.subject = '', c.subject, c.actor, c.exe, c.uid, c.endpoint, c.database, r.kinds"),
         params![from, until, class, qualified],
     )?;
-    Ok((BY_CLASS, rows))
+    Ok((BY_CLASS, proofs_in_words(BY_CLASS, rows)))
 }
 
 pub(super) fn rows(
@@ -87,18 +108,30 @@ pub(super) fn rows(
 ) -> rusqlite::Result<Answer> {
     let (from, until) = period.hours();
     let (qualified, bare) = table_patterns(table);
+    let (proof, verified) = (proof_of(WHO), verified_of(WHO));
     let rows = select(
         store,
         COLUMNS,
-        "SELECT u.relation, u.action, u.kinds, CASE c.subject WHEN '' THEN 'unidentified' ELSE c.subject END, c.issuer, c.actor,
+        &format!("SELECT u.relation, u.action, u.kinds, CASE c.subject WHEN '' THEN 'unidentified' ELSE c.subject END, c.issuer, c.actor,
                 c.exe, CAST(c.uid AS TEXT), c.endpoint, c.database, c.database_user,
-                sum(u.statements), sum(u.denied), sum(u.failed), sum(u.rows), sum(u.bytes), min(u.first_ns), max(u.last_ns)
+                sum(u.statements), sum(u.denied), sum(u.failed), sum(u.rows), sum(u.bytes), min(u.first_ns), max(u.last_ns),
+                {proof}, {verified}
          FROM usage u JOIN contexts c ON c.id = u.context
          WHERE u.hour >= ?1 AND u.hour < ?2 AND u.relation <> '' AND (u.relation GLOB ?3 OR u.relation GLOB ?4)
          GROUP BY u.relation, u.action, u.kinds, c.issuer, c.subject, c.actor, c.exe, c.uid, c.endpoint, c.database, c.database_user
          HAVING sum(u.statements) + sum(u.denied) + sum(u.failed) > 0
-         ORDER BY u.relation, u.action, c.subject = '', c.subject, c.actor, c.exe, c.uid, c.endpoint, c.database, u.kinds",
+         ORDER BY u.relation, u.action, c.subject = '', c.subject, c.actor, c.exe, c.uid, c.endpoint, c.database, u.kinds"),
         params![from, until, qualified, bare],
     )?;
-    Ok((COLUMNS, rows))
+    Ok((COLUMNS, proofs_in_words(COLUMNS, rows)))
+}
+
+fn proofs_in_words(columns: &[Column], mut rows: Vec<Vec<Value>>) -> Vec<Vec<Value>> {
+    let proof = columns.iter().position(|column| column.name == "proof");
+    for row in &mut rows {
+        if let Some(Value::Text(words)) = proof.and_then(|at| row.get_mut(at)) {
+            *words = words::list(words);
+        }
+    }
+    rows
 }

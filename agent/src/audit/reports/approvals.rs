@@ -24,6 +24,10 @@ const COLUMNS: &[Column] = &[
     column("holds_for", Shape::Text),
     column("ended", Shape::Text),
     column("ran_as_record", Shape::Text),
+    column("bound_to", Shape::Text),
+    column("policy", Shape::Text),
+    column("ran_as_bound", Shape::Text),
+    column("ran_again", Shape::Count),
 ];
 
 /// Everything known of one approval.
@@ -32,16 +36,19 @@ struct Case {
     requested: Option<(u64, Json)>,
     decisions: Vec<(u64, Json)>,
     ended: Option<Json>,
+    /// How often a lasting approval let the same statement run again.
+    used: u64,
 }
 
 pub(super) fn rows(store: &Connection, period: Period) -> rusqlite::Result<Answer> {
     let (from, until) = period.nanoseconds();
-    // What was asked in the period, with all that came of it, also later; decisions of it, also on what was asked before.
+    // What was asked in the period, with all that came of it, also later; what was decided and used in it, also of what was
+    // asked before.
     let mut query = store.prepare(
         "SELECT time_ns, event, body FROM event_records
-         WHERE event IN ('approval_requested', 'approval_decided', 'approval_ended') AND body ->> '$.approval' IN (
+         WHERE event IN ('approval_requested', 'approval_decided', 'approval_ended', 'approval_used') AND body ->> '$.approval' IN (
              SELECT body ->> '$.approval' FROM event_records
-             WHERE event IN ('approval_requested', 'approval_decided') AND time_ns >= ?1 AND time_ns < ?2)
+             WHERE event IN ('approval_requested', 'approval_decided', 'approval_used') AND time_ns >= ?1 AND time_ns < ?2)
          ORDER BY seq",
     )?;
     let mut found = query.query(params![from, until])?;
@@ -56,6 +63,7 @@ pub(super) fn rows(store: &Connection, period: Period) -> rusqlite::Result<Answe
         match row.get_ref(1)?.as_str()? {
             "approval_requested" => case.requested = Some((time, body)),
             "approval_decided" => case.decisions.push((time, body)),
+            "approval_used" => case.used += 1,
             _ => case.ended = Some(body),
         }
     }
@@ -112,7 +120,20 @@ fn row(store: &Connection, approval: u64, case: &Case) -> rusqlite::Result<Vec<V
                 .as_u64()
                 .map_or_else(String::new, |seq| seq.to_string()),
         ),
+        text(&request["bound"]["to"]),
+        text(&request["bound"]["policy"]),
+        Value::Text(as_bound(&request["bound"]["to"], &ended["ran"]).to_owned()),
+        Value::Number(case.used),
     ])
+}
+
+/// Whether what ran is what was approved, where both are known.
+fn as_bound(bound: &Json, ran: &Json) -> &'static str {
+    match (bound.as_str(), ran.as_str()) {
+        (Some(bound), Some(ran)) if bound == ran => "yes",
+        (Some(_), Some(_)) => "no",
+        _ => "",
+    }
 }
 
 /// Who said what, and why.

@@ -94,6 +94,15 @@ pub(super) fn rows(store: &Connection, period: Period) -> rusqlite::Result<Answe
         "under way, or cut off by the agent's end",
     );
     measure(
+        "records removed by retention",
+        store.query_row(
+            "SELECT coalesce(max(body ->> '$.last_seq'), 0) FROM event_records WHERE event = 'segments_retired'",
+            [],
+            |row| row.get(0),
+        )?,
+        "stated and signed, listed below",
+    );
+    measure(
         "breaks in the journal",
         store.query_row("SELECT count(*) FROM breaks", [], |row| row.get(0))?,
         "listed below",
@@ -121,6 +130,13 @@ pub(super) fn sections(store: &Connection, period: Period) -> rusqlite::Result<V
         column("segment", Shape::Text),
         column("from_record", Shape::Count),
         column("until_record", Shape::Count),
+    ];
+    const REMOVED: &[Column] = &[
+        column("removed", Shape::Time),
+        column("segments", Shape::Text),
+        column("until_record", Shape::Count),
+        column("because_of", Shape::Text),
+        column("records_since", Shape::Time),
     ];
     const INCIDENTS: &[Column] = &[column("time", Shape::Time), column("what", Shape::Text)];
     let (from, until) = period.nanoseconds();
@@ -166,6 +182,20 @@ pub(super) fn sections(store: &Connection, period: Period) -> rusqlite::Result<V
                 store,
                 BREAKS,
                 "SELECT CAST(segment AS TEXT), from_seq, until_seq FROM breaks ORDER BY segment, from_seq",
+                [],
+            )?,
+        },
+        // Whatever the period: the last one says what there can be no records of.
+        Section {
+            name: "removed",
+            title: "Segments of the journal removed by retention",
+            columns: REMOVED,
+            rows: super::select(
+                store,
+                REMOVED,
+                "SELECT time_ns, (body ->> '$.from_segment') || ' to ' || (body ->> '$.until_segment'), body ->> '$.last_seq',
+                        body ->> '$.why', body ->> '$.kept_from_ns' FROM event_records
+                 WHERE event = 'segments_retired' ORDER BY seq",
                 [],
             )?,
         },

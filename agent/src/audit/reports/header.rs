@@ -27,6 +27,8 @@ pub struct Header {
     pub since: String,
     /// The period's end.
     pub until: String,
+    /// When the first record that is left was made; empty when none was removed.
+    pub records_since: String,
     /// The digest of the policy that was in force last; empty when no agent has run.
     pub policy: String,
     /// Whether an agent in the period trusted a development issuer: its identities prove nothing.
@@ -63,11 +65,16 @@ pub(super) fn read(
         Err(problem) => incomplete.push(problem.clone()),
     }
     let head = head.ok().flatten();
+    let removed = removed(store).map_err(StoreError::sqlite("ask"))?;
+    incomplete.extend(removed.as_ref().and_then(|removed| removed.note(from)));
     Ok(Header {
         host: net::host_name(),
         generated: rfc3339(clock::now_ns()),
         since: rfc3339(from),
         until: rfc3339(until),
+        records_since: removed
+            .and_then(|removed| removed.kept_from_ns)
+            .map_or_else(String::new, rfc3339),
         policy: policy(store).map_err(StoreError::sqlite("ask"))?,
         development_issuer: development_issuer(store, until).map_err(StoreError::sqlite("ask"))?,
         chain_head: head.map_or_else(String::new, |head| hex::encode(head.hash)),
@@ -76,6 +83,48 @@ pub(super) fn read(
         verify: format!("weir audit verify --state-dir {}", state_dir.display()),
         incomplete,
     })
+}
+
+/// What retention has removed, as was recorded last.
+struct Removed {
+    last_seq: u64,
+    why: String,
+    kept_from_ns: Option<u64>,
+}
+
+impl Removed {
+    /// What a report says of it whose period begins at `from_ns`.
+    fn note(&self, from_ns: u64) -> Option<String> {
+        let Self { last_seq, why, .. } = self;
+        match self.kept_from_ns {
+            Some(kept_from_ns) if kept_from_ns <= from_ns => None,
+            Some(kept_from_ns) => Some(format!(
+                "records begin at {}: those up to {last_seq} were removed by retention ({why}); the hour of that time may count \
+                 some of them",
+                rfc3339(kept_from_ns)
+            )),
+            None => Some(format!(
+                "records up to {last_seq} were removed by retention ({why})"
+            )),
+        }
+    }
+}
+
+fn removed(store: &Connection) -> rusqlite::Result<Option<Removed>> {
+    store
+        .query_row(
+            "SELECT body ->> '$.last_seq', body ->> '$.why', body ->> '$.kept_from_ns' FROM event_records
+             WHERE event = 'segments_retired' ORDER BY seq DESC LIMIT 1",
+            [],
+            |row| {
+                Ok(Removed {
+                    last_seq: row.get(0)?,
+                    why: row.get(1)?,
+                    kept_from_ns: row.get(2)?,
+                })
+            },
+        )
+        .optional()
 }
 
 /// The signed head; `None` before the first block.

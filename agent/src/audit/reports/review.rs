@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, params};
 
-use super::{Answer, Column, PRINCIPAL, Period, Shape, Value, column, select, words};
+use super::{
+    Answer, Column, PRINCIPAL, Period, Shape, Value, column, proof_of, select, verified_of, words,
+};
 
 const COLUMNS: &[Column] = &[
     column("principal", Shape::Text),
@@ -23,6 +25,7 @@ const COLUMNS: &[Column] = &[
     column("rows", Shape::Count),
     column("last", Shape::Time),
     column("proof", Shape::Text),
+    column("verified", Shape::Time),
     column("attention", Shape::Text),
 ];
 const GROUPS: usize = 3;
@@ -30,6 +33,8 @@ const STATEMENTS: usize = 11;
 const DENIED: usize = 12;
 const LAST: usize = 14;
 const PROOF: usize = 15;
+/// Whose groups, proof and last verification a line shows.
+const WHO: &[&str] = &["issuer", "subject", "kind", "actor"];
 /// Columns that are lists of words.
 const LISTS: [usize; 2] = [7, 10];
 
@@ -38,6 +43,7 @@ const IDLE_NS: u64 = 30 * 24 * 3600 * 1_000_000_000;
 
 pub(super) fn rows(store: &Connection, period: Period) -> rusqlite::Result<Answer> {
     let (from, until) = period.hours();
+    let (proof, verified) = (proof_of(WHO), verified_of(WHO));
     let mut rows = select(
         store,
         COLUMNS,
@@ -47,9 +53,7 @@ pub(super) fn rows(store: &Connection, period: Period) -> rusqlite::Result<Answe
                      WHERE (o.issuer, o.subject, o.kind, o.actor) = (c.issuer, c.subject, c.kind, c.actor)),
                     c.actor, c.endpoint, c.database, json_group_array(DISTINCT c.database_user), u.relation, u.action,
                     json_group_array(DISTINCT c.exe), sum(u.statements), sum(u.denied), sum(u.rows), max(u.last_ns),
-                    (SELECT json_group_array(DISTINCT p.method || ', ' || p.strength)
-                     FROM context_proofs p JOIN contexts o ON o.id = p.context
-                     WHERE (o.issuer, o.subject, o.kind, o.actor) = (c.issuer, c.subject, c.kind, c.actor) AND p.method <> ''), ''
+                    {proof}, {verified}, ''
              FROM usage u JOIN contexts c ON c.id = u.context
              WHERE u.hour >= ?1 AND u.hour < ?2 AND u.relation <> ''
              GROUP BY c.issuer, c.subject, c.kind, c.actor, c.endpoint, c.database, u.relation, u.action

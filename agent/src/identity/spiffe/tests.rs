@@ -40,6 +40,18 @@ impl Authority {
         format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
     }
 
+    /// A token in which one claim is another than it should be.
+    fn sign_with(&self, claim: &str, value: Value) -> String {
+        let mut claims = claims();
+        claims[claim] = value;
+        self.sign(&claims)
+    }
+
+    /// What a server answers that has this key, and a token of it.
+    pub(crate) fn answers(&self) -> Answers {
+        answers(self.sign(&claims()), &[(DOMAIN, self.keys())])
+    }
+
     pub(crate) fn keys(&self) -> String {
         let point = self.key.public_key().as_ref();
         let coordinate = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
@@ -108,11 +120,7 @@ async fn a_token_for_the_id_proves_it_until_it_expires() {
 async fn hostile_tokens_prove_nothing() {
     let authority = Authority::new("one");
     let stranger = Authority::new("one");
-    let with = |name: &str, value: Value| {
-        let mut claims = claims();
-        claims[name] = value;
-        authority.sign(&claims)
-    };
+    let with = |claim: &str, value| authority.sign_with(claim, value);
     let keys = [(DOMAIN, authority.keys())];
     let elsewhere = [("spiffe://other.example", authority.keys())];
     let unsigned = {
@@ -170,11 +178,11 @@ async fn hostile_tokens_prove_nothing() {
 #[tokio::test]
 async fn a_new_key_is_taken_over_and_the_old_one_forgotten() {
     let (old, new) = (Authority::new("old"), Authority::new("new"));
-    let api = Api::start(answers(old.sign(&claims()), &[(DOMAIN, old.keys())]));
+    let api = Api::start(old.answers());
     let proof = proof(&api);
     proof.obtain().await.expect("the old key's");
 
-    api.set(answers(new.sign(&claims()), &[(DOMAIN, new.keys())]));
+    api.set(new.answers());
     proof.obtain().await.expect("the new key's");
     api.set(answers(old.sign(&claims()), &[(DOMAIN, new.keys())]));
 
@@ -184,7 +192,7 @@ async fn a_new_key_is_taken_over_and_the_old_one_forgotten() {
 #[tokio::test]
 async fn a_refusal_and_a_stream_that_ends_are_no_proof() {
     let authority = Authority::new("one");
-    let good = answers(authority.sign(&claims()), &[(DOMAIN, authority.keys())]);
+    let good = authority.answers();
     let api = Api::start(Answers {
         fault: Some(Fault::Refuses),
         ..good.clone()
@@ -218,10 +226,7 @@ async fn an_answer_that_does_not_come_is_not_waited_for() {
 #[tokio::test]
 async fn a_socket_that_others_could_replace_is_not_asked() {
     let authority = Authority::new("one");
-    let api = Api::start(answers(
-        authority.sign(&claims()),
-        &[(DOMAIN, authority.keys())],
-    ));
+    let api = Api::start(authority.answers());
     let folder = api.socket().parent().expect("a folder").to_owned();
     let set = |mode| fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).expect("mode");
 

@@ -3,17 +3,15 @@
 use std::sync::Arc;
 
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-    client::{
-        Resumption,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-        verify_server_cert_signed_by_trust_anchor,
-    },
-    crypto::{self, CryptoProvider},
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime},
+    CertificateError, ClientConfig, Error, RootCertStore,
+    client::{Resumption, verify_server_cert_signed_by_trust_anchor},
+    crypto::{self, WebPkiSupportedAlgorithms},
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
     server::ParsedCertificate,
 };
 use spiffe::{SpiffeId, X509Bundle, X509Svid, cert};
+
+use crate::tls::judge::{Judge, Judged, Shown};
 
 /// Whom weir takes for the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,9 +54,12 @@ pub(super) fn config(
     for authority in bundle.authorities() {
         roots.add(CertificateDer::from(authority.as_bytes()))?;
     }
-    let verifier = Broker {
-        roots,
-        server: server.clone(),
+    let verifier = Judged {
+        judge: Broker {
+            roots,
+            server: server.clone(),
+            algorithms: provider.signature_verification_algorithms,
+        },
         provider: Arc::clone(&provider),
     };
     let chain = own
@@ -83,59 +84,26 @@ pub(super) fn config(
 struct Broker {
     roots: RootCertStore,
     server: ServerId,
-    provider: Arc<CryptoProvider>,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl ServerCertVerifier for Broker {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
+impl Judge for Broker {
+    fn judge(&self, shown: &Shown<'_>) -> Result<(), Error> {
         verify_server_cert_signed_by_trust_anchor(
-            &ParsedCertificate::try_from(end_entity)?,
+            &ParsedCertificate::try_from(shown.certificate)?,
             &self.roots,
-            intermediates,
-            now,
-            self.provider.signature_verification_algorithms.all,
+            shown.intermediates,
+            shown.now,
+            self.algorithms.all,
         )?;
-        let found = cert::spiffe_id_from_der(end_entity)
+        let found = cert::spiffe_id_from_der(shown.certificate)
             .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
         if self.server.is(&found) {
-            Ok(ServerCertVerified::assertion())
+            Ok(())
         } else {
             Err(Error::General(format!(
                 "the server is {found}, not as server_id says"
             )))
         }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
     }
 }

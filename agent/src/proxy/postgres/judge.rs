@@ -382,9 +382,7 @@ impl Judge for SessionJudge {
             }
         };
         let seq = self.record(verdict, via, parameters, bytes, now_ns)?;
-        if let Some(clearance) = &verdict.clearance {
-            clearance.used(seq);
-        }
+        self.record_cleared(verdict, parameters, seq);
         if verdict.strict {
             self.strict_seq = seq;
         }

@@ -358,7 +358,19 @@ pub(super) fn text_of(node: &Node) -> Option<&str> {
     }
 }
 
-fn cte_of(node: &Node) -> Option<&CommonTableExpr> {
+/// `INTO` stands in the first arm of a union.
+pub(super) fn into_of(select: &SelectStmt) -> Option<&IntoClause> {
+    let mut at = select;
+    loop {
+        if let Some(into) = at.into_clause.as_deref() {
+            return Some(into);
+        }
+        at = at.larg.as_deref()?;
+    }
+}
+
+/// The common table expression that a node is.
+pub(super) fn cte_of(node: &Node) -> Option<&CommonTableExpr> {
     match &node.node {
         Some(NodeEnum::CommonTableExpr(cte)) => Some(cte),
         _ => None,

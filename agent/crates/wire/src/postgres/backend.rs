@@ -1,6 +1,9 @@
 //! Messages that servers send: reading what weir needs of them, and making errors in their place.
 
-use super::{Plan, Refusal, frontend::message, frontend::take_string};
+use super::{
+    Plan, Refusal,
+    frontend::{message, take_string, take_two},
+};
 
 /// Tags of backend messages.
 pub mod tag {
@@ -153,8 +156,7 @@ pub fn rows_touched(body: &[u8]) -> u64 {
 /// A `ParameterStatus`'s name and value.
 #[must_use]
 pub fn parameter_status(body: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (name, rest) = take_string(body)?;
-    let (value, _) = take_string(rest)?;
+    let (name, value, _) = take_two(body)?;
     Some((name, value))
 }
 

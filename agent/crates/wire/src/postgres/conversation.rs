@@ -14,7 +14,7 @@ mod stop;
 pub use look::{Look, LookError, Looked, Moment, Rows};
 
 use super::{
-    Cutter, Ending, Finished, FrameError, Judge, Refusal, backend,
+    Cutter, Ending, Finished, FrameError, Judge, Outbox, Piece, Refusal, backend,
     expect::{Expect, Queue, Running},
     frontend::tag,
     names::Names,
@@ -191,6 +191,18 @@ struct Stopping {
 enum Rest {
     Pass,
     Drop,
+}
+
+impl Rest {
+    /// Whether a piece belongs to a message that was dealt with when it began; it goes where that went.
+    fn takes(&mut self, piece: &Piece<'_>, input: &[u8], out: &mut Outbox) -> bool {
+        if piece.first {
+            *self = Self::Pass;
+        } else if *self == Self::Pass {
+            out.pass(input, piece);
+        }
+        !piece.first
+    }
 }
 
 impl<J: Judge> Conversation<J> {

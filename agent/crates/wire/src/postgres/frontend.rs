@@ -69,6 +69,14 @@ pub fn take_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((bytes.get(..end)?, bytes.get(end + 1..)?))
 }
 
+/// Two strings, and the rest.
+#[inline]
+pub(super) fn take_two(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let (one, rest) = take_string(bytes)?;
+    let (other, rest) = take_string(rest)?;
+    Some((one, other, rest))
+}
+
 /// A `Query`'s text: exactly one string that its NUL ends.
 #[must_use]
 #[inline]
@@ -83,8 +91,7 @@ pub fn query_text(body: &[u8]) -> Option<&[u8]> {
 #[must_use]
 #[inline]
 pub fn parse(body: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (name, rest) = take_string(body)?;
-    let (text, _) = take_string(rest)?;
+    let (name, text, _) = take_two(body)?;
     Some((name, text))
 }
 
@@ -97,8 +104,7 @@ pub fn query_with(text: &[u8]) -> Vec<u8> {
 /// A `Parse` with another text; name and parameter types stay. `None` when it is not well-formed.
 #[must_use]
 pub fn parse_with(body: &[u8], text: &[u8]) -> Option<Vec<u8>> {
-    let (name, rest) = take_string(body)?;
-    let (_, types) = take_string(rest)?;
+    let (name, _, types) = take_two(body)?;
     Some(message(tag::PARSE, &[name, b"\0", text, b"\0", types]))
 }
 
@@ -109,9 +115,7 @@ pub const MAX_REPLACEMENT_BYTES: usize = 16 * 1024 * 1024;
 #[must_use]
 #[inline]
 pub fn bind(body: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    let (portal, rest) = take_string(body)?;
-    let (statement, rest) = take_string(rest)?;
-    Some((portal, statement, rest))
+    take_two(body)
 }
 
 /// The portal that an `Execute` names.

@@ -6,8 +6,9 @@ use weir_sql::{Kind, Use};
 
 use super::*;
 use crate::audit::{
-    chain::BLOCK_RECORDS,
+    chain::{BLOCK_RECORDS, ENTRY_BYTES},
     fixtures::{allowed, facts, new_session, open, outcome},
+    journal::layout,
     record::{Ending, Via},
 };
 

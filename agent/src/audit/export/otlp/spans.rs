@@ -60,6 +60,7 @@ fn span(host: &Host, item: &Item) -> Option<Value> {
                     approval,
                     how,
                     request,
+                    ..
                 },
                 Some(since),
             ) => {

@@ -115,7 +115,7 @@ impl Begun {
             hash_map::Entry::Vacant(entry) => {
                 if !full {
                     entry.insert(Since {
-                        time_ns,
+                        time_ns: opened.opened_ns.unwrap_or(time_ns),
                         session: Some(Arc::clone(&opened)),
                         event: None,
                     });

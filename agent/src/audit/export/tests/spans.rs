@@ -75,6 +75,7 @@ fn approved(journal: &Journal, session: &Session, statement: &Statement) -> u64 
         approvers: vec!["dba".to_owned()],
         quorum: 2,
         expires_ns: 9,
+        bound: None,
     };
     journal.event(&waits).expect("recorded");
     let approved = asked(journal, session, statement, Via::Simple);
@@ -82,6 +83,7 @@ fn approved(journal: &Journal, session: &Session, statement: &Statement) -> u64 
         approval: 77,
         how: Settled::Ran,
         request: Some(approved),
+        ran: None,
     };
     journal.event(&ended).expect("recorded");
     answered(journal, approved, Ending::Completed);

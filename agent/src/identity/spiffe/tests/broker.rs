@@ -32,11 +32,7 @@ async fn a_token_for_the_process_proves_it_until_it_expires() {
 async fn hostile_tokens_prove_nothing() {
     let authority = Authority::new("one");
     let stranger = Authority::new("one");
-    let with = |name: &str, value: Value| {
-        let mut claims = claims();
-        claims[name] = value;
-        authority.sign(&claims)
-    };
+    let with = |claim: &str, value| authority.sign_with(claim, value);
     let own = [(DOMAIN, authority.keys())];
     let node = Node::start(Answers::default());
     let token = |token: String| answers(token, &own);
@@ -80,10 +76,10 @@ async fn hostile_tokens_prove_nothing() {
 #[tokio::test]
 async fn a_new_key_is_taken_over_and_the_old_one_forgotten() {
     let (old, new) = (Authority::new("old"), Authority::new("new"));
-    let node = Node::start(answers(old.sign(&claims()), &[(DOMAIN, old.keys())]));
+    let node = Node::start(old.answers());
     obtain(&node).await.expect("the old key's");
 
-    node.set(answers(new.sign(&claims()), &[(DOMAIN, new.keys())]));
+    node.set(new.answers());
     obtain(&node).await.expect("the new key's");
     node.set(answers(old.sign(&claims()), &[(DOMAIN, new.keys())]));
 
@@ -93,7 +89,7 @@ async fn a_new_key_is_taken_over_and_the_old_one_forgotten() {
 #[tokio::test]
 async fn a_refusal_and_a_stream_that_ends_are_no_proof() {
     let authority = Authority::new("one");
-    let good = answers(authority.sign(&claims()), &[(DOMAIN, authority.keys())]);
+    let good = authority.answers();
     let node = Node::start(Answers {
         fault: Some(Fault::Refuses),
         ..good.clone()
@@ -120,7 +116,7 @@ async fn a_refusal_and_a_stream_that_ends_are_no_proof() {
 #[tokio::test]
 async fn a_broker_that_does_not_answer_is_not_waited_for() {
     let authority = Authority::new("one");
-    let good = answers(authority.sign(&claims()), &[(DOMAIN, authority.keys())]);
+    let good = authority.answers();
     let node = Node::start(good.clone());
     let round = node.broker().connect().await.expect("a connection");
     node.set(Answers {
@@ -137,7 +133,7 @@ async fn a_broker_that_does_not_answer_is_not_waited_for() {
 #[tokio::test]
 async fn both_sides_must_be_who_they_should_be() {
     let authority = Authority::new("one");
-    let good = answers(authority.sign(&claims()), &[(DOMAIN, authority.keys())]);
+    let good = authority.answers();
     for wrong in [
         ID,
         "spiffe://shop.example/spire/agent",
@@ -185,10 +181,7 @@ async fn both_sides_must_be_who_they_should_be() {
 #[tokio::test]
 async fn neither_socket_is_asked_where_others_could_replace_it() {
     let authority = Authority::new("one");
-    let node = Node::start(answers(
-        authority.sign(&claims()),
-        &[(DOMAIN, authority.keys())],
-    ));
+    let node = Node::start(authority.answers());
     let broker = node.broker();
     let folder = node.api.socket().parent().expect("a folder").to_owned();
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).expect("mode");

@@ -12,6 +12,7 @@ use std::{
 };
 
 use bytes::{Buf, BufMut};
+use futures_util::stream::{self, Stream};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -23,7 +24,6 @@ use tokio::{
     net::{UnixListener, UnixStream},
 };
 use tokio_rustls::TlsAcceptor;
-use tokio_stream::{Stream, wrappers::UnixListenerStream};
 use tonic::{
     Request, Response, Status,
     body::Body,
@@ -86,7 +86,10 @@ impl Api {
             state: Arc::clone(&api.state),
         };
         tokio::spawn(async move {
-            let connections = UnixListenerStream::new(listener);
+            let connections = stream::unfold(listener, async |listener| {
+                let accepted = listener.accept().await;
+                Some((accepted.map(|(connection, _)| connection), listener))
+            });
             let server = tonic::transport::Server::builder();
             server.serve_with_incoming(service, connections).await
         });
@@ -224,7 +227,7 @@ impl Workloads {
             })
             .collect();
         let said = (state.answers.fault != Some(Fault::EndsAtOnce)).then_some(Ok(bundles));
-        Response::new(Box::pin(tokio_stream::iter(said)))
+        Response::new(Box::pin(stream::iter(said)))
     }
 }
 
@@ -288,7 +291,7 @@ impl ServerStreamingService<Vec<u8>> for Own {
         svid.extend(text(2, &certificate));
         svid.extend(text(3, &key));
         svid.extend(text(4, &authority));
-        let stream: Messages = Box::pin(tokio_stream::iter([Ok(text(1, &svid))]));
+        let stream: Messages = Box::pin(stream::iter([Ok(text(1, &svid))]));
         ready(Ok(Response::new(stream)))
     }
 }

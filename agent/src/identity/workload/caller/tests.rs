@@ -11,9 +11,9 @@ use crate::identity::{
     issuers::Issuers,
     settings::WorkloadSettings,
     spiffe::tests::{
-        Authority, DOMAIN, ID, answers,
+        Authority, ID,
         certificates::Node,
-        claims, in_seconds,
+        in_seconds,
         server::{Answers, Fault},
     },
     workload::{self, Answer, ExeHashes, Images, Look, Proof, Workload},
@@ -86,10 +86,6 @@ impl Rig {
     }
 }
 
-fn good(authority: &Authority) -> Answers {
-    answers(authority.sign(&claims()), &[(DOMAIN, authority.keys())])
-}
-
 fn sleeper() -> Child {
     Command::new("sleep").arg("60").spawn().expect("sleep")
 }
@@ -102,7 +98,7 @@ fn end(mut child: Child) {
 #[tokio::test]
 async fn each_process_is_asked_about_once_and_forgotten_with_its_end() {
     let authority = Authority::new("one");
-    let node = Node::start(good(&authority));
+    let node = Node::start(authority.answers());
     let rig = Rig::new(&node);
     let (one, other) = (sleeper(), sleeper());
     let (seen, theirs) = (rig.see(&one), rig.see(&other));
@@ -142,7 +138,7 @@ async fn an_answer_about_a_process_that_ended_meanwhile_proves_nobody() {
     let authority = Authority::new("one");
     let node = Node::start(Answers {
         fault: Some(Fault::Kills),
-        ..good(&authority)
+        ..authority.answers()
     });
     let rig = Rig::new(&node);
     let child = sleeper();
@@ -160,7 +156,7 @@ async fn an_answer_about_a_process_that_ended_meanwhile_proves_nobody() {
 #[tokio::test]
 async fn another_program_in_the_same_process_is_proved_anew() {
     let authority = Authority::new("one");
-    let node = Node::start(good(&authority));
+    let node = Node::start(authority.answers());
     let rig = Rig::new(&node);
     let mut child = Command::new("sh")
         .args(["-c", "read x; exec sleep 60"])
@@ -180,7 +176,7 @@ async fn another_program_in_the_same_process_is_proved_anew() {
     }
     node.set(Answers {
         fault: Some(Fault::Refuses),
-        ..good(&authority)
+        ..authority.answers()
     });
     assert_eq!(rig.renew().await, 0);
 
@@ -196,7 +192,7 @@ async fn a_refusal_is_not_asked_for_again_at_once_and_said_with_the_process() {
     let authority = Authority::new("one");
     let node = Node::start(Answers {
         fault: Some(Fault::Refuses),
-        ..good(&authority)
+        ..authority.answers()
     });
     let rig = Rig::new(&node);
     let child = sleeper();

@@ -16,7 +16,7 @@ use weir_wire::postgres::{
 
 use super::{SessionJudge, allowance::has_word};
 use crate::{
-    audit::record::Settled,
+    audit::record::{Bound, Settled},
     clock,
     guard::Verdict,
     holds::{Ask, AskError, Estimate, Outcome, Repeated, Ticket, estimate},
@@ -61,11 +61,11 @@ impl SessionJudge {
         if let Some(holding) = self.holding.take() {
             match holding.ticket.outcome() {
                 Some(Outcome::Approved { .. }) if holding.is_for(verdict, self.modes, asked) => {
-                    let clearance = holding.ticket.into_clearance();
+                    let clearance = holding.ticket.into_clearance(self.modes);
                     return Gate::Open(Some(verdict.approved(clearance)));
                 }
                 Some(Outcome::Approved { .. } | Outcome::Recheck) => {
-                    holding.ticket.settle(Settled::Changed, None);
+                    holding.ticket.settle(Settled::Changed);
                     again = true;
                 }
                 Some(outcome) => {
@@ -84,7 +84,8 @@ impl SessionJudge {
             Err(refusal) => return self.refuse_held(verdict, refusal, asked),
         };
         let repeated = self.repeated(verdict, &requester);
-        if let Some(clearance) = repeated.as_ref().and_then(|it| self.holds.granted(it)) {
+        let granted = |it| self.holds.granted(it, self.modes);
+        if let Some(clearance) = repeated.as_ref().and_then(granted) {
             return Gate::Open(Some(verdict.approved(clearance)));
         }
         let ask = Ask {
@@ -97,6 +98,11 @@ impl SessionJudge {
             in_transaction: asked.in_transaction,
             rewritten: verdict.replacement.is_some(),
             cancels: None,
+            bound: Bound {
+                to: self.hash_bound(verdict, self.modes, asked.parameters),
+                policy: verdict.statement.decided.policy.clone(),
+                catalog: verdict.catalog(),
+            },
             repeated,
         };
         match self.holds.ask(ask) {
@@ -115,6 +121,19 @@ impl SessionJudge {
             }
             Err(error) => self.refuse_held(verdict, cannot_wait(&error), asked),
         }
+    }
+
+    /// A request goes on that an approval let through.
+    pub(super) fn record_cleared(&self, verdict: &Verdict, parameters: u64, request: u64) {
+        if let Some(clearance) = &verdict.clearance {
+            let hash = self.hash_bound(verdict, clearance.modes(), parameters);
+            clearance.used(request, hash);
+        }
+    }
+
+    fn hash_bound(&self, verdict: &Verdict, modes: SessionModes, parameters: u64) -> String {
+        let hash = self.guard.hash_bound(verdict, modes, parameters);
+        format!("{hash:016x}")
     }
 
     /// Who asks, if the statement may wait at all.
@@ -260,7 +279,7 @@ impl SessionJudge {
             .holding
             .take_if(|holding| holding.ticket.outcome().is_some())
         {
-            holding.ticket.settle(Settled::Changed, None);
+            holding.ticket.settle(Settled::Changed);
         }
     }
 

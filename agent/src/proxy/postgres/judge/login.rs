@@ -51,7 +51,7 @@ impl SessionJudge {
             identity: bound.identity.clone(),
             proof: bound.proof(),
         };
-        if let Err(error) = self.journal.event(&event) {
+        if let Err(error) = self.journal.event_of(&self.session, &event) {
             tracing::error!(%error, session, "cannot record that a log-in was renewed");
         }
     }

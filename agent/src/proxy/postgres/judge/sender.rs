@@ -180,7 +180,7 @@ impl SessionJudge {
     }
 
     fn record_sender(&self, event: &Event) {
-        if let Err(error) = self.journal.event(event) {
+        if let Err(error) = self.journal.event_of(&self.live.session, event) {
             tracing::error!(%error, session = self.live.session.id, "cannot record who writes on a connection");
         }
     }

@@ -6,7 +6,7 @@ use pg_query::protobuf::{CommonTableExpr, Node, SelectStmt, SetOperation, WithCl
 use super::Binder;
 use super::lineage::{Lineage, Out, Outs};
 use crate::facts::ColumnUsage;
-use crate::postgres::walk::text_of;
+use crate::postgres::walk::{cte_of, text_of};
 
 /// A common table expression in sight.
 #[derive(Debug)]
@@ -210,13 +210,6 @@ fn first_arm(query: Option<&Node>) -> Option<&SelectStmt> {
         NodeEnum::SelectStmt(select) if select.op != SetOperation::SetopNone as i32 => {
             select.larg.as_deref()
         }
-        _ => None,
-    }
-}
-
-fn cte_of(node: &Node) -> Option<&CommonTableExpr> {
-    match &node.node {
-        Some(NodeEnum::CommonTableExpr(cte)) => Some(cte),
         _ => None,
     }
 }

@@ -9,13 +9,13 @@ use std::collections::HashSet;
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    ColumnRef, CommonTableExpr, CopyStmt, IntoClause, Node, RangeTableSample, RangeVar, RawStmt,
-    SelectStmt, WithClause,
+    ColumnRef, CopyStmt, IntoClause, Node, RangeTableSample, RangeVar, RawStmt, SelectStmt,
+    WithClause,
 };
 
 pub(super) use self::writes::{Write, WriteNode};
 use crate::postgres::children::{Field, Visitor, each_child};
-use crate::postgres::walk::text_of;
+use crate::postgres::walk::{cte_of, into_of, text_of};
 
 /// A text as the rewriting sees it.
 #[derive(Default)]
@@ -469,24 +469,6 @@ impl<'a> Visitor<'a> for Scan<'a> {
         let returning = std::mem::take(&mut self.within.returning);
         self.visit_select(select);
         self.within.returning = returning;
-    }
-}
-
-fn cte_of(node: &Node) -> Option<&CommonTableExpr> {
-    match &node.node {
-        Some(NodeEnum::CommonTableExpr(cte)) => Some(cte),
-        _ => None,
-    }
-}
-
-/// `INTO` stands in the first arm of a union.
-fn into_of(select: &SelectStmt) -> Option<&IntoClause> {
-    let mut at = select;
-    loop {
-        if let Some(into) = at.into_clause.as_deref() {
-            return Some(into);
-        }
-        at = at.larg.as_deref()?;
     }
 }
 

@@ -9,7 +9,7 @@ use pg_query::protobuf::{
 use super::Step;
 use super::values::{boolean, constant_text, identifiers};
 use crate::postgres::children::{Field as _, Visitor, each_child, each_clause};
-use crate::postgres::walk::text_of;
+use crate::postgres::walk::{into_of, text_of};
 
 /// Collects steps.
 #[derive(Default)]
@@ -312,17 +312,6 @@ fn is_set_config(call: &FuncCall) -> bool {
 
 fn may_be_temporary(relation: &RangeVar) -> bool {
     relation.schemaname.is_empty() || relation.schemaname == TEMPORARY_SCHEMA
-}
-
-/// `INTO` stands in the first arm of a union.
-fn into_of(select: &SelectStmt) -> Option<&IntoClause> {
-    let mut at = select;
-    loop {
-        if let Some(into) = at.into_clause.as_deref() {
-            return Some(into);
-        }
-        at = at.larg.as_deref()?;
-    }
 }
 
 const TEMPORARY_SCHEMA: &str = "pg_temp";

@@ -105,13 +105,9 @@ impl<J: Judge> Conversation<J> {
         judge: &mut J,
         out: &mut Outbox,
     ) -> Result<Step, ConversationError> {
-        if !piece.first {
-            if self.client_rest == Rest::Pass {
-                out.pass(input, piece);
-            }
+        if self.client_rest.takes(piece, input, out) {
             return Ok(Step::On);
         }
-        self.client_rest = Rest::Pass;
         if !self.ready && !matches!(piece.tag, tag::PASSWORD | tag::TERMINATE) {
             self.keep_early(piece)?;
             return Ok(Step::On);

@@ -64,13 +64,9 @@ impl<J: Judge> Conversation<J> {
         judge: &mut J,
         out: &mut Outbox,
     ) -> Result<(), ConversationError> {
-        if !piece.first {
-            if self.server_rest == Rest::Pass {
-                out.pass(input, piece);
-            }
+        if self.server_rest.takes(piece, input, out) {
             return Ok(());
         }
-        self.server_rest = Rest::Pass;
         match self.fate(piece, judge)? {
             Fate::Pass => out.pass(input, piece),
             Fate::Precede(frame) => {

@@ -1,0 +1,199 @@
+//! What is said again before the segments that said it are removed: what was in force then, and what later records name.
+//!
+//! An auditor who reads only what is left has to find which agent and policy were in force where it begins, what the
+//! kernel had counted until there, what sessions that go on rest on, and the whole of every approval that is still used.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
+
+use crate::audit::{
+    Journal, JournalError, Session,
+    chain::seal::Seal,
+    journal::reader::{Position, ReadError, Reader},
+    record::{Entry, Event, SessionOpened},
+};
+
+/// Events of removed segments that are to be said again.
+#[derive(Debug, Default)]
+pub(super) struct Carried {
+    /// By kind: the last agent's start, policy and count of the kernel.
+    standing: BTreeMap<&'static str, Said>,
+    /// What open sessions went on with, by session.
+    renewed: BTreeMap<u64, (SessionOpened, Said)>,
+    approvals: BTreeMap<u64, Approval>,
+    /// Sessions as the segment that is read states them.
+    sessions: HashMap<u64, Box<SessionOpened>>,
+}
+
+/// An event, and where it was said first.
+#[derive(Debug)]
+struct Said {
+    seq: u64,
+    time_ns: u64,
+    event: Event,
+}
+
+/// All that was said of one approval.
+#[derive(Debug, Default)]
+struct Approval {
+    said: BTreeMap<u64, Said>,
+    session: Option<SessionOpened>,
+    /// Until when something may come of it, nanoseconds since the epoch.
+    until_ns: u64,
+}
+
+impl Carried {
+    /// Reads the segments from `first` to the one that `last` seals. What cannot be read there is lost already: it is
+    /// passed over.
+    ///
+    /// # Errors
+    ///
+    /// The operating system refuses.
+    pub(super) fn read(dir: &Path, first: u64, last: &Seal) -> Result<Self, ReadError> {
+        let mut carried = Self::default();
+        for segment in first..=last.segment {
+            let at = Position {
+                segment,
+                offset: 0,
+                seq: 0,
+            };
+            carried.sessions.clear();
+            carried.read_segment(&mut Reader::new(dir, at), last.last_seq)?;
+        }
+        carried.sessions.clear();
+        Ok(carried)
+    }
+
+    fn read_segment(&mut self, reader: &mut Reader, last_seq: u64) -> Result<(), ReadError> {
+        let segment = reader.position().segment;
+        loop {
+            match reader.next() {
+                Ok(Some(record))
+                    if record.seq <= last_seq && reader.position().segment == segment =>
+                {
+                    match record.entry {
+                        Entry::SessionOpened(opened) => {
+                            self.sessions.insert(opened.session, opened);
+                        }
+                        Entry::Event(event) => self.learn(record.seq, record.time_ns, *event),
+                        _ => {}
+                    }
+                }
+                Err(error @ ReadError::Io { .. }) => return Err(error),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    fn learn(&mut self, seq: u64, time_ns: u64, event: Event) {
+        match event {
+            Event::Repeated { seq, time_ns, said } => self.learn(seq, time_ns, *said),
+            Event::AgentStarted { .. } => self.stand("agent", seq, time_ns, event),
+            Event::PolicyLoaded { .. } => self.stand("policy", seq, time_ns, event),
+            Event::KernelCounted { .. } => self.stand("kernel", seq, time_ns, event),
+            Event::SessionRenewed { session, .. } => {
+                let newer = (self.renewed.get(&session)).is_none_or(|(_, said)| said.seq < seq);
+                if let Some(opened) = self.sessions.get(&session)
+                    && newer
+                {
+                    let said = Said {
+                        seq,
+                        time_ns,
+                        event,
+                    };
+                    let opened = SessionOpened::clone(opened);
+                    self.renewed.insert(session, (opened, said));
+                }
+            }
+            Event::SessionClosed { session, .. } => {
+                self.renewed.remove(&session);
+            }
+            _ => self.learn_of_approval(seq, time_ns, event),
+        }
+    }
+
+    fn stand(&mut self, what: &'static str, seq: u64, time_ns: u64, event: Event) {
+        if (self.standing.get(what)).is_none_or(|said| said.seq < seq) {
+            let said = Said {
+                seq,
+                time_ns,
+                event,
+            };
+            self.standing.insert(what, said);
+        }
+    }
+
+    fn learn_of_approval(&mut self, seq: u64, time_ns: u64, event: Event) {
+        let (Event::ApprovalRequested { approval, .. }
+        | Event::ApprovalDecided { approval, .. }
+        | Event::ApprovalEnded { approval, .. }
+        | Event::ApprovalRevoked { approval, .. }) = &event
+        else {
+            return;
+        };
+        let known = self.approvals.entry(*approval).or_default();
+        match &event {
+            Event::ApprovalRequested {
+                session,
+                expires_ns,
+                ..
+            } => {
+                known.session = self
+                    .sessions
+                    .get(session)
+                    .map(|it| SessionOpened::clone(it));
+                // What was approved in time may be sent a little later.
+                known.until_ns = known.until_ns.max(expires_ns.saturating_add(HOUR_NS));
+            }
+            Event::ApprovalDecided { until_ns, .. } => {
+                known.until_ns = known.until_ns.max(until_ns.unwrap_or(0));
+            }
+            _ => {}
+        }
+        let said = Said {
+            seq,
+            time_ns,
+            event,
+        };
+        known.said.insert(seq, said);
+    }
+
+    /// Says it again; of approvals those of which something may have come after `kept_from_ns`.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be recorded; then nothing may be removed.
+    pub(super) fn write(self, journal: &Journal, kept_from_ns: u64) -> Result<(), JournalError> {
+        for said in self.standing.into_values() {
+            journal.event(&said.again())?;
+        }
+        for (opened, said) in self.renewed.into_values() {
+            journal.event_of(&Session::repeated(opened), &said.again())?;
+        }
+        let approvals = self.approvals.into_values();
+        for approval in approvals.filter(|approval| approval.until_ns >= kept_from_ns) {
+            let session = approval.session.map(Session::repeated);
+            for said in approval.said.into_values() {
+                match &session {
+                    Some(session) => journal.event_of(session, &said.again())?,
+                    None => journal.event(&said.again())?,
+                };
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Said {
+    fn again(self) -> Event {
+        Event::Repeated {
+            seq: self.seq,
+            time_ns: self.time_ns,
+            said: Box::new(self.event),
+        }
+    }
+}
+
+const HOUR_NS: u64 = 3_600_000_000_000;
