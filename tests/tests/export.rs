@@ -1,6 +1,6 @@
 //! Records sent elsewhere: every one arrives, whatever happens to sinks and agent, and no statement waits for a sink.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -16,17 +16,25 @@ use toml::Table;
 
 /// A literal that must not leave with any record.
 const SECRET: &str = "sentinel-4711";
+/// The client's own trace, as its library writes it behind a statement.
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
 #[test]
 fn every_sink_gets_every_record_though_it_is_down_slow_or_the_agent_dies() -> Result<()> {
     let folder = tempfile::tempdir().context("no folder")?;
     let file = folder.path().join("events.jsonl");
     let syslog = format!("127.0.0.1:{}", port::free(&["127.0.0.1"])?);
-    let (slow, logs) = slow_collector()?;
+    let (slow, logs) = slow_collector("127.0.0.1:0")?;
+    let traces = format!("127.0.0.1:{}", port::free(&["127.0.0.1"])?);
     let sinks = [
         ("file", "ocsf", format!("file://{}", file.display())),
         ("collector", "syslog", format!("tcp://{syslog}")),
         ("slow", "otlp", format!("http://{slow}/v1/logs")),
+        (
+            "traces",
+            "otlp-traces",
+            format!("http://{traces}/v1/traces"),
+        ),
     ];
     let sinks = sinks.map(|(name, form, to)| {
         let entries = [
@@ -66,6 +74,7 @@ fn every_sink_gets_every_record_though_it_is_down_slow_or_the_agent_dies() -> Re
         Ok((activities(&text)?.len() as u64 >= expected).then_some(()))
     })?;
 
+    let (_, documents) = slow_collector(&traces)?;
     let messages = collector(&syslog)?;
     let mut seen = BTreeSet::new();
     let mut all = String::new();
@@ -83,20 +92,115 @@ fn every_sink_gets_every_record_though_it_is_down_slow_or_the_agent_dies() -> Re
             bodies.matches("\"weir.request\"").count() + bodies.matches("\"weir.outcome\"").count();
         Ok((counted as u64 >= expected).then_some(()))
     })?;
+    let mut spans = Spans::default();
+    wait("the collector of traces lacks spans", || {
+        documents
+            .try_iter()
+            .try_for_each(|body| spans.take(&body))?;
+        // Two runs of four statements, each run on a session of its own.
+        Ok((spans.count(CLIENT) >= 2 * 4 && spans.count(INTERNAL) >= 2).then_some(()))
+    })?;
+    spans.check()?;
     let text = fs::read_to_string(&file).context("no file")?;
-    for (sink, text) in [("file", &text), ("collector", &all), ("slow", &bodies)] {
+    let all_sinks = [
+        ("file", &text),
+        ("collector", &all),
+        ("slow", &bodies),
+        ("traces", &spans.text),
+    ];
+    for (sink, text) in all_sinks {
         ensure!(
             !text.contains(SECRET),
             "a literal reached the sink {sink:?}"
         );
         ensure!(text.contains("bob"), "the sink {sink:?} knows nobody");
     }
-    wait("the collector's recovery is not reported", || {
+    wait("the sinks' recovery is not reported", || {
         let status = lab.agent().status()?;
-        Ok(export(&status, "collector")?["problem"]
-            .is_null()
-            .then_some(()))
+        let mut well = true;
+        for sink in ["collector", "traces"] {
+            let sink = export(&status, sink)?;
+            well &= sink["problem"].is_null() && sink["lag"] == 0 && sink["refused"] == 0;
+        }
+        Ok(well.then_some(()))
     })
+}
+
+const INTERNAL: u64 = 1;
+const CLIENT: u64 = 3;
+
+/// Spans by their id, whatever is sent twice.
+#[derive(Default)]
+struct Spans {
+    by_id: BTreeMap<String, Value>,
+    text: String,
+}
+
+impl Spans {
+    fn take(&mut self, body: &str) -> Result<()> {
+        self.text.push_str(body);
+        let body: Value = serde_json::from_str(body).context("no JSON")?;
+        let spans = body["resourceSpans"][0]["scopeSpans"][0]["spans"]
+            .as_array()
+            .with_context(|| format!("no spans: {body}"))?;
+        for span in spans {
+            let id = span["spanId"].as_str().context("no id")?.to_owned();
+            if let Some(before) = self.by_id.insert(id, span.clone()) {
+                ensure!(before == *span, "one id, two spans: {before} {span}");
+            }
+        }
+        Ok(())
+    }
+
+    fn of(&self, kind: u64) -> impl Iterator<Item = &Value> {
+        self.by_id.values().filter(move |span| span["kind"] == kind)
+    }
+
+    fn count(&self, kind: u64) -> usize {
+        self.of(kind).count()
+    }
+
+    /// Each statement is there once, with what came of it, and belongs to a session.
+    fn check(&self) -> Result<()> {
+        let mut names: Vec<_> = self
+            .of(CLIENT)
+            .filter_map(|span| span["name"].as_str())
+            .collect();
+        names.sort_unstable();
+        let expected = ["DROP orders", "SELECT", "SELECT orders", "SELECT products"];
+        let twice: Vec<_> = expected.iter().flat_map(|name| [*name, *name]).collect();
+        ensure!(names == twice, "{names:?}");
+        let sessions: BTreeSet<_> = self
+            .of(INTERNAL)
+            .map(|span| span["spanId"].to_string())
+            .collect();
+        for span in self.of(CLIENT) {
+            ensure!(attribute(span, "user.name") == Some("bob"), "{span}");
+            ensure!(
+                attribute(span, "db.system.name") == Some("postgresql"),
+                "{span}"
+            );
+            ensure!(
+                sessions.contains(&span["links"][0]["spanId"].to_string()),
+                "{span}"
+            );
+            let refused = span["name"] == "DROP orders";
+            ensure!((span["status"]["code"] == 2) == refused, "{span}");
+            ensure!(
+                (attribute(span, "error.type") == Some("42501")) == refused,
+                "{span}"
+            );
+            let linked = span["links"][1]["traceId"] == TRACE;
+            ensure!(linked == (span["name"] == "SELECT orders"), "{span}");
+        }
+        Ok(())
+    }
+}
+
+fn attribute<'a>(span: &'a Value, key: &str) -> Option<&'a str> {
+    let attributes = span["attributes"].as_array()?;
+    let found = attributes.iter().find(|one| one["key"] == key)?;
+    found["value"].as_object()?.values().next()?.as_str()
 }
 
 #[test]
@@ -129,7 +233,12 @@ fn work(lab: &Lab) -> Result<()> {
     let output = lab
         .command(Identity::Bob, lab.postgres().programs().client("psql"))
         .args(["--no-psqlrc", "--quiet", "--tuples-only"])
-        .args(["--command", "select count(*) from orders"])
+        .args([
+            "--command",
+            &format!(
+                "select count(*) from orders /*traceparent='00-{TRACE}-00f067aa0ba902b7-01'*/"
+            ),
+        ])
         .args([
             "--command",
             &format!("select '{SECRET}' from products limit 1"),
@@ -174,11 +283,17 @@ fn activities(text: &str) -> Result<BTreeSet<u64>> {
         ] {
             ensure!(event[name].is_u64(), "{name} is missing: {line}");
         }
-        ensure!(event["metadata"]["version"] == "1.8.0", "{line}");
+        ensure!(event["metadata"]["version"] == "1.9.0", "{line}");
         if event["class_uid"] != 6005 {
             continue;
         }
-        for name in ["actor", "src_endpoint", "database", "metadata"] {
+        for name in [
+            "actor",
+            "src_endpoint",
+            "database",
+            "metadata",
+            "attestation",
+        ] {
             ensure!(event[name].is_object(), "{name} is missing: {line}");
         }
         if event["query_info"].is_object() {
@@ -248,9 +363,9 @@ fn frames(stream: TcpStream, messages: &Sender<String>) -> Option<()> {
     }
 }
 
-/// Takes logs by HTTP: refuses the first request, and is slow about the others.
-fn slow_collector() -> Result<(String, Receiver<String>)> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("no port")?;
+/// Takes documents by HTTP: refuses the first request, and is slow about the others.
+fn slow_collector(address: &str) -> Result<(String, Receiver<String>)> {
+    let listener = TcpListener::bind(address).context("no port")?;
     let address = listener.local_addr().context("no address")?.to_string();
     let (bodies, got) = mpsc::channel();
     thread::spawn(move || {

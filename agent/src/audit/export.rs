@@ -4,45 +4,37 @@
 //! agent goes on where this one stopped.
 
 mod cursor;
+mod integrity;
+mod messages;
 mod ocsf;
+mod operation;
 mod otlp;
 mod sender;
 mod settings;
 mod syslog;
 mod tape;
+mod work;
 
 use std::{
-    fmt::Write as _,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
-    time::Duration,
 };
 
 use serde::Serialize;
+use serde_json::Value;
 use tokio::sync::watch;
 
-use self::{
-    cursor::Cursor,
-    sender::Sender,
-    tape::{Item, Tape},
-};
+use self::{cursor::Cursor, sender::Sender, work::Work};
 use super::{journal::Journal, record::Event};
-use crate::{net, telemetry};
+use crate::net;
 
 pub use cursor::CursorError;
 pub use sender::SendError;
 pub use settings::{ExportSettings, ExportSettingsError, Form};
-
-/// Records sent together.
-const BATCH_RECORDS: usize = 1000;
-/// How often an idle sink looks for records.
-const INTERVAL: Duration = Duration::from_millis(250);
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// Why exports do not begin.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +75,8 @@ pub struct SinkStatus {
     pub confirmed_seq: u64,
     /// Records that it has not confirmed.
     pub lag: u64,
+    /// Records that it will never take; they are in the journal.
+    pub refused: u64,
     /// Why it gets nothing at the moment.
     pub problem: Option<String>,
 }
@@ -92,6 +86,7 @@ pub struct SinkStatus {
 struct Sink {
     settings: ExportSettings,
     confirmed: AtomicU64,
+    refused: AtomicU64,
     problem: Mutex<Option<String>>,
 }
 
@@ -141,21 +136,20 @@ impl Exports {
         })?;
         let sink = Arc::new(Sink {
             settings: settings.clone(),
-            confirmed: AtomicU64::new(cursor.position().seq.saturating_sub(1)),
+            confirmed: AtomicU64::new(cursor.place().position.seq.saturating_sub(1)),
+            refused: AtomicU64::new(cursor.place().refused),
             problem: Mutex::default(),
         });
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(ExportError::Start)?;
-        let work = Work {
-            sink: Arc::clone(&sink),
-            journal: Arc::clone(&self.journal),
-            folder,
-            cursor,
-            sender,
-            stop: self.stop.subscribe(),
+        let host = Host {
+            name: net::host_name(),
+            journal: cursor.journal().to_owned(),
         };
+        let stop = self.stop.subscribe();
+        let work = Work::new(Arc::clone(&sink), folder, host, cursor, sender, stop);
         let thread = std::thread::Builder::new()
             .name("weir-export".to_owned())
             .spawn(move || runtime.block_on(work.run()))
@@ -192,6 +186,7 @@ impl Exports {
                     to: sink.settings.to.clone(),
                     confirmed_seq,
                     lag: seq.saturating_sub(confirmed_seq),
+                    refused: sink.refused.load(Ordering::Acquire),
                     problem: sink.problem().clone(),
                 }
             })
@@ -221,160 +216,29 @@ impl Sink {
     }
 }
 
-/// What the thread of a sink does.
-struct Work {
-    sink: Arc<Sink>,
-    journal: Arc<Journal>,
-    folder: PathBuf,
-    cursor: Cursor,
-    sender: Sender,
-    stop: watch::Receiver<bool>,
-}
-
-impl Work {
-    async fn run(mut self) {
-        let mut tape = Tape::new(&self.folder, self.cursor.position());
-        let host = host();
-        let mut pause = FIRST_PAUSE;
-        while !*self.stop.borrow() {
-            match self.step(&mut tape, &host).await {
-                Ok(Step::Sent) => {
-                    *self.sink.problem() = None;
-                    pause = FIRST_PAUSE;
-                }
-                Ok(Step::Idle) => self.wait(INTERVAL).await,
-                Err(problem) => {
-                    let text = telemetry::chain(&problem);
-                    if self.sink.problem().replace(text.clone()).as_ref() != Some(&text) {
-                        tracing::warn!(
-                            export = self.sink.settings.name,
-                            problem = text,
-                            "an export waits"
-                        );
-                    }
-                    // What was read goes again: from the cursor.
-                    tape = Tape::new(&self.folder, self.cursor.position());
-                    self.wait(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-            }
-        }
-    }
-
-    /// Sends one batch and waits until it is confirmed.
-    async fn step(&mut self, tape: &mut Tape, host: &Host) -> Result<Step, WorkError> {
-        let items = tape.read(BATCH_RECORDS)?;
-        let position = tape.position();
-        if position == self.cursor.position() {
-            return Ok(Step::Idle);
-        }
-        let messages = messages(self.sink.settings.form, host, &items);
-        if !messages.is_empty() {
-            tokio::select! {
-                sent = self.sender.send(&messages) => sent?,
-                // The next agent sends it again.
-                _ = self.stop.wait_for(|stop| *stop) => return Ok(Step::Idle),
-            }
-        }
-        self.cursor.advance(position)?;
-        self.sink
-            .confirmed
-            .store(position.seq.saturating_sub(1), Ordering::Release);
-        debug_assert!(
-            position.seq <= self.journal.health().seq + 1,
-            "nothing is sent before it is recorded"
-        );
-        Ok(Step::Sent)
-    }
-
-    async fn wait(&mut self, time: Duration) {
-        // Ends early when the agent stops; that the sender is gone is a stop too.
-        let _ = tokio::time::timeout(time, self.stop.wait_for(|stop| *stop)).await;
-    }
-}
-
-enum Step {
-    Sent,
-    Idle,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum WorkError {
-    #[error("cannot read the journal")]
-    Read(#[from] super::journal::reader::ReadError),
-    #[error(transparent)]
-    Send(#[from] SendError),
-    #[error(transparent)]
-    Cursor(#[from] CursorError),
-}
-
 /// Where records come from.
 #[derive(Debug, Clone)]
-pub(crate) struct Host {
-    pub(crate) name: String,
-}
-
-fn host() -> Host {
-    Host {
-        name: net::host_name(),
-    }
+struct Host {
+    name: String,
+    /// The journal's id, hex.
+    journal: String,
 }
 
 /// An event as JSON; what it says of a token stays here, fingerprints too.
-pub(crate) fn plain(event: &Event) -> serde_json::Value {
+fn plain(event: &Event) -> Value {
     let mut body = serde_json::to_value(event).unwrap_or_default();
-    if let Some(body) = body.as_object_mut() {
-        body.retain(|name, _| !name.contains("token") && !name.contains("fingerprint"));
-    }
+    forget_tokens(&mut body);
     body
 }
 
-/// A batch as a sink takes it.
-#[derive(Debug, Default)]
-pub(crate) struct Messages {
-    /// One for each record, without line breaks.
-    pub(crate) lines: Vec<String>,
-    /// All of them as one document, for sinks that take documents.
-    pub(crate) document: Option<String>,
-}
-
-impl Messages {
-    fn is_empty(&self) -> bool {
-        self.lines.is_empty() && self.document.is_none()
-    }
-
-    /// The lines, each ended.
-    pub(crate) fn text(&self) -> String {
-        self.lines.iter().fold(String::new(), |mut text, line| {
-            let _ = writeln!(text, "{line}");
-            text
-        })
-    }
-}
-
-fn messages(form: Form, host: &Host, items: &[Item]) -> Messages {
-    if items.is_empty() {
-        return Messages::default();
-    }
-    match form {
-        Form::Ocsf => Messages {
-            lines: items
-                .iter()
-                .map(|item| ocsf::event(host, item).to_string())
-                .collect(),
-            document: None,
-        },
-        Form::Otlp => Messages {
-            lines: Vec::new(),
-            document: Some(otlp::document(host, items).to_string()),
-        },
-        Form::Syslog => Messages {
-            lines: items
-                .iter()
-                .map(|item| syslog::message(host, item))
-                .collect(),
-            document: None,
-        },
+fn forget_tokens(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|name, _| !name.contains("token") && !name.contains("fingerprint"));
+            fields.values_mut().for_each(forget_tokens);
+        }
+        Value::Array(values) => values.iter_mut().for_each(forget_tokens),
+        _ => {}
     }
 }
 

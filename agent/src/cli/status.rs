@@ -173,7 +173,7 @@ fn exports(status: &Value) {
     if exports.is_empty() {
         return;
     }
-    let columns = ["name", "form", "to", "confirmed_seq", "lag"];
+    let columns = ["name", "form", "to", "confirmed_seq", "lag", "refused"];
     let mut table = Table::new();
     table.set_header(columns.into_iter().chain(["problem"]));
     for export in exports {

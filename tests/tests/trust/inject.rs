@@ -7,7 +7,7 @@ use std::process::Output;
 
 use anyhow::{Context, Result, ensure};
 use tests::lab::{Mode, write_secret};
-use tests::{Identity, Lab, LabOptions};
+use tests::{Identity, Lab, LabOptions, Places};
 use toml::{Table, Value};
 
 use super::vault::Vault;
@@ -164,22 +164,10 @@ fn passwords_come_from_files_vault_and_programs_and_stay_with_the_agent() -> Res
 
 /// Of what the sources held, neither the agent's log nor its state says anything.
 fn no_secret_shows(lab: &Lab) -> Result<()> {
-    let mut seen = String::from_utf8_lossy(&fs::read(lab.folder().join("weir.log"))?).into_owned();
-    for entry in fs::read_dir(lab.agent().state_folder())? {
-        let file = entry?.path();
-        if file.is_file() {
-            seen += &String::from_utf8_lossy(&fs::read(file)?);
-        } else {
-            for entry in fs::read_dir(file)? {
-                seen += &String::from_utf8_lossy(&fs::read(entry?.path()).unwrap_or_default());
-            }
-        }
-    }
-    for secret in [FIRST, SECOND, TOKEN, "what the application has"] {
-        ensure!(
-            !seen.contains(secret),
-            "{secret} shows in the agent's files"
-        );
-    }
-    Ok(())
+    Places::written_by(lab.agent())?.hold_none_of([
+        FIRST,
+        SECOND,
+        TOKEN,
+        "what the application has",
+    ])
 }

@@ -1,12 +1,14 @@
 //! How far a sink has got, on disk.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 
+use super::{integrity::Link, tape::Carry};
 use crate::audit::journal::reader::{self, Position, ReadError};
 
 /// The cursors' folder below the state directory.
@@ -42,7 +44,30 @@ pub enum CursorError {
 pub(super) struct Cursor {
     path: PathBuf,
     journal: String,
-    position: Position,
+    place: Place,
+}
+
+/// A place in the journal, and what whoever goes on there has to know of what lies before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) position: Position,
+    pub(super) carry: Carry,
+    /// The last event that was sent, where events are chained.
+    pub(super) link: Option<Link>,
+    /// Records that the sink will never take.
+    pub(super) refused: u64,
+}
+
+impl Place {
+    const START: Self = Self {
+        position: Position::START,
+        carry: Carry {
+            requests: BTreeSet::new(),
+            sessions: BTreeMap::new(),
+        },
+        link: None,
+        refused: 0,
+    };
 }
 
 #[derive(Serialize, Deserialize)]
@@ -52,6 +77,13 @@ struct Written {
     segment: u64,
     offset: u64,
     seq: u64,
+    // Earlier versions did not note these.
+    #[serde(default)]
+    carry: Carry,
+    #[serde(default)]
+    link: Option<Link>,
+    #[serde(default)]
+    refused: u64,
 }
 
 impl Cursor {
@@ -71,41 +103,54 @@ impl Cursor {
         let journal = reader::journal_id(journal)?
             .map(hex::encode)
             .unwrap_or_default();
-        let position = match std::fs::read(&path) {
+        let place = match std::fs::read(&path) {
             Ok(bytes) => {
                 let written: Written = serde_json::from_slice(&bytes)
                     .map_err(|_| CursorError::Malformed { path: path.clone() })?;
                 if written.journal == journal {
-                    Position {
-                        segment: written.segment,
-                        offset: written.offset,
-                        seq: written.seq,
+                    Place {
+                        position: Position {
+                            segment: written.segment,
+                            offset: written.offset,
+                            seq: written.seq,
+                        },
+                        carry: written.carry,
+                        link: written.link,
+                        refused: written.refused,
                     }
                 } else {
-                    Position::START
+                    Place::START
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Position::START,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Place::START,
             Err(error) => return Err(failed("read", &path)(error)),
         };
         Ok(Self {
             path,
             journal,
-            position,
+            place,
         })
     }
 
-    pub(super) fn position(&self) -> Position {
-        self.position
+    /// The journal's id, hex.
+    pub(super) fn journal(&self) -> &str {
+        &self.journal
     }
 
-    /// Notes that everything before `position` was confirmed.
-    pub(super) fn advance(&mut self, position: Position) -> Result<(), CursorError> {
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Notes that everything before `place` was confirmed.
+    pub(super) fn advance(&mut self, place: Place) -> Result<(), CursorError> {
         let written = Written {
             journal: self.journal.clone(),
-            segment: position.segment,
-            offset: position.offset,
-            seq: position.seq,
+            segment: place.position.segment,
+            offset: place.position.offset,
+            seq: place.position.seq,
+            carry: place.carry.clone(),
+            link: place.link.clone(),
+            refused: place.refused,
         };
         let draft = self.path.with_extension("new");
         let text = serde_json::to_vec(&written).unwrap_or_default();
@@ -117,7 +162,7 @@ impl Cursor {
                 path: self.path.clone(),
                 source,
             })?;
-        self.position = position;
+        self.place = place;
         Ok(())
     }
 }

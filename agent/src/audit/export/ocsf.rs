@@ -1,31 +1,80 @@
-//! OCSF 1.8: statements and log-ins as Datastore Activity (6005), the rest as Base Events.
-//! <https://schema.ocsf.io/1.8.0/classes/datastore_activity>
+//! OCSF 1.9: statements and log-ins as Datastore Activity (6005), the rest as Base Events.
+//!
+//! 1.9 is the first that has the AI agent's object and the profile of record integrity.
+//! <https://schema.ocsf.io/1.9.0/classes/datastore_activity>
 
-use std::collections::BTreeMap;
+mod objects;
 
 use serde_json::{Map, Value, json};
-use weir_policy::{Classed, Decision, Effect, Identity, PrincipalKind, Target};
-use weir_sql::Kind;
+use weir_policy::{Decision, Effect};
+use weir_sql::{Facts, Kind};
 
+use self::objects::{actor, ai_agent, context, database, fields};
 use super::{
     Host,
+    integrity::{Link, attest},
+    operation,
     tape::{Asked, Item, What},
 };
 use crate::audit::record::{Ending, Event, Outcome, SessionOpened};
 
-const VERSION: &str = "1.8.0";
+const VERSION: &str = "1.9.0";
 const CLASS: u64 = 6005;
 const INFORMATIONAL: (u64, &str) = (1, "Informational");
 const MEDIUM: (u64, &str) = (3, "Medium");
 const HIGH: (u64, &str) = (4, "High");
 
-/// A record as an event.
-pub(super) fn event(host: &Host, item: &Item) -> Value {
-    match &item.what {
+const ALLOWED: Control = Control {
+    action: (1, "Allowed"),
+    disposition: (1, "Allowed"),
+};
+/// Somebody who may has agreed.
+const APPROVED: Control = Control {
+    disposition: (8, "Approved"),
+    ..ALLOWED
+};
+/// It goes on when somebody agrees.
+const DELAYED: Control = Control {
+    disposition: (14, "Delayed"),
+    ..ALLOWED
+};
+/// It would have been refused; the rules are only watched so far.
+const DETECTED: Control = Control {
+    disposition: (15, "Detected"),
+    ..ALLOWED
+};
+const BLOCKED: Control = Control {
+    action: (2, "Denied"),
+    disposition: (2, "Blocked"),
+};
+
+/// What the rules did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Control {
+    action: (u64, &'static str),
+    disposition: (u64, &'static str),
+}
+
+/// A record as an event, chained to the one before it; `None` where the record says nothing new.
+pub(super) fn event(
+    host: &Host,
+    chain: &str,
+    item: &Item,
+    previous: Option<&Link>,
+) -> Option<(Value, Link)> {
+    let mut event = unattested(host, item)?;
+    event["metadata"]["profiles"] = json!(profiles(&event));
+    Some(attest(event, chain, previous))
+}
+
+fn unattested(host: &Host, item: &Item) -> Option<Value> {
+    Some(match &item.what {
         What::Opened(opened) => connected(host, item, opened),
         What::Asked(asked) => asked_event(host, item, asked),
         What::Answered { outcome, asked } => answered(host, item, outcome, asked.as_deref()),
-        What::Event(event) => base(host, item, event),
+        // The agent's start is told, and that these are over follows from it.
+        What::Unanswered(_) | What::Abandoned(..) => return None,
+        What::Event { event, .. } => base(host, item, event),
         What::Missing { until_seq } => base_event(
             host,
             item,
@@ -37,11 +86,28 @@ pub(super) fn event(host: &Host, item: &Item) -> Value {
             ),
             &json!({}),
         ),
-    }
+    })
+}
+
+/// The profiles whose attributes an event has.
+fn profiles(event: &Value) -> Vec<&'static str> {
+    [
+        ("security_control", event.get("action_id").is_some()),
+        (
+            "data_classification",
+            event.pointer("/database/data_classifications").is_some(),
+        ),
+        ("ai_operation", event.get("ai_agent").is_some()),
+        ("record_integrity", true),
+    ]
+    .into_iter()
+    .filter_map(|(profile, has)| has.then_some(profile))
+    .collect()
 }
 
 fn connected(host: &Host, item: &Item, opened: &SessionOpened) -> Value {
     let mut event = activity(host, item, opened, (3, "Connect"), INFORMATIONAL);
+    event.extend(controlled(ALLOWED));
     event.extend(fields(json!({
         "status_id": 1,
         "status": "Success",
@@ -57,8 +123,14 @@ fn asked_event(host: &Host, item: &Item, asked: &Asked) -> Value {
     } else {
         MEDIUM
     };
-    let mut event = activity(host, item, &asked.session, kind(asked), severity);
+    let facts = &asked.statement.facts;
+    let mut event = activity(host, item, &asked.session, what(facts), severity);
     event.extend(judged(asked));
+    event.extend(controlled(match control(asked) {
+        // Whether anybody agreed shows in what came of it.
+        APPROVED => DELAYED,
+        control => control,
+    }));
     // What came of it is an event of its own, which names this one.
     event.extend(fields(json!({ "status_id": 99, "status": "Decided" })));
     Value::Object(event)
@@ -76,13 +148,13 @@ fn answered(host: &Host, item: &Item, outcome: &Outcome, asked: Option<&Asked>) 
             &counts(outcome),
         );
     };
-    let severity = if outcome.ending == Ending::Denied {
-        MEDIUM
-    } else {
-        INFORMATIONAL
-    };
-    let mut event = activity(host, item, &asked.session, kind(asked), severity);
+    let denied = outcome.ending == Ending::Denied;
+    let severity = if denied { MEDIUM } else { INFORMATIONAL };
+    let facts = &asked.statement.facts;
+    let mut event = activity(host, item, &asked.session, what(facts), severity);
     event.extend(judged(asked));
+    // A limit may end what was allowed.
+    event.extend(controlled(if denied { BLOCKED } else { control(asked) }));
     let (status_id, status) = match outcome.ending {
         Ending::Completed | Ending::Suspended => (1, "Success"),
         Ending::Failed | Ending::Denied => (2, "Failure"),
@@ -92,10 +164,12 @@ fn answered(host: &Host, item: &Item, outcome: &Outcome, asked: Option<&Asked>) 
     if let Some(code) = sqlstate(outcome) {
         event.insert("status_code".to_owned(), json!(code));
     }
-    event.insert(
-        "duration".to_owned(),
-        json!(outcome.duration_ns / 1_000_000),
-    );
+    let end_ns = asked.time_ns.saturating_add(outcome.duration_ns);
+    event.extend(fields(json!({
+        "start_time": asked.time_ns / 1_000_000,
+        "end_time": end_ns / 1_000_000,
+        "duration": outcome.duration_ns / 1_000_000,
+    })));
     if let Some(query) = event.get_mut("query_info").and_then(Value::as_object_mut) {
         query.insert("bytes".to_owned(), json!(outcome.bytes));
     }
@@ -110,11 +184,12 @@ fn activity(
     host: &Host,
     item: &Item,
     opened: &SessionOpened,
-    (activity_id, activity): (u64, &str),
+    (activity_id, name): (u64, &str),
     severity: (u64, &str),
 ) -> Map<String, Value> {
     let target = &opened.target;
     let destination = opened.origin.destination;
+    let caption = if activity_id == OTHER { "Other" } else { name };
     let mut event = common(host, item, severity);
     event.extend(fields(json!({
         "category_uid": 6,
@@ -122,9 +197,9 @@ fn activity(
         "class_uid": CLASS,
         "class_name": "Datastore Activity",
         "activity_id": activity_id,
-        "activity_name": activity,
+        "activity_name": name,
         "type_uid": CLASS * 100 + activity_id,
-        "type_name": format!("Datastore Activity: {activity}"),
+        "type_name": format!("Datastore Activity: {caption}"),
         "actor": actor(opened),
         "src_endpoint": { "hostname": host.name },
         "dst_endpoint": {
@@ -136,29 +211,51 @@ fn activity(
         "type": "Database",
         "database": database(target, &[]),
     })));
+    if let Some(agent) = ai_agent(opened) {
+        event.insert("ai_agent".to_owned(), agent);
+    }
     event
+}
+
+/// What the rules did with a request before anything came of it.
+fn control(asked: &Asked) -> Control {
+    let decision = &asked.statement.decision;
+    if !decision.permits() {
+        BLOCKED
+    } else if !decision.obligations.approvals.is_empty() {
+        APPROVED
+    } else if !decision.would.is_empty() {
+        DETECTED
+    } else {
+        ALLOWED
+    }
+}
+
+fn controlled(control: Control) -> Map<String, Value> {
+    fields(json!({
+        "action_id": control.action.0,
+        "action": control.action.1,
+        "disposition_id": control.disposition.0,
+        "disposition": control.disposition.1,
+        "is_alert": matches!(control, BLOCKED | DETECTED),
+    }))
 }
 
 /// What was decided of a statement.
 fn judged(asked: &Asked) -> Map<String, Value> {
     let facts = &asked.statement.facts;
     let decision = &asked.statement.decision;
-    let permitted = decision.permits();
     let mut event = fields(json!({
         "query_info": {
             "query_string": facts.normalised,
             "uid": format!("{:016x}", facts.fingerprint),
         },
-        "action_id": if permitted { 1 } else { 2 },
-        "action": if permitted { "Allowed" } else { "Denied" },
-        "disposition_id": if permitted { 1 } else { 2 },
-        "disposition": if permitted { "Allowed" } else { "Blocked" },
         "policy": { "uid": asked.statement.policy, "name": rules(decision), "is_applied": true },
     }));
     if let Some(first) = facts.relations.first() {
         event.insert(
             "table".to_owned(),
-            json!({ "name": first.relation.to_string() }),
+            json!({ "name": asked.statement.name_of(&first.relation) }),
         );
     }
     let classes = &asked.statement.classes;
@@ -177,7 +274,7 @@ fn judged(asked: &Asked) -> Map<String, Value> {
     let relations: Vec<_> = facts
         .relations
         .iter()
-        .map(|used| json!({ "name": used.relation.to_string(), "use": used.usage }))
+        .map(|used| json!({ "name": asked.statement.name_of(&used.relation), "use": used.usage }))
         .collect();
     let mut unmapped = context(&asked.session);
     if let Some(unmapped) = unmapped.as_object_mut() {
@@ -198,52 +295,6 @@ fn judged(asked: &Asked) -> Map<String, Value> {
     event
 }
 
-/// The database, with the classes of what a statement uses of it; the categories are the policy's own.
-fn database(target: &Target, data: &[Classed]) -> Value {
-    let mut database = json!({ "name": target.database, "type_id": 1, "type": "Relational" });
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for class in data.iter().flat_map(|one| &one.classes) {
-        *counts.entry(class).or_default() += 1;
-    }
-    if !counts.is_empty() {
-        let classes: Vec<_> = counts
-            .into_iter()
-            .map(|(class, count)| {
-                let details = [json!({ "type": class, "count": count })];
-                json!({ "category_id": 99, "category": class, "discovery_details": details })
-            })
-            .collect();
-        database["data_classifications"] = json!(classes);
-    }
-    database
-}
-
-/// Where and through whom; the agent as OCSF's `ai_agent` object.
-fn context(opened: &SessionOpened) -> Value {
-    let target = &opened.target;
-    let identity = opened.identity.as_ref();
-    let mut context = json!({
-        "endpoint": target.endpoint,
-        "environment": target.environment,
-        "database_user": target.database_user,
-        "session": opened.session,
-        "proof": identity.map(|identity| json!({ "method": identity.method, "strength": identity.strength })),
-        "purpose": identity.and_then(|identity| identity.purpose.as_deref()),
-    });
-    let agent = identity
-        .filter(|identity| identity.acting_kind() == PrincipalKind::Agent)
-        .and_then(|identity| identity.actors.first());
-    if let Some(agent) = agent {
-        context["ai_agent"] = json!({
-            "uid": format!("{}#{}", agent.issuer, agent.subject),
-            "name": agent.subject,
-            "instance_uid": agent.run_id,
-            "type_id": 0,
-        });
-    }
-    context
-}
-
 fn counts(outcome: &Outcome) -> Value {
     json!({
         "ending": outcome.ending,
@@ -254,57 +305,18 @@ fn counts(outcome: &Outcome) -> Value {
     })
 }
 
-fn actor(opened: &SessionOpened) -> Value {
-    let evidence = &opened.evidence;
-    let name = evidence.exe_path.rsplit('/').next().unwrap_or_default();
-    json!({
-        "user": user(opened.identity.as_ref(), evidence.uid),
-        "session": {
-            "uid": opened.session.to_string(),
-            "issuer": opened.identity.as_ref().map(|identity| &identity.principal.issuer),
-        },
-        "process": {
-            "pid": evidence.tgid,
-            "name": evidence.comm,
-            "file": { "name": name, "path": evidence.exe_path, "type_id": 1, "type": "Regular File" },
-            "user": { "uid": evidence.uid.to_string(), "type_id": 0 },
-        },
-        "app_name": opened.application_name,
-    })
-}
+/// An activity that the class has no name for.
+const OTHER: u64 = 99;
 
-fn user(identity: Option<&Identity>, uid: u32) -> Value {
-    let Some(identity) = identity else {
-        return json!({ "name": "unidentified", "uid": format!("os:{uid}"), "type_id": 0, "type": "Unknown" });
-    };
-    let principal = &identity.principal;
-    let (type_id, kind) = match principal.kind {
-        PrincipalKind::Human => (1, "User"),
-        PrincipalKind::Workload | PrincipalKind::Agent => (4, "Service"),
-    };
-    let groups: Vec<_> = principal
-        .groups
-        .iter()
-        .map(|group| json!({ "name": group }))
-        .collect();
-    json!({
-        "name": principal.subject,
-        "uid": format!("{}#{}", principal.issuer, principal.subject),
-        "full_name": principal.display,
-        "type_id": type_id,
-        "type": kind,
-        "groups": groups,
-    })
-}
-
-fn kind(asked: &Asked) -> (u64, &'static str) {
-    match asked.statement.facts.kinds.first() {
+/// The activity that says most of a statement.
+fn what(facts: &Facts) -> (u64, &'static str) {
+    match operation::kind(facts) {
         Some(Kind::Select | Kind::VectorSearch | Kind::CopyOut | Kind::Explain) => (4, "Query"),
         Some(Kind::Update | Kind::Merge) => (2, "Update"),
         Some(Kind::Insert | Kind::CopyIn | Kind::EmbeddingWrite) => (5, "Write"),
         Some(Kind::Create) => (6, "Create"),
         Some(Kind::Delete | Kind::Truncate | Kind::Drop) => (7, "Delete"),
-        _ => (99, "Other"),
+        other => (OTHER, other.map_or("UNKNOWN", operation::command)),
     }
 }
 
@@ -315,9 +327,9 @@ pub(super) fn sqlstate(outcome: &Outcome) -> Option<String> {
     (!code.is_empty()).then(|| code.to_owned())
 }
 
-fn rules(decision: &Decision) -> String {
+fn rules(decision: &Decision) -> Option<String> {
     let rules: Vec<_> = decision.rules.iter().map(|rule| rule.0.as_str()).collect();
-    rules.join(", ")
+    (!rules.is_empty()).then(|| rules.join(", "))
 }
 
 /// Something that is no datastore activity.
@@ -349,6 +361,7 @@ fn base_event(
         "activity_id": 99,
         "activity_name": name,
         "type_uid": 99,
+        "type_name": "Base Event: Other",
         "message": message,
         "unmapped": body,
     })));
@@ -368,18 +381,12 @@ fn common(host: &Host, item: &Item, (severity_id, severity): (u64, &str)) -> Map
         "metadata": {
             "version": VERSION,
             "product": { "name": "weir", "vendor_name": "weir", "version": env!("CARGO_PKG_VERSION") },
-            "profiles": ["security_control", "data_classification"],
             "log_name": "weir journal",
+            "log_provider": host.name,
+            "logged_time": item.time_ns / 1_000_000,
             "sequence": item.seq,
-            "uid": format!("{}/{}", host.name, item.seq),
-            "correlation_uid": format!("{}/{request}", host.name),
+            "uid": format!("{}/{}", host.journal, item.seq),
+            "correlation_uid": format!("{}/{request}", host.journal),
         },
     }))
-}
-
-fn fields(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(fields) => fields,
-        _ => Map::new(),
-    }
 }

@@ -1,127 +1,51 @@
-//! OpenTelemetry logs as JSON, with the stable names of the database conventions.
+//! OpenTelemetry as JSON: log records and spans, with the stable names of the database conventions.
+//!
+//! `db.namespace` is the database that the connection was opened with: the schemas that it searches are not known at each
+//! statement. `error.type` is the server's SQLSTATE, or weir's where weir refused.
 //! <https://opentelemetry.io/docs/specs/otlp/#otlphttp>
+//! <https://opentelemetry.io/docs/specs/semconv/db/postgresql/>
+
+mod ids;
+pub(super) mod logs;
+pub(super) mod spans;
 
 use serde_json::{Value, json};
 
-use super::{
-    Host,
-    ocsf::sqlstate,
-    tape::{Asked, Item, What},
-};
-use crate::audit::record::{Ending, Event, SessionOpened};
-
-const INFO: (u64, &str) = (9, "INFO");
-const WARN: (u64, &str) = (13, "WARN");
-const ERROR: (u64, &str) = (17, "ERROR");
-
-/// A batch as one `ExportLogsServiceRequest`.
-pub(super) fn document(host: &Host, items: &[Item]) -> Value {
-    let records: Vec<_> = items.iter().map(record).collect();
-    json!({
-        "resourceLogs": [{
-            "resource": { "attributes": attributes(vec![
-                ("service.name", json!("weir")),
-                ("service.version", json!(env!("CARGO_PKG_VERSION"))),
-                ("host.name", json!(host.name)),
-            ]) },
-            "scopeLogs": [{ "scope": { "name": "weir.journal" }, "logRecords": records }],
-        }]
-    })
-}
-
-fn record(item: &Item) -> Value {
-    let (name, severity, body, mut list) = match &item.what {
-        What::Opened(opened) => (
-            "weir.session",
-            INFO,
-            format!("session {} of {}", opened.session, who(opened)),
-            session(opened),
-        ),
-        What::Asked(asked) => {
-            let permitted = asked.statement.decision.permits();
-            let severity = if permitted { INFO } else { WARN };
-            let body = asked.statement.facts.normalised.clone();
-            ("weir.request", severity, body, statement(asked))
-        }
-        What::Answered { outcome, asked } => {
-            let severity = match outcome.ending {
-                Ending::Completed | Ending::Suspended => INFO,
-                _ => WARN,
-            };
-            let mut list = asked.as_deref().map(statement).unwrap_or_default();
-            list.extend([
-                ("weir.request", json!(outcome.request)),
-                ("weir.ending", json!(outcome.ending)),
-                ("db.response.returned_rows", json!(outcome.rows)),
-                ("weir.response.bytes", json!(outcome.bytes)),
-                ("weir.duration_ns", json!(outcome.duration_ns)),
-            ]);
-            list.extend(sqlstate(outcome).map(|code| ("db.response.status_code", json!(code))));
-            let body = asked.as_deref().map_or_else(
-                || format!("outcome of record {}", outcome.request),
-                |asked| asked.statement.facts.normalised.clone(),
-            );
-            ("weir.outcome", severity, body, list)
-        }
-        What::Event(event) => {
-            let severity = match **event {
-                Event::Incident { .. } => ERROR,
-                Event::Gap { .. } | Event::Ungoverned { .. } | Event::ConnectionRefused { .. } => {
-                    WARN
-                }
-                _ => INFO,
-            };
-            let body = super::plain(event);
-            let kind = body["event"].clone();
-            (
-                "weir.event",
-                severity,
-                body.to_string(),
-                vec![("weir.event", kind)],
-            )
-        }
-        What::Missing { until_seq } => (
-            "weir.event",
-            ERROR,
-            format!(
-                "records {} to {until_seq} of the journal cannot be read",
-                item.seq
-            ),
-            Vec::new(),
-        ),
-    };
-    list.push(("weir.seq", json!(item.seq)));
-    json!({
-        "timeUnixNano": item.time_ns.to_string(),
-        "observedTimeUnixNano": item.time_ns.to_string(),
-        "severityNumber": severity.0,
-        "severityText": severity.1,
-        "eventName": name,
-        "body": { "stringValue": body },
-        "attributes": attributes(list),
-    })
-}
+use super::{Host, ocsf::sqlstate, operation, tape::Asked};
+use crate::audit::record::{Ending, Outcome, SessionOpened};
 
 type List = Vec<(&'static str, Value)>;
+
+/// Who sends: one service on each host.
+fn resource(host: &Host) -> Value {
+    json!({ "attributes": attributes(vec![
+        ("service.name", json!("weir")),
+        ("service.version", json!(env!("CARGO_PKG_VERSION"))),
+        ("service.instance.id", json!(host.journal)),
+        ("host.name", json!(host.name)),
+    ]) })
+}
+
+fn scope() -> Value {
+    json!({ "name": "weir.journal", "version": env!("CARGO_PKG_VERSION") })
+}
 
 fn session(opened: &SessionOpened) -> List {
     let target = &opened.target;
     let evidence = &opened.evidence;
+    let destination = opened.origin.destination;
+    let address = destination.ip().to_string();
+    let system = match target.engine.as_str() {
+        "postgres" => "postgresql",
+        other => other,
+    };
     let mut list = vec![
-        (
-            "db.system.name",
-            json!(if target.engine == "postgres" {
-                "postgresql"
-            } else {
-                &target.engine
-            }),
-        ),
+        ("db.system.name", json!(system)),
         ("db.namespace", json!(target.database)),
-        (
-            "server.address",
-            json!(opened.origin.destination.ip().to_string()),
-        ),
-        ("server.port", json!(opened.origin.destination.port())),
+        ("server.address", json!(address)),
+        ("server.port", json!(destination.port())),
+        ("network.peer.address", json!(address)),
+        ("network.peer.port", json!(destination.port())),
         ("process.pid", json!(evidence.tgid)),
         ("process.executable.path", json!(evidence.exe_path)),
         ("user.name", json!(who(opened))),
@@ -141,10 +65,17 @@ fn session(opened: &SessionOpened) -> List {
         if !actors.is_empty() {
             list.push(("weir.actors", json!(actors)));
         }
+        let run = identity
+            .actors
+            .last()
+            .and_then(|actor| actor.run_id.as_ref());
+        list.extend(run.map(|run| ("weir.run", json!(run))));
     }
     list
 }
 
+/// A statement and what was decided about it. Command and relation are those of the server's own grammar, so they are given
+/// although the conventions warn of reading them from the text.
 fn statement(asked: &Asked) -> List {
     let facts = &asked.statement.facts;
     let decision = &asked.statement.decision;
@@ -162,12 +93,43 @@ fn statement(asked: &Asked) -> List {
         ("weir.rules", json!(decision.rules)),
         ("weir.policy", json!(asked.statement.policy)),
     ]);
-    if let Some(kind) = facts.kinds.first() {
-        list.push(("db.operation.name", json!(kind)));
+    list.extend(operation::summary(facts).map(|summary| ("db.query.summary", json!(summary))));
+    list.extend(operation::name(facts).map(|name| ("db.operation.name", json!(name))));
+    if let Some(only) = operation::only_relation(facts) {
+        list.push(("db.collection.name", json!(asked.statement.name_of(only))));
     }
-    if let [only] = &facts.relations[..] {
-        list.push(("db.collection.name", json!(only.relation.to_string())));
+    if facts.statement_count > 1 {
+        list.push(("db.operation.batch.size", json!(facts.statement_count)));
     }
+    if !decision.would.is_empty() {
+        list.push(("weir.would", json!(decision.would)));
+    }
+    list
+}
+
+/// What came of a request.
+fn result(outcome: &Outcome) -> List {
+    let mut list = vec![
+        ("weir.request", json!(outcome.request)),
+        ("weir.ending", json!(outcome.ending)),
+        ("db.response.returned_rows", json!(outcome.rows)),
+        ("weir.response.bytes", json!(outcome.bytes)),
+        ("weir.duration_ns", json!(outcome.duration_ns)),
+    ];
+    let failed = matches!(outcome.ending, Ending::Failed | Ending::Denied);
+    let state = sqlstate(outcome).filter(|_| failed);
+    list.extend(
+        state
+            .iter()
+            .map(|state| ("db.response.status_code", json!(state))),
+    );
+    let class = match outcome.ending {
+        Ending::Completed | Ending::Suspended => None,
+        Ending::Failed | Ending::Denied => Some(state.unwrap_or_else(|| "_OTHER".to_owned())),
+        Ending::Skipped => Some("skipped".to_owned()),
+        Ending::Disconnected => Some("disconnected".to_owned()),
+    };
+    list.extend(class.map(|class| ("error.type", json!(class))));
     list
 }
 

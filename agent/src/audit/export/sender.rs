@@ -9,6 +9,7 @@ use std::{
 
 use reqwest::{Client, Url, header};
 use rustls::pki_types::ServerName;
+use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpStream, UdpSocket, UnixDatagram},
@@ -17,10 +18,10 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{
-    Messages,
+    messages::Messages,
     settings::{ExportSettings, ExportSettingsError, Form, Target},
 };
-use crate::{net::http, tls::service_tls};
+use crate::{clock, net::http, tls::service_tls};
 
 /// From connecting to the answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -70,7 +71,40 @@ pub enum SendError {
         to: String,
         /// The HTTP status.
         status: u16,
+        /// How long it wants to be left alone.
+        retry_after: Option<Duration>,
     },
+}
+
+impl SendError {
+    /// Whether the sink would say the same of what it was sent each time: it is too large, or malformed to it.
+    /// <https://opentelemetry.io/docs/specs/otlp/#failures-1>
+    pub(super) fn is_unfit(&self) -> bool {
+        matches!(
+            self,
+            Self::Status {
+                status: 400 | 413 | 422,
+                ..
+            }
+        )
+    }
+
+    /// How long the sink wants to be left alone.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+/// What a sink said of what it was sent.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// Records that it will never take: they are not to be sent again.
+    pub(super) refused: u64,
+    /// Why, in its words.
+    pub(super) why: String,
 }
 
 /// The way to a sink.
@@ -133,7 +167,7 @@ impl Sender {
     }
 
     /// Sends a batch. When this fails, or is cancelled, the sink may have some of it.
-    pub(super) async fn send(&mut self, messages: &Messages) -> Result<(), SendError> {
+    pub(super) async fn send(&mut self, messages: &Messages) -> Result<Taken, SendError> {
         let slow = SendError::Slow {
             to: self.to.clone(),
         };
@@ -142,7 +176,7 @@ impl Sender {
             .unwrap_or(Err(slow))
     }
 
-    async fn send_at_leisure(&mut self, messages: &Messages) -> Result<(), SendError> {
+    async fn send_at_leisure(&mut self, messages: &Messages) -> Result<Taken, SendError> {
         let to = self.to.clone();
         let socket = |source| SendError::Socket {
             to: to.clone(),
@@ -152,12 +186,12 @@ impl Sender {
             Way::File(path) => append(path, messages).map_err(|source| SendError::File {
                 path: path.clone(),
                 source,
-            }),
+            })?,
             Way::Http {
                 url,
                 client,
                 token_file,
-            } => post(client, url, token_file.as_deref(), self.form, messages).await,
+            } => return post(client, url, token_file.as_deref(), self.form, messages).await,
             Way::Stream { address, tls, open } => {
                 // A connection that broke is not used again.
                 let mut stream = match open.take() {
@@ -166,29 +200,41 @@ impl Sender {
                 };
                 framed(&mut stream, messages).await.map_err(&socket)?;
                 *open = Some(stream);
-                Ok(())
             }
             Way::Unix(path) => {
                 let unix = UnixDatagram::unbound().map_err(&socket)?;
                 unix.connect(&*path).map_err(&socket)?;
                 for line in &messages.lines {
-                    unix.send(line.as_bytes()).await.map_err(&socket)?;
+                    unix.send(datagram(line)).await.map_err(&socket)?;
                 }
-                Ok(())
             }
-            Way::Udp(address) => datagrams(address, messages).await.map_err(socket),
+            Way::Udp(address) => datagrams(address, messages).await.map_err(socket)?,
         }
+        Ok(Taken::default())
     }
 }
 
 /// Appends and syncs. The file is opened anew each time, so that it can be rotated.
 fn append(path: &Path, messages: &Messages) -> io::Result<()> {
-    use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
+    use std::{
+        io::{Read as _, Seek as _, SeekFrom, Write as _},
+        os::unix::fs::OpenOptionsExt as _,
+    };
     let mut file = std::fs::OpenOptions::new()
         .create(true)
+        .read(true)
         .append(true)
         .mode(0o600)
         .open(path)?;
+    // A full disk may have cut the last line short; it comes again whole.
+    let mut last = *b"\n";
+    if file.metadata()?.is_file() && file.seek(SeekFrom::End(0))? > 0 {
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+    }
+    if last != *b"\n" {
+        file.write_all(b"\n")?;
+    }
     file.write_all(messages.text().as_bytes())?;
     file.sync_data()
 }
@@ -235,14 +281,18 @@ async fn datagrams(address: &str, messages: &Messages) -> io::Result<()> {
     let socket = UdpSocket::bind(here).await?;
     socket.connect(there).await?;
     for line in &messages.lines {
-        // The largest that fits; RFC 5426 wants collectors to take 2,048 bytes at least.
-        let cut = line.floor_char_boundary(UDP_BYTES);
-        socket.send(&line.as_bytes()[..cut]).await?;
+        socket.send(datagram(line)).await?;
     }
     Ok(())
 }
 
-const UDP_BYTES: usize = 60_000;
+/// As much of a message as fits: no socket takes a larger one, however often it is tried. RFC 5426 wants collectors to take
+/// 2,048 bytes at least.
+fn datagram(line: &str) -> &[u8] {
+    &line.as_bytes()[..line.floor_char_boundary(DATAGRAM_BYTES)]
+}
+
+const DATAGRAM_BYTES: usize = 60_000;
 
 async fn post(
     client: &Client,
@@ -250,10 +300,10 @@ async fn post(
     token_file: Option<&Path>,
     form: Form,
     messages: &Messages,
-) -> Result<(), SendError> {
+) -> Result<Taken, SendError> {
     let kind = match form {
         Form::Ocsf => "application/x-ndjson",
-        Form::Otlp | Form::Syslog => "application/json",
+        Form::Otlp | Form::OtlpTraces | Form::Syslog => "application/json",
     };
     let body = match &messages.document {
         Some(document) => document.clone(),
@@ -272,16 +322,117 @@ async fn post(
         request = request.bearer_auth(token.trim());
     }
     let to = || url.host_str().unwrap_or_default().to_owned();
-    let answer = request.send().await.map_err(|source| SendError::Reach {
+    let mut answer = request.send().await.map_err(|source| SendError::Reach {
         to: to(),
         source: source.without_url(),
     })?;
-    if answer.status().is_success() {
-        Ok(())
-    } else {
-        Err(SendError::Status {
+    let status = answer.status();
+    if !status.is_success() {
+        return Err(SendError::Status {
             to: to(),
-            status: answer.status().as_u16(),
-        })
+            status: status.as_u16(),
+            retry_after: answer
+                .headers()
+                .get(header::RETRY_AFTER)
+                .and_then(|wish| retry_after(wish.to_str().ok()?, clock::now())),
+        });
+    }
+    if !matches!(form, Form::Otlp | Form::OtlpTraces) {
+        return Ok(Taken::default());
+    }
+    let mut body = Vec::new();
+    while let Ok(Some(chunk)) = answer.chunk().await {
+        body.extend_from_slice(&chunk);
+        if body.len() > ANSWER_BYTES {
+            break;
+        }
+    }
+    Ok(partial_success(&body))
+}
+
+/// Of an answer, as much is read.
+const ANSWER_BYTES: usize = 64 << 10;
+
+/// `Retry-After`: seconds, or a date.
+fn retry_after(wish: &str, now: Duration) -> Option<Duration> {
+    let wish = wish.trim();
+    if let Ok(seconds) = wish.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = httpdate::parse_http_date(wish).ok()?;
+    let until = until.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some(until.saturating_sub(now))
+}
+
+/// What a collector did not take of what it has answered well: it must not be sent again.
+/// <https://opentelemetry.io/docs/specs/otlp/#partial-success-1>
+fn partial_success(body: &[u8]) -> Taken {
+    let Ok(answer) = serde_json::from_slice::<Value>(body) else {
+        return Taken::default();
+    };
+    let partial = &answer["partialSuccess"];
+    let rejected = [&partial["rejectedLogRecords"], &partial["rejectedSpans"]];
+    // 64-bit integers are text in OTLP's JSON, and numbers are taken as well.
+    let refused = rejected
+        .into_iter()
+        .find_map(|count| count.as_u64().or_else(|| count.as_str()?.parse().ok()));
+    let why = partial["errorMessage"].as_str().unwrap_or_default();
+    Taken {
+        refused: refused.unwrap_or_default(),
+        why: why
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .take(300)
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_to_be_left_alone_is_read_as_seconds_and_as_a_date() {
+        let now = Duration::from_secs(784_111_777);
+        let seconds = |wish| retry_after(wish, now).map(|wish| wish.as_secs());
+        assert_eq!(seconds(" 120 "), Some(120));
+        assert_eq!(seconds("Sun, 06 Nov 1994 08:50:37 GMT"), Some(60));
+        assert_eq!(
+            seconds("Sun, 06 Nov 1994 08:00:00 GMT"),
+            Some(0),
+            "it is past"
+        );
+        assert_eq!(seconds("soon"), None);
+        assert_eq!(seconds("-1"), None);
+    }
+
+    #[test]
+    fn what_a_collector_did_not_take_is_counted() {
+        let refused = |body: &str| partial_success(body.as_bytes()).refused;
+        assert_eq!(refused("{\"partialSuccess\":{}}"), 0);
+        assert_eq!(refused(""), 0);
+        assert_eq!(refused("{\"partialSuccess\":{\"rejectedSpans\":\"3\"}}"), 3);
+        let said =
+            b"{\"partialSuccess\":{\"rejectedLogRecords\":2,\"errorMessage\":\"too\\nold\"}}";
+        let expected = Taken {
+            refused: 2,
+            why: "too old".to_owned(),
+        };
+        assert_eq!(partial_success(said), expected);
+    }
+
+    #[test]
+    fn a_line_that_a_full_disk_cut_short_spoils_no_other() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("events");
+        let messages = Messages {
+            lines: vec!["one".to_owned(), "two".to_owned()],
+            document: None,
+        };
+        append(&path, &messages).expect("written");
+        std::fs::write(&path, "one\ntw").expect("cut");
+        append(&path, &messages).expect("written");
+        let text = std::fs::read_to_string(&path).expect("read");
+        assert_eq!(text, "one\ntw\none\ntwo\n");
     }
 }

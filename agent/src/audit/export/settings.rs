@@ -14,12 +14,14 @@ use crate::{
 
 /// What a sink is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Form {
     /// OCSF Datastore Activity (6005), a JSON object a line: to a file or by HTTP.
     Ocsf,
     /// OpenTelemetry logs as JSON, by HTTP.
     Otlp,
+    /// OpenTelemetry spans as JSON, by HTTP: a span for each statement, session and wait for an approval.
+    OtlpTraces,
     /// RFC 5424: to a file, by TLS (RFC 5425), TCP (RFC 6587, octets counted), a unix datagram socket or UDP.
     Syslog,
 }
@@ -137,9 +139,11 @@ impl ExportSettings {
         };
         Ok(match (self.form, url.scheme()) {
             (Form::Ocsf | Form::Syslog, "file") => Target::File(path()?),
-            (Form::Ocsf | Form::Otlp, "https") => Target::Http(url),
-            (Form::Ocsf | Form::Otlp, "http") if is_loopback(&url) => Target::Http(url),
-            (Form::Ocsf | Form::Otlp, "http") => {
+            (Form::Ocsf | Form::Otlp | Form::OtlpTraces, "https") => Target::Http(url),
+            (Form::Ocsf | Form::Otlp | Form::OtlpTraces, "http") if is_loopback(&url) => {
+                Target::Http(url)
+            }
+            (Form::Ocsf | Form::Otlp | Form::OtlpTraces, "http") => {
                 return Err(ExportSettingsError::Clear {
                     to: self.to.clone(),
                 });
@@ -153,6 +157,7 @@ impl ExportSettings {
             (Form::Syslog, "unix") => Target::Unix(path()?),
             (Form::Ocsf, _) => return Err(pair("ocsf")),
             (Form::Otlp, _) => return Err(pair("otlp")),
+            (Form::OtlpTraces, _) => return Err(pair("otlp-traces")),
             (Form::Syslog, _) => return Err(pair("syslog")),
         })
     }
@@ -198,6 +203,7 @@ mod tests {
             (Form::Ocsf, "https://siem.example/in"),
             (Form::Otlp, "http://127.0.0.1:4318/v1/logs"),
             (Form::Otlp, "http://[::1]:4318/v1/logs"),
+            (Form::OtlpTraces, "https://collector.example/v1/traces"),
             (Form::Syslog, "tcp://logs.example:601"),
             (Form::Syslog, "tls://logs.example:6514"),
             (Form::Syslog, "tls://[::1]:6514"),
@@ -216,6 +222,8 @@ mod tests {
             (Form::Ocsf, "tcp://logs.example:601"),
             (Form::Otlp, "http://collector.example:4318/v1/logs"),
             (Form::Otlp, "file:///x"),
+            (Form::OtlpTraces, "http://collector.example:4318/v1/traces"),
+            (Form::OtlpTraces, "tcp://collector.example:4317"),
             (Form::Syslog, "tcp://logs.example"),
             (Form::Syslog, "tls://logs.example"),
             (Form::Ocsf, "tls://logs.example:6514"),

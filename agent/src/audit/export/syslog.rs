@@ -19,8 +19,8 @@ const CRITICAL: u8 = 2;
 const WARNING: u8 = 4;
 const INFORMATIONAL: u8 = 6;
 
-/// A record as a message.
-pub(super) fn message(host: &Host, item: &Item) -> String {
+/// A record as a message; `None` where it says nothing new.
+pub(super) fn message(host: &Host, item: &Item) -> Option<String> {
     let mut data = vec![("seq", item.seq.to_string())];
     let (name, severity, text) = match &item.what {
         What::Opened(opened) => {
@@ -60,7 +60,9 @@ pub(super) fn message(host: &Host, item: &Item) -> String {
             });
             ("outcome", severity, text)
         }
-        What::Event(event) => {
+        // The agent's start is told, and that these are over follows from it.
+        What::Unanswered(_) | What::Abandoned(..) => return None,
+        What::Event { event, .. } => {
             let severity = match **event {
                 Event::Incident { .. } => CRITICAL,
                 Event::Gap { .. } | Event::Ungoverned { .. } | Event::ConnectionRefused { .. } => {
@@ -88,8 +90,12 @@ pub(super) fn message(host: &Host, item: &Item) -> String {
         let _ = write!(line, " {key}=\"{}\"", escaped(&value));
     }
     line.push_str("] ");
+    if !text.is_ascii() {
+        // Text that is UTF-8 has to say so.
+        line.push('\u{feff}');
+    }
     line.extend(text.chars().map(|c| if c.is_control() { ' ' } else { c }));
-    line
+    Some(line)
 }
 
 fn session(data: &mut Vec<(&'static str, String)>, opened: &SessionOpened) {
@@ -98,7 +104,7 @@ fn session(data: &mut Vec<(&'static str, String)>, opened: &SessionOpened) {
         identity.principal.subject.as_str()
     });
     data.push(("principal", who.to_owned()));
-    if let Some(actor) = identity.and_then(|identity| identity.actors.first()) {
+    if let Some(actor) = identity.and_then(|identity| identity.actors.last()) {
         data.push(("actor", actor.subject.clone()));
     }
     data.push(("session", opened.session.to_string()));

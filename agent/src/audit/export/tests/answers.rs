@@ -1,0 +1,134 @@
+//! What HTTP sinks may say of what they are sent, and what follows from it.
+
+use std::sync::atomic::AtomicUsize;
+
+use super::*;
+
+/// The log records of bodies that were taken.
+fn records(bodies: &mpsc::Receiver<(u16, String)>) -> Vec<Value> {
+    let taken = bodies.try_iter().filter(|(status, _)| *status == 200);
+    taken
+        .flat_map(|(_, body)| {
+            let body: Value = serde_json::from_str(&body).expect("JSON");
+            let records = body["resourceLogs"][0]["scopeLogs"][0]["logRecords"].clone();
+            records.as_array().expect("records").clone()
+        })
+        .collect()
+}
+
+fn requests(records: &[Value]) -> usize {
+    let asked = records
+        .iter()
+        .filter(|record| record["eventName"] == "weir.request");
+    asked.count()
+}
+
+#[test]
+fn a_collector_that_refuses_at_first_gets_every_log_record_when_it_wants_to() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = open(dir.path());
+    record(&journal, 200);
+    let tries = AtomicUsize::new(0);
+    let (address, bodies) = http_sink(move |_| match tries.fetch_add(1, Ordering::Relaxed) {
+        0 => (503, "", ""),
+        1 => (429, "retry-after: 2\r\n", ""),
+        _ => (200, "", "{\"partialSuccess\":{}}"),
+    });
+    let began = Instant::now();
+    let settings = [sink(Form::Otlp, &format!("http://{address}/v1/logs"))];
+    let exports = Exports::start(&settings, dir.path(), &journal).expect("exports");
+    caught_up(&exports, &journal);
+    assert!(began.elapsed() > Duration::from_secs(2), "it was to wait");
+    assert_eq!(exports.status()[0].refused, 0);
+    let records = records(&bodies);
+    assert_eq!(requests(&records), 200);
+    for record in records {
+        assert!(
+            record["timeUnixNano"]
+                .as_str()
+                .is_some_and(|time| time.len() == 19),
+            "{record}"
+        );
+        assert!(record["body"]["stringValue"].is_string() && record["severityNumber"].is_u64());
+    }
+}
+
+#[test]
+fn a_sink_that_takes_little_at_a_time_gets_everything() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = open(dir.path());
+    record(&journal, 600);
+    let (address, bodies) = http_sink(|body| {
+        let status = if body.len() > 100_000 { 413 } else { 200 };
+        (status, "", "")
+    });
+    let settings = [sink(Form::Otlp, &format!("http://{address}/v1/logs"))];
+    let exports = Exports::start(&settings, dir.path(), &journal).expect("exports");
+    caught_up(&exports, &journal);
+    assert_eq!(exports.status()[0].refused, 0);
+    assert_eq!(requests(&records(&bodies)), 600);
+}
+
+#[test]
+fn a_record_that_a_sink_never_takes_holds_up_no_other_and_is_counted_over_a_restart() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = open(dir.path());
+    record(&journal, 40);
+    journal
+        .event(&Event::Incident {
+            what: "poison".to_owned(),
+        })
+        .expect("recorded");
+    record(&journal, 40);
+    let (address, bodies) = http_sink(|body| {
+        let status = if body.contains("poison") { 400 } else { 200 };
+        (status, "", "")
+    });
+    let settings = [sink(Form::Otlp, &format!("http://{address}/v1/logs"))];
+    let exports = Exports::start(&settings, dir.path(), &journal).expect("exports");
+    caught_up(&exports, &journal);
+    assert_eq!(exports.status()[0].refused, 1);
+    assert_eq!(requests(&records(&bodies)), 80);
+    drop(exports);
+    let exports = Exports::start(&settings, dir.path(), &journal).expect("exports");
+    assert_eq!(exports.status()[0].refused, 1);
+}
+
+#[test]
+fn a_sink_that_takes_nothing_at_all_makes_weir_wait_and_not_pass_over() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = open(dir.path());
+    record(&journal, 3);
+    let (address, bodies) = http_sink(|_| (400, "", ""));
+    let settings = [sink(Form::Otlp, &format!("http://{address}/v1/metrics"))];
+    let exports = Exports::start(&settings, dir.path(), &journal).expect("exports");
+    wait("nothing is wrong", || exports.status()[0].problem.is_some());
+    let said = exports.status()[0].problem.clone().unwrap_or_default();
+    assert!(said.contains("400"), "{said}");
+    assert_eq!((exports.confirmed(), exports.status()[0].refused), (0, 0));
+    drop(exports);
+    // The address is mended.
+    drop(bodies);
+    let (address, bodies) = http_sink(|_| (200, "", ""));
+    let settings = [sink(Form::Otlp, &format!("http://{address}/v1/logs"))];
+    let exports = Exports::start(&settings, dir.path(), &journal).expect("exports");
+    caught_up(&exports, &journal);
+    assert_eq!(requests(&records(&bodies)), 3);
+}
+
+#[test]
+fn what_a_collector_takes_in_part_is_not_sent_again_and_counted() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = open(dir.path());
+    record(&journal, 10);
+    let (address, bodies) = http_sink(|_| {
+        let said =
+            "{\"partialSuccess\":{\"rejectedLogRecords\":\"2\",\"errorMessage\":\"too old\"}}";
+        (200, "content-type: application/json\r\n", said)
+    });
+    let settings = [sink(Form::Otlp, &format!("http://{address}/v1/logs"))];
+    let exports = Exports::start(&settings, dir.path(), &journal).expect("exports");
+    caught_up(&exports, &journal);
+    let bodies = bodies.try_iter().count() as u64;
+    assert_eq!(exports.status()[0].refused, 2 * bodies);
+}
