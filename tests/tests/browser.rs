@@ -281,7 +281,7 @@ fn usage_leads_from_who_to_the_statement(world: &mut World) -> Result<()> {
     let choices = json!([
         ["process", "bob"],
         ["table", psql],
-        ["statement", "products"]
+        ["statement", "public.products"]
     ]);
     let way = json!({ "choices": choices });
     let end = world.browser.inspect("adm", "drill_down", &way)?;
@@ -294,7 +294,7 @@ fn usage_leads_from_who_to_the_statement(world: &mut World) -> Result<()> {
         "all",
         "principal bob",
         format!("process {psql}"),
-        "table products"
+        "table public.products"
     ]);
     ensure!(end["trail"] == trail, "{}", end["trail"]);
     Ok(())

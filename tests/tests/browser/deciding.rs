@@ -42,7 +42,7 @@ pub(crate) fn a_click_lets_a_held_statement_go_on_or_refuses_it(world: &mut Worl
         } else {
             "refused"
         };
-        let row = json!({ "of": "bob", "table": "products", "effect": effect });
+        let row = json!({ "of": "bob", "table": "public.products", "effect": effect });
         world.browser.order("adm", "sees_effect", &row)?;
     }
     Ok(())
