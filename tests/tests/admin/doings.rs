@@ -27,9 +27,7 @@ pub(crate) fn a_statement_shows_on_the_map_and_its_session_can_be_ended(
     events.wait(Duration::from_secs(5), |picture| {
         let flows = picture["flows"].as_array();
         flows.into_iter().flatten().any(|flow| {
-            flow["identity"] == "bob"
-                && flow["table"] == "public.products"
-                && flow["effect"] == "allowed"
+            flow["identity"] == "bob" && flow["table"] == "products" && flow["effect"] == "allowed"
         })
     })?;
     ensure!(

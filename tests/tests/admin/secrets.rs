@@ -44,7 +44,7 @@ pub(crate) fn nothing_secret_is_anywhere(
     }
     let programs = world.get(admin, "/api/usage?principal=bob")?.json()?;
     let program = programs["lines"][0]["of"].as_str().context("no program")?;
-    let down = format!("/api/usage?principal=bob&process={program}&table=public.products");
+    let down = format!("/api/usage?principal=bob&process={program}&table=products");
     look(&down)?;
     ensure!(
         places.some_holds(&down, "select title from products"),
