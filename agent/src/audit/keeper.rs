@@ -1,6 +1,7 @@
 //! What becomes of full segments: they are packed at once, and removed when they were kept long enough.
 
 mod carried;
+mod known;
 
 use std::{
     collections::HashSet,
@@ -8,13 +9,13 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
     time::Duration,
 };
 
-use self::carried::Carried;
+use self::{carried::Carried, known::Known};
 use super::{
     Retention,
     chain::{
@@ -29,6 +30,7 @@ use super::{
         segment,
     },
     record::{Entry, Event},
+    store::StoreError,
 };
 use crate::clock;
 
@@ -67,6 +69,9 @@ pub enum KeepError {
     /// What is removed has to be recorded.
     #[error("cannot record what is removed")]
     Record(#[from] JournalError),
+    /// What the segments that are left say has to be looked up.
+    #[error("cannot look up what later records name")]
+    Index(#[from] StoreError),
     /// Nothing can be signed.
     #[error("cannot use the signing key")]
     Key(#[from] KeyError),
@@ -91,13 +96,7 @@ impl Keeper {
         retention: Retention,
         confirmed: Confirmed,
     ) -> Result<Self, KeepError> {
-        let work = Work {
-            dir: journal.folder().to_owned(),
-            key: SigningKey::open(state_dir)?,
-            journal,
-            retention,
-            confirmed,
-        };
+        let work = Work::new(state_dir, journal, retention, confirmed)?;
         let stopping = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&stopping);
         let thread = std::thread::Builder::new()
@@ -139,14 +138,36 @@ impl Drop for Keeper {
 }
 
 struct Work {
+    state_dir: PathBuf,
+    /// The journal's folder.
     dir: PathBuf,
     key: SigningKey,
     journal: Arc<Journal>,
     retention: Retention,
     confirmed: Confirmed,
+    /// The last record that may say something again.
+    said_again: AtomicU64,
 }
 
 impl Work {
+    fn new(
+        state_dir: &Path,
+        journal: Arc<Journal>,
+        retention: Retention,
+        confirmed: Confirmed,
+    ) -> Result<Self, KeyError> {
+        Ok(Self {
+            state_dir: state_dir.to_owned(),
+            dir: journal.folder().to_owned(),
+            key: SigningKey::open(state_dir)?,
+            // An agent before may have said something again just before it ended.
+            said_again: AtomicU64::new(journal.health().seq),
+            journal,
+            retention,
+            confirmed,
+        })
+    }
+
     fn pass(&self, stop: &AtomicBool) -> Result<(), KeepError> {
         let numbers = segment::list(&self.dir).map_err(KeepError::List)?;
         for number in &numbers {
@@ -196,8 +217,18 @@ impl Work {
         let Some((seal, why)) = last else {
             return Ok(());
         };
+        // What was said again names sessions anew: without that the index does not know what later records name.
+        let said_again = self.said_again.load(Ordering::Acquire);
+        let Some(known) = Known::open(&self.state_dir, said_again)? else {
+            return Ok(());
+        };
         let kept_from_ns = self.first_after(&seal)?;
-        Carried::read(&self.dir, through + 1, &seal)?.write(&self.journal, kept_from_ns)?;
+        let carried = Carried::read(&self.dir, through + 1, &seal, &known);
+        drop(known);
+        let written = carried?.write(&self.journal, kept_from_ns);
+        self.said_again
+            .store(self.journal.health().seq, Ordering::Release);
+        written?;
         let seq = self.journal.event(&Event::SegmentsRetired {
             from_segment: through + 1,
             until_segment: seal.segment,

@@ -21,9 +21,11 @@ const SCHEMA: &[&str] = &[
     include_str!("../../migrations/0005_classes.sql"),
     include_str!("../../migrations/0006_retention.sql"),
     include_str!("../../migrations/0007_bound.sql"),
+    include_str!("../../migrations/0008_closings.sql"),
 ];
-/// Rows of versions before this one do not say which segment states them, or when an identity was verified: such a store is built anew from the journal.
-const REBUILT_BEFORE: i64 = 7;
+/// Rows of versions before this one do not say which segments state them and how sessions ended, or when an identity was
+/// verified: such a store is built anew from the journal.
+const REBUILT_BEFORE: i64 = 8;
 
 /// Why the store could not be used.
 #[derive(Debug, thiserror::Error)]

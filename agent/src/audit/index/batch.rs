@@ -425,8 +425,8 @@ fn record_event(
     } = event
     {
         let mut close = transaction.prepare_cached(
-            "UPDATE session_records SET closed_ns = ?2, close_reason = ?3, requests = ?4, client_bytes = ?5, server_bytes = ?6
-             WHERE id = ?1",
+            "UPDATE session_records SET closed_ns = ?2, close_reason = ?3, requests = ?4, client_bytes = ?5, server_bytes = ?6,
+             closed_seq = ?7, closed_segment = max(coalesce(closed_segment, 0), ?8) WHERE id = ?1",
         )?;
         let closed = close.execute(params![
             session,
@@ -434,7 +434,9 @@ fn record_event(
             reason,
             capped(*requests),
             capped(*client_bytes),
-            capped(*server_bytes)
+            capped(*server_bytes),
+            place.seq,
+            place.segment,
         ])?;
         return Ok(closed == 1);
     }

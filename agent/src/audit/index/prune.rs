@@ -4,7 +4,7 @@
 //! one in which the journal begins may count requests that were removed; an index of the rest does not have those.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::Path,
     time::{Duration, Instant},
 };
@@ -61,8 +61,9 @@ const STEPS: &[Step] = &[
             .execute(params![gone.seq, STEP_ROWS])
     },
     |transaction, gone| records(transaction, gone, "event_records"),
-    |transaction, gone| records(transaction, gone, "session_renewals"),
+    renewals,
     sessions,
+    closings,
     |transaction, gone| {
         transaction
             .prepare_cached("DELETE FROM statement_ids WHERE id IN (SELECT id FROM statement_ids WHERE segment <= ?1 LIMIT ?2)")?
@@ -174,6 +175,41 @@ fn records(transaction: &Transaction<'_>, gone: &Gone, table: &str) -> rusqlite:
             "DELETE FROM {table} WHERE seq IN (SELECT seq FROM {table} WHERE seq <= ?1 AND segment <= ?2 LIMIT ?3)"
         ))?
         .execute(params![gone.seq, gone.segment, STEP_ROWS])
+}
+
+/// Renewals that nothing has said again, and their part in when sessions' identities were vouched for last.
+fn renewals(transaction: &Transaction<'_>, gone: &Gone) -> rusqlite::Result<usize> {
+    let removed: Vec<i64> = transaction
+        .prepare_cached(
+            "DELETE FROM session_renewals WHERE seq IN (
+                 SELECT seq FROM session_renewals WHERE seq <= ?1 AND segment <= ?2 LIMIT ?3)
+             RETURNING session",
+        )?
+        .query_map(params![gone.seq, gone.segment, STEP_ROWS], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut update = transaction.prepare_cached(
+        "UPDATE session_records AS s SET verified_s = (
+             SELECT max(v.verified_s) FROM (
+                 SELECT id AS session, last_verified_s AS verified_s FROM session_records
+                 UNION ALL SELECT session, last_verified_s FROM session_renewals) v WHERE v.session = s.id)
+         WHERE id = ?1",
+    )?;
+    let sessions: HashSet<&i64> = removed.iter().collect();
+    for session in sessions {
+        update.execute([session])?;
+    }
+    Ok(removed.len())
+}
+
+/// How sessions ended, where segments that are left name them but do not say it again: an index of those does not know it.
+fn closings(transaction: &Transaction<'_>, gone: &Gone) -> rusqlite::Result<usize> {
+    transaction
+        .prepare_cached(
+            "UPDATE session_records SET closed_ns = NULL, close_reason = NULL, requests = NULL, client_bytes = NULL,
+             server_bytes = NULL, closed_seq = NULL, closed_segment = NULL
+             WHERE id IN (SELECT id FROM session_records WHERE closed_segment <= ?1 AND segment > ?1 LIMIT ?2)",
+        )?
+        .execute(params![gone.segment, STEP_ROWS])
 }
 
 /// A context, groups, method and strength.

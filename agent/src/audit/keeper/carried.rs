@@ -4,8 +4,13 @@
 //! kernel had counted until there, what sessions that go on rest on, and the whole of every approval that is still used.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     path::Path,
+};
+
+use super::{
+    KeepError,
+    known::{Known, Mentions},
 };
 
 use crate::audit::{
@@ -23,8 +28,10 @@ pub(super) struct Carried {
     /// What open sessions went on with, by session.
     renewed: BTreeMap<u64, (SessionOpened, Said)>,
     approvals: BTreeMap<u64, Approval>,
-    /// How sessions ended.
-    closed: HashMap<u64, Said>,
+    /// How sessions ended that segments name which are left, by session.
+    closed: BTreeMap<u64, (SessionOpened, Said)>,
+    /// How the other ones ended.
+    over: HashMap<u64, Said>,
     /// Sessions as the segment that is read states them.
     sessions: HashMap<u64, Box<SessionOpened>>,
 }
@@ -48,12 +55,17 @@ struct Approval {
 
 impl Carried {
     /// Reads the segments from `first` to the one that `last` seals. What cannot be read there is lost already: it is
-    /// passed over.
+    /// passed over. The index knows the segments behind them.
     ///
     /// # Errors
     ///
-    /// The operating system refuses.
-    pub(super) fn read(dir: &Path, first: u64, last: &Seal) -> Result<Self, ReadError> {
+    /// The operating system refuses, or the index.
+    pub(super) fn read(
+        dir: &Path,
+        first: u64,
+        last: &Seal,
+        known: &Known,
+    ) -> Result<Self, KeepError> {
         let mut carried = Self::default();
         for segment in first..=last.segment {
             let at = Position {
@@ -62,36 +74,50 @@ impl Carried {
                 seq: 0,
             };
             carried.sessions.clear();
-            carried.read_segment(&mut Reader::new(dir, at), last.last_seq)?;
+            carried.read_segment(&mut Reader::new(dir, at), last, known)?;
         }
         carried.sessions.clear();
+        carried.forget_what_is_over(last, known)?;
         Ok(carried)
     }
 
-    fn read_segment(&mut self, reader: &mut Reader, last_seq: u64) -> Result<(), ReadError> {
+    fn read_segment(
+        &mut self,
+        reader: &mut Reader,
+        last: &Seal,
+        known: &Known,
+    ) -> Result<(), KeepError> {
         let segment = reader.position().segment;
         loop {
             match reader.next() {
                 Ok(Some(record))
-                    if record.seq <= last_seq && reader.position().segment == segment =>
+                    if record.seq <= last.last_seq && reader.position().segment == segment =>
                 {
                     match record.entry {
                         Entry::SessionOpened(opened) => {
                             self.sessions.insert(opened.session, opened);
                         }
-                        Entry::Event(event) => self.learn(record.seq, record.time_ns, *event),
+                        Entry::Event(event) => {
+                            if let Some((session, said)) =
+                                self.learn(record.seq, record.time_ns, *event)
+                            {
+                                let mentions = known.session(session)?;
+                                self.close(session, said, mentions, last.segment);
+                            }
+                        }
                         _ => {}
                     }
                 }
-                Err(error @ ReadError::Io { .. }) => return Err(error),
+                Err(error @ ReadError::Io { .. }) => return Err(error.into()),
                 _ => return Ok(()),
             }
         }
     }
 
-    fn learn(&mut self, seq: u64, time_ns: u64, event: Event) {
+    /// Takes in what an event says; gives back the end of a session.
+    fn learn(&mut self, seq: u64, time_ns: u64, event: Event) -> Option<(u64, Said)> {
         match event {
-            Event::Repeated { seq, time_ns, said } => self.learn(seq, time_ns, *said),
+            Event::Repeated { seq, time_ns, said } => return self.learn(seq, time_ns, *said),
             Event::AgentStarted { .. } => self.stand("agent", seq, time_ns, event),
             Event::PolicyLoaded { .. } => self.stand("policy", seq, time_ns, event),
             Event::KernelCounted { .. } => self.stand("kernel", seq, time_ns, event),
@@ -110,16 +136,55 @@ impl Carried {
                 }
             }
             Event::SessionClosed { session, .. } => {
-                self.renewed.remove(&session);
                 let said = Said {
                     seq,
                     time_ns,
                     event,
                 };
-                self.closed.insert(session, said);
+                return Some((session, said));
             }
             _ => self.learn_of_approval(seq, time_ns, event),
         }
+        None
+    }
+
+    /// A session ended. Where a segment behind `last` names it, that is said there too, or has to be.
+    fn close(&mut self, session: u64, said: Said, mentions: Mentions, last: u64) {
+        if mentions.closed.is_some_and(|segment| segment > last) {
+            return;
+        }
+        match self.sessions.get(&session) {
+            Some(opened) if mentions.opened > last => {
+                let opened = SessionOpened::clone(opened);
+                self.closed.insert(session, (opened, said));
+            }
+            _ => {
+                self.over.insert(session, said);
+            }
+        }
+    }
+
+    /// What a session went on with matters no more once all that it did is removed. Its end may be in a segment that was
+    /// removed before, and said again since: what is said again is not in the order in which it happened.
+    fn forget_what_is_over(&mut self, last: &Seal, known: &Known) -> Result<(), KeepError> {
+        let mut over = HashSet::new();
+        for session in self.renewed.keys() {
+            let closed = known.session(*session)?.closed_seq;
+            if closed.is_some_and(|seq| seq <= last.last_seq) {
+                over.insert(*session);
+            }
+        }
+        self.renewed.retain(|session, _| !over.contains(session));
+        if self.approvals.is_empty() {
+            return Ok(());
+        }
+        // Of an approval a part may be in segments that are left: all of it holds for as long as any of it says.
+        let until = known.approvals()?;
+        for (id, approval) in &mut self.approvals {
+            let known = until.get(id).copied().unwrap_or(0);
+            approval.until_ns = approval.until_ns.max(known);
+        }
+        Ok(())
     }
 
     fn stand(&mut self, what: &'static str, seq: u64, time_ns: u64, event: Event) {
@@ -181,7 +246,7 @@ impl Carried {
         for said in self.standing.into_values() {
             journal.event(&said.again())?;
         }
-        for (opened, said) in self.renewed.into_values() {
+        for (opened, said) in self.closed.into_values().chain(self.renewed.into_values()) {
             journal.event_of(&Session::repeated(opened), &said.again())?;
         }
         let approvals = self.approvals.into_values();
@@ -189,7 +254,7 @@ impl Carried {
             let session = approval.session.map(Session::repeated);
             // Who reads that it was opened has to read that it was closed.
             if let Some(session) = &session
-                && let Some(closed) = self.closed.remove(&session.id)
+                && let Some(closed) = self.over.remove(&session.id)
             {
                 journal.event_of(session, &closed.again())?;
             }
@@ -214,4 +279,5 @@ impl Said {
     }
 }
 
-const HOUR_NS: u64 = 3_600_000_000_000;
+/// Nanoseconds.
+pub(super) const HOUR_NS: u64 = 3_600_000_000_000;

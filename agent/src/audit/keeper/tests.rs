@@ -56,13 +56,20 @@ fn fill(journal: &Journal, segments: u64, tags: &[&str]) {
 }
 
 fn work(state_dir: &Path, journal: &Arc<Journal>, retention: Retention, confirmed: u64) -> Work {
-    Work {
-        dir: state_dir.join(FOLDER),
-        key: SigningKey::open(state_dir).expect("a key"),
-        journal: Arc::clone(journal),
+    Work::new(
+        state_dir,
+        Arc::clone(journal),
         retention,
-        confirmed: Arc::new(move || confirmed),
-    }
+        Arc::new(move || confirmed),
+    )
+    .expect("a key")
+}
+
+/// Brings the index up to the journal.
+fn catch_up(state_dir: &Path, journal: &Journal) -> rusqlite::Connection {
+    let mut store = store::open(state_dir).expect("a store");
+    journal.set_indexed(index::catch_up(&mut store, state_dir).expect("indexed"));
+    store
 }
 
 fn pass(work: &Work) {
@@ -190,7 +197,7 @@ fn nothing_goes_before_every_export_has_it() {
     let dir = tempfile::tempdir().expect("a folder");
     let journal = open(dir.path());
     fill(&journal, 3, &[]);
-    journal.set_indexed(u64::MAX);
+    catch_up(dir.path(), &journal);
     let folder = dir.path().join(FOLDER);
     let seal = |number| {
         let key = PublicKey::open(dir.path()).expect("a key");
@@ -210,7 +217,7 @@ fn a_tag_keeps_its_segment() {
     let dir = tempfile::tempdir().expect("a folder");
     let journal = open(dir.path());
     fill(&journal, 2, &["confidential"]);
-    journal.set_indexed(u64::MAX);
+    catch_up(dir.path(), &journal);
     let hour = Span(Duration::from_hours(1));
     let tagged = |tag: &str| Retention {
         tags: BTreeMap::from([(tag.to_owned(), hour)]),

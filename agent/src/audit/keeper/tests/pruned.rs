@@ -322,7 +322,7 @@ fn answers(store: &Connection, dir: &Path, period: Period) -> Vec<reports::Repor
 #[test]
 fn a_pruned_index_holds_what_an_index_of_the_rest_does() {
     let (mut straddling, mut partly) = (0, 0);
-    for seed in 0..4 {
+    for seed in seeds() {
         let dir = tempfile::tempdir().expect("a folder");
         let mut life = Life::begin(dir.path(), seed);
         let mut store = store::open(dir.path()).expect("a store");
@@ -460,4 +460,11 @@ fn a_store_of_an_earlier_version_is_built_anew() {
     assert_eq!(number(&store, "SELECT count(*) FROM contexts"), 0);
     index::catch_up(&mut store, dir.path()).expect("indexed");
     assert_eq!(content(&store, 0, 0), before);
+}
+
+/// A few lives, the same each time; `WEIR_LIVES=from..until` tries others.
+fn seeds() -> std::ops::Range<u64> {
+    let asked = std::env::var("WEIR_LIVES").unwrap_or_else(|_| "0..4".to_owned());
+    let (from, until) = asked.split_once("..").expect("from..until");
+    from.parse().expect("a number")..until.parse().expect("a number")
 }
