@@ -188,10 +188,9 @@ fn renewals(transaction: &Transaction<'_>, gone: &Gone) -> rusqlite::Result<usiz
         .query_map(params![gone.seq, gone.segment, STEP_ROWS], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     let mut update = transaction.prepare_cached(
-        "UPDATE session_records AS s SET verified_s = (
-             SELECT max(v.verified_s) FROM (
-                 SELECT id AS session, last_verified_s AS verified_s FROM session_records
-                 UNION ALL SELECT session, last_verified_s FROM session_renewals) v WHERE v.session = s.id)
+        "UPDATE session_records SET verified_s = (
+             SELECT CASE WHEN left_s IS NULL THEN last_verified_s ELSE max(coalesce(last_verified_s, 0), left_s) END
+             FROM (SELECT max(last_verified_s) AS left_s FROM session_renewals WHERE session = ?1))
          WHERE id = ?1",
     )?;
     let sessions: HashSet<&i64> = removed.iter().collect();
