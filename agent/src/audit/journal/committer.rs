@@ -182,22 +182,21 @@ impl ChainState {
 
 /// Makes the next segment ahead of need, so that a full disk shows before the current one ends.
 fn keep_spare(inner: &Inner, last_try: &mut Option<Instant>) {
-    let (dir, bytes) = {
+    if last_try.is_some_and(|at: Instant| at.elapsed() < SPARE_RETRY) {
+        return;
+    }
+    let (bytes, spare) = {
         let writer = inner.lock();
-        if writer.spare.is_some() || last_try.is_some_and(|at: Instant| at.elapsed() < SPARE_RETRY)
-        {
-            return;
-        }
-        (writer.dir.clone(), writer.segment_bytes)
+        (writer.segment_bytes, Arc::clone(&writer.spare))
     };
-    match writer::make_spare(&dir, writer::SPARE, bytes, inner.reserve_bytes) {
-        Ok(spare) => {
+    let mut spare = spare.lock();
+    if spare.is_some() {
+        return;
+    }
+    match writer::make_spare(&inner.dir, writer::SPARE, bytes, inner.reserve_bytes) {
+        Ok(made) => {
             *last_try = None;
-            let mut writer = inner.lock();
-            // A rotation in the meantime may have made and used one under the same name.
-            if writer.spare.is_none() && spare.path.exists() {
-                writer.spare = Some(spare);
-            }
+            *spare = Some(made);
         }
         Err(error) => {
             if last_try.replace(Instant::now()).is_none() {
@@ -226,7 +225,7 @@ fn watch_disk(inner: &Inner, last_look: &mut Option<Instant>) {
                 free_mib: free >> 20,
                 reserve_mib: inner.reserve_bytes >> 20,
             });
-        } else if writer.spare.is_some() {
+        } else if writer.spare.lock().is_some() {
             writer.trouble.end();
         }
         let wants = writer.trouble.allow_for.is_some() && writer.trouble.emergency.is_none();

@@ -144,6 +144,38 @@ fn a_reopened_journal_goes_on_and_repeats_no_number() {
     assert_eq!(numbers, (1..=12).collect::<Vec<_>>());
 }
 
+/// Segments fill faster than the committer makes the next ones, so that writing and making ahead meet.
+#[test]
+fn segments_that_fill_at_once_lose_nothing() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = open(dir.path());
+    let session = journal
+        .session(new_session("alice", "/bin/x"))
+        .expect("recorded");
+    let text = "x".repeat(120 << 10);
+    let events = 400;
+    for number in 0..events {
+        journal
+            .event_of(
+                &session,
+                &Event::SessionEnded {
+                    session: number,
+                    administrator: None,
+                    evidence: None,
+                    reason: text.clone(),
+                },
+            )
+            .expect("recorded");
+    }
+    drop(journal);
+    let numbers: Vec<_> = read_all(dir.path())
+        .iter()
+        .map(|record| record.seq)
+        .collect();
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+    assert!(numbers.len() as u64 > events);
+}
+
 #[test]
 fn a_second_writer_is_refused() {
     let dir = tempfile::tempdir().expect("a folder");

@@ -4,7 +4,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -41,8 +41,8 @@ pub(super) struct Writer {
     pub(super) next_seq: u64,
     /// Full segments that the committer has not taken over yet.
     pub(super) retired: Vec<Extent>,
-    /// A segment made ahead of need.
-    pub(super) spare: Option<Segment>,
+    /// The segment made ahead of need.
+    pub(super) spare: Arc<Spare>,
     /// Requests without an outcome.
     pub(super) in_flight: u64,
     /// When the disk is short.
@@ -50,6 +50,18 @@ pub(super) struct Writer {
     /// Set by the committer before it sleeps without a time limit.
     pub(super) committer_asleep: bool,
     pub(super) closed: bool,
+}
+
+/// Where the segment lies that was made ahead of need. Whoever makes one, or gives one its place, holds the lock until that
+/// is done: two files made under one name would be the same one, and the second would cut the first to nothing while
+/// records are stored into it. Locked after the writer, where both are.
+#[derive(Debug, Default)]
+pub(super) struct Spare(Mutex<Option<Segment>>);
+
+impl Spare {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Option<Segment>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A segment up to where it is written.
@@ -257,7 +269,9 @@ impl Writer {
     }
 
     fn rotate(&mut self, next_id: &AtomicU64) -> Result<(), JournalError> {
-        let spare = match self.spare.take() {
+        let ahead = Arc::clone(&self.spare);
+        let mut ahead = ahead.lock();
+        let spare = match ahead.take() {
             Some(spare) => spare,
             None => make_spare(&self.dir, SPARE, self.segment_bytes, self.reserve_bytes)
                 .or_else(|error| self.trouble.rescue(error))?,
@@ -271,6 +285,7 @@ impl Writer {
             self.next_seq,
             next_id.load(Ordering::Relaxed),
         )?;
+        drop(ahead);
         let full = std::mem::replace(&mut self.segment, Arc::new(fresh));
         self.retired.push(Extent {
             segment: full,
