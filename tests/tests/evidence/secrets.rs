@@ -282,6 +282,7 @@ fn ask(lab: &Lab, places: &mut Places) -> Result<()> {
         "# TYPE weir_decision_seconds histogram",
         "# TYPE weir_journal_sync_seconds histogram",
         "weir_approval_wait_seconds_count 1",
+        "weir_export_refused_total{sink=",
     ] {
         ensure!(metrics.contains(line), "no {line:?} in {metrics}");
     }

@@ -178,6 +178,15 @@ fn outlets(text: &mut Text, exports: &[SinkStatus], webhooks: &[HookStatus]) {
     for sink in exports {
         text.labelled(name, "sink", &sink.name, sink.lag);
     }
+    let name = "weir_export_refused_total";
+    text.head(
+        name,
+        COUNTER,
+        "Records that a sink refused for good and that were passed over.",
+    );
+    for sink in exports {
+        text.labelled(name, "sink", &sink.name, sink.refused);
+    }
     let name = "weir_webhook_delivered_total";
     text.head(
         name,
