@@ -24,7 +24,7 @@ use std::{
     },
 };
 
-use weir_policy::{Decision, Identity};
+use weir_policy::{Classed, Decision, Identity};
 use weir_sql::{Confidence, Facts, Kind, SessionModes, catalog::Naming, postgres};
 
 use weir_wire::postgres::Refusal;
@@ -41,7 +41,7 @@ pub use key::{MaskKey, MaskKeyError};
 pub use naming::KnownNaming;
 pub use scope::{Protection, Scope, Who};
 pub use standing::{KnownStanding, Standing};
-pub use verdict::{Replacement, Verdict, admission_refusal};
+pub use verdict::{Moves, Replacement, Verdict, admission_refusal};
 
 use budgets::Budgets;
 use cache::Key;
@@ -208,7 +208,8 @@ impl Guard {
             } else {
                 Keep::Text
             };
-            let judged = Judged::plain(facts, decision);
+            let mut judged = Judged::plain(facts, decision);
+            judged.steps = governed::steps(text, modes, &judged.facts, None);
             let basis = Basis {
                 standing: standing.code,
                 ..Basis::default()
@@ -448,10 +449,14 @@ impl Guard {
             cleared,
             ..
         } = judged;
+        let classes = snapshot.pack.classified(&facts);
         let strict = self.durability == Durability::Strict
             || decision.waits()
-            || deserves_sync(&scope.who, &facts);
-        let classes = snapshot.pack.classified(&facts);
+            || deserves_sync(&scope.who, &facts)
+            || classes.iter().any(is_confidential);
+        let mut moves = Moves::of(&steps);
+        // A function that nobody has looked into may do the same.
+        moves.names |= basis.catalog.is_none() && facts.confidence > Confidence::Exact;
         verdict::forget_quotes(&mut facts, &mut decision);
         Arc::new(Verdict {
             refusal,
@@ -463,6 +468,7 @@ impl Guard {
             defines: defines(&facts),
             unknown: unknown.is_some(),
             steps,
+            moves,
             cleared: cleared.into(),
             scope: scope.id,
             epoch: snapshot.epoch,
@@ -536,6 +542,11 @@ fn deserves_sync(who: &Who, facts: &Facts) -> bool {
                 Kind::Create | Kind::Alter | Kind::Drop | Kind::Truncate | Kind::Grant
             )
         })
+}
+
+/// The same goes for whatever touches this class or a part of it.
+fn is_confidential(classed: &Classed) -> bool {
+    classed.classes.iter().any(|class| class == "confidential")
 }
 
 /// Scopes that are remembered; a host has far fewer.

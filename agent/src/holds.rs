@@ -27,7 +27,6 @@ use std::{
 use aws_lc_rs::constant_time;
 use tokio::sync::oneshot;
 use weir_policy::{Approval, Identity};
-use weir_sql::SessionModes;
 
 use crate::{
     audit::{
@@ -43,7 +42,7 @@ pub use deciding::{Choices, Decided, Decision};
 pub use error::DecideError;
 pub use grants::{Grant, Repeated};
 pub use note::{Note, Tell, What};
-pub use ticket::{Clearance, Outcome, Ticket};
+pub use ticket::{Clearance, Outcome, Reading, Ticket};
 pub use view::{Demand, Estimate, Exact, Summary, View};
 
 use grants::Grants;
@@ -185,14 +184,20 @@ impl Holds {
 
     /// A lasting approval for the same as this, where there is one; `modes` are those that the text was read in.
     #[must_use]
-    pub fn granted(
-        self: &Arc<Self>,
-        repeated: &Repeated,
-        modes: SessionModes,
-    ) -> Option<Clearance> {
+    pub fn granted(self: &Arc<Self>, repeated: &Repeated, reading: Reading) -> Option<Clearance> {
         let state = self.lock();
         let grant = state.grants.find(repeated, clock::now_ns())?;
-        Some(Clearance::lasting(Arc::clone(self), grant.approval, modes))
+        Some(Clearance::lasting(
+            Arc::clone(self),
+            grant.approval,
+            reading,
+        ))
+    }
+
+    /// Whether an approval that lasts is still in force.
+    fn stands(&self, approval: u64) -> bool {
+        let grants = self.lock().grants.list(clock::now_ns());
+        grants.iter().any(|grant| grant.approval == approval)
     }
 
     /// What waits, the oldest first; `viewer` is for whom it is shown, where not for whoever runs this host: what they ask for,

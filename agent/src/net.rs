@@ -4,13 +4,14 @@ pub mod http;
 pub mod socket;
 
 use std::{
+    future::Future as _,
     io,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
 };
 use tokio_rustls::TlsStream;
@@ -38,6 +39,18 @@ impl Leg {
     #[must_use]
     pub fn buffers(&self) -> bool {
         matches!(self, Self::Tls(_))
+    }
+
+    /// Whether the peer sends no more, even where not all that it sent has been read.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        let stream = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        let ready = std::pin::pin!(stream.ready(Interest::READABLE));
+        let mut cx = Context::from_waker(Waker::noop());
+        matches!(ready.poll(&mut cx), Poll::Ready(Ok(ready)) if ready.is_read_closed())
     }
 
     /// What a log-in on this leg is bound to where it binds to the peer's certificate; `None` in clear, and where the

@@ -29,6 +29,7 @@ fn statements_wait_until_somebody_decides() -> Result<()> {
         &lab,
         &Program::python("../approvals/waits.py").argument(&rules),
     )?);
+    asked.extend(run(&lab, &Program::python("../approvals/ways.py"))?);
     let drivers = run(
         &lab,
         &Program::python_with_drivers("../approvals/drivers.py")?,

@@ -17,6 +17,7 @@ use axum::{
 };
 use maud::Markup;
 use serde::Serialize;
+use weir_policy::Identity;
 
 use super::{
     Need, Reach, Role,
@@ -129,10 +130,14 @@ impl Ask {
 
     /// Who asks, as somebody who may decide about what waits.
     pub(super) fn approver(&self) -> Result<Approver, Error> {
+        let sessions = |identity: &Identity| self.web.reach.identities.sessions_of(identity);
         let found = match &self.connection {
-            Connection::Socket(peer) => Approver::of(&resolve(&self.web, peer)?),
+            Connection::Socket(peer) => Approver::of(&resolve(&self.web, peer)?, sessions),
             Connection::Tls(_) => match self.visitor.identity.clone() {
-                Some(identity) => Approver::person(identity, None),
+                Some(identity) => {
+                    let sessions = sessions(&identity);
+                    Approver::person(identity, sessions)
+                }
                 None => Err(DecideError::Agent),
             },
         };

@@ -432,7 +432,7 @@ pub enum Verdict {
 pub enum Settled {
     /// Approved, and sent to the server.
     Ran,
-    /// Approved, but the client did not go on with it.
+    /// The client did not go on with it, or what stood ahead of it failed.
     NotRun,
     /// Refused by an approver.
     Denied,

@@ -88,7 +88,8 @@ impl Desk {
     }
 
     fn approver(&self, peer: &Peer) -> Result<Approver, Refusal> {
-        Approver::of(&self.resolve(peer)?).map_err(|error| refusal(&error))
+        let sessions = |identity: &Identity| self.identities.sessions_of(identity);
+        Approver::of(&self.resolve(peer)?, sessions).map_err(|error| refusal(&error))
     }
 
     /// For whom something is shown; `None` is whoever runs this host.

@@ -19,6 +19,11 @@ pub struct KnownNaming {
 }
 
 impl KnownNaming {
+    #[cfg(test)]
+    pub(crate) fn for_test(naming: Naming) -> Arc<Self> {
+        Arc::new(Self { id: 1, naming })
+    }
+
     /// Whether names in a text mean the same in both.
     pub(super) fn reads_alike(&self, other: &Self, facts: &Facts) -> bool {
         if self.id == other.id {

@@ -39,6 +39,8 @@ pub struct Verdict {
     pub unknown: bool,
     /// What it does to how the session's names are read; empty where that does not matter.
     pub steps: Vec<Step>,
+    /// Whether it changes how names are read, or as which role, until the session is at an end.
+    pub moves: Moves,
     /// Columns within reach that this decision leaves as they are, by relation and number, sorted.
     pub(super) cleared: Box<[(u32, i16)]>,
     /// For whom: [`Scope`](super::Scope)'s number.
@@ -55,6 +57,41 @@ pub struct Verdict {
     /// What approved it, where that was needed and given.
     pub clearance: Option<Arc<Clearance>>,
     pub(super) text: Box<[u8]>,
+}
+
+/// What a text changes about how the texts after it are understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Moves {
+    /// Where names are looked up, or what they mean.
+    pub names: bool,
+    /// As which role the session acts.
+    pub role: bool,
+}
+
+impl Moves {
+    /// Of what the steps of a text say.
+    pub(super) fn of(steps: &[Step]) -> Self {
+        let mut moves = Self::default();
+        for step in steps {
+            match step {
+                Step::Role { .. } | Step::Authorise { .. } | Step::LoseRole => moves.role = true,
+                Step::Begin
+                | Step::Commit { .. }
+                | Step::Rollback { .. }
+                | Step::Savepoint(_)
+                | Step::Release(_)
+                | Step::RollbackTo(_) => {}
+                _ => moves.names = true,
+            }
+        }
+        moves
+    }
+
+    /// Whether it changes anything.
+    #[must_use]
+    pub fn any(self) -> bool {
+        self.names || self.role
+    }
 }
 
 /// The text that goes on in place of the client's.

@@ -10,17 +10,20 @@ use crate::identity::Resolved;
 pub struct Approver {
     /// Who.
     pub identity: Identity,
-    /// The audit session that it comes from, where one is known.
-    pub audit_session: Option<u32>,
+    /// The audit sessions of this host that it comes from or is logged in in.
+    pub audit_sessions: Vec<u32>,
 }
 
 impl Approver {
-    /// Who a process of this host is, as far as it may decide at all.
+    /// Who a process of this host is, as far as it may decide at all. `logged_in` tells in which audit sessions somebody is.
     ///
     /// # Errors
     ///
     /// [`DecideError`] for whoever is not a person that the provider vouches for now.
-    pub fn of(resolved: &Resolved) -> Result<Self, DecideError> {
+    pub fn of(
+        resolved: &Resolved,
+        logged_in: impl FnOnce(&Identity) -> Vec<u32>,
+    ) -> Result<Self, DecideError> {
         if resolved.in_agent_run {
             return Err(DecideError::Agent);
         }
@@ -32,7 +35,9 @@ impl Approver {
         if bound.is_stale() {
             return Err(DecideError::Stale);
         }
-        Self::person(bound.identity.clone(), resolved.evidence.audit_session)
+        let mut sessions = logged_in(&bound.identity);
+        sessions.extend(resolved.evidence.audit_session);
+        Self::person(bound.identity.clone(), sessions)
     }
 
     /// Somebody whose log-in was just verified.
@@ -40,13 +45,13 @@ impl Approver {
     /// # Errors
     ///
     /// [`DecideError`] for services and agents.
-    pub fn person(identity: Identity, audit_session: Option<u32>) -> Result<Self, DecideError> {
+    pub fn person(identity: Identity, audit_sessions: Vec<u32>) -> Result<Self, DecideError> {
         if identity.acting_kind() != PrincipalKind::Human {
             return Err(DecideError::Agent);
         }
         Ok(Self {
             identity,
-            audit_session,
+            audit_sessions,
         })
     }
 
@@ -69,9 +74,9 @@ impl Approver {
             .iter()
             .any(|actor| actor.issuer == own.issuer && actor.subject == own.subject);
         let opened = &ask.session.opened;
+        let from = opened.evidence.audit_session;
         let started = requester.principal.kind != PrincipalKind::Human
-            && self.audit_session.is_some()
-            && opened.evidence.audit_session == self.audit_session;
+            && from.is_some_and(|session| self.audit_sessions.contains(&session));
         self.is(requester) || acts || started
     }
 

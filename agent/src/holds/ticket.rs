@@ -89,17 +89,16 @@ impl Ticket {
         self.end(how);
     }
 
-    /// The statement goes on: what it was approved as is kept until it has run, or is never going to. `modes` are those that
-    /// its text was read in.
+    /// The statement goes on: what it was approved as is kept until it has run, or is never going to.
     #[must_use]
-    pub fn into_clearance(mut self, modes: SessionModes) -> Clearance {
+    pub fn into_clearance(mut self, reading: Reading) -> Clearance {
         self.settled = true;
         self.holds.forget(self.id);
         Clearance {
             holds: Arc::clone(&self.holds),
             approval: self.id,
             lasting: false,
-            modes,
+            reading,
             used: AtomicBool::new(false),
         }
     }
@@ -125,6 +124,15 @@ impl Drop for Ticket {
     }
 }
 
+/// How a text was read when it was let through.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Its strings.
+    pub modes: SessionModes,
+    /// Its names: how often the session had changed what they mean.
+    pub turn: u64,
+}
+
 /// An approval that a statement carries to the server.
 #[derive(Debug)]
 pub struct Clearance {
@@ -132,18 +140,18 @@ pub struct Clearance {
     approval: u64,
     /// It was given before, for some time.
     lasting: bool,
-    /// How the text was read when it was let through: a portal may run when the session reads otherwise.
-    modes: SessionModes,
+    /// A portal may run when the session reads otherwise.
+    reading: Reading,
     used: AtomicBool,
 }
 
 impl Clearance {
-    pub(super) fn lasting(holds: Arc<Holds>, approval: u64, modes: SessionModes) -> Self {
+    pub(super) fn lasting(holds: Arc<Holds>, approval: u64, reading: Reading) -> Self {
         Self {
             holds,
             approval,
             lasting: true,
-            modes,
+            reading,
             used: AtomicBool::new(false),
         }
     }
@@ -156,8 +164,20 @@ impl Clearance {
 
     /// How the text was read when it was let through.
     #[must_use]
-    pub fn modes(&self) -> SessionModes {
-        self.modes
+    pub fn reading(&self) -> Reading {
+        self.reading
+    }
+
+    /// Whether what carries it has begun to run.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.used.load(Ordering::Acquire)
+    }
+
+    /// Whether what carries it may begin: one that lasts may have been taken back, or be over, since.
+    #[must_use]
+    pub fn stands(&self) -> bool {
+        !self.lasting || self.holds.stands(self.approval)
     }
 
     /// The statement runs as this request; said in the record once. `hash` is of what runs, as [`Bound::to`] is of what was

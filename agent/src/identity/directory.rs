@@ -207,6 +207,25 @@ impl Identities {
         self.processes.boot_id()
     }
 
+    /// The audit sessions of this boot that a person has logged in in, ended log-ins that still mark processes included.
+    #[must_use]
+    pub fn sessions_of(&self, person: &Identity) -> Vec<u32> {
+        let is_same = |bound: &Arc<Bound>| {
+            let (own, other) = (&bound.identity.principal, &person.principal);
+            own.issuer == other.issuer && own.subject == other.subject
+        };
+        let Ok(bindings) = self.bindings.read() else {
+            return Vec::new();
+        };
+        let logins = bindings.sessions.values().filter(|bound| is_same(bound));
+        logins
+            .filter_map(|bound| match &bound.key {
+                Key::AuditSession { boot_id, id } if boot_id == self.boot_id() => Some(*id),
+                _ => None,
+            })
+            .collect()
+    }
+
     /// All bindings there are, ended ones that still mark processes included.
     #[must_use]
     pub fn bindings(&self) -> Vec<Arc<Bound>> {

@@ -231,8 +231,10 @@ impl SessionJudge {
         if let Some(refusal) = self.refusal(&second) {
             return (second, Some(refusal));
         }
-        // Each reading would send another text, and only one of them hides what is to be hidden.
-        let refusal = (!second.sends_the_same_as(&verdict)).then(|| Box::new(two_readings()));
+        // Each reading would send another text, or be subject to something else: an approval, a limit, another record.
+        let alike = second.stands_as(&verdict)
+            && second.statement.decided.facts == verdict.statement.decided.facts;
+        let refusal = (!alike).then(|| Box::new(two_readings()));
         (verdict, refusal)
     }
 
@@ -332,8 +334,16 @@ impl Judge for SessionJudge {
         verdict
     }
 
+    fn named(&mut self, verdict: &Arc<Verdict>) {
+        self.lasting.parsed(verdict, &self.names.known().naming);
+        self.named.parsed(verdict);
+    }
+
     #[inline]
     fn gate(&mut self, verdict: &Arc<Verdict>, asked: &AskedToGo<'_>) -> Gate<Arc<Verdict>> {
+        if self.lasting.runs_unapproved(verdict) {
+            return self.refuse_by_name(verdict, asked);
+        }
         if verdict.obligations.approvals.is_empty() {
             return Gate::Open(None);
         }
@@ -387,6 +397,7 @@ impl Judge for SessionJudge {
             self.strict_seq = seq;
         }
         self.modes_uncertain |= verdict.changes_session;
+        self.names.moved(verdict.moves);
         self.idle = false;
         Ok(Ticket {
             seq,

@@ -291,10 +291,19 @@ impl Relay {
             self.up.rest = self.conversation.look(look);
             return Poll::Ready(Ok(true));
         }
-        if self.conversation.is_held_in_vain() || self.judge.poll_hold(cx).is_ready() {
+        if self.conversation.is_held_in_vain() {
             return Poll::Ready(Ok(false));
         }
-        while self.conversation.held_bytes() < MAX_HELD_BYTES {
+        if self.judge.poll_hold(cx).is_ready() {
+            let gone = self.client.has_left();
+            if gone {
+                self.give_up_held();
+            }
+            return Poll::Ready(Ok(gone));
+        }
+        // Room for a message behind it, however long it is itself: so it is seen when the client leaves.
+        let room = MAX_HELD_BYTES + self.conversation.held_message_bytes();
+        while self.conversation.held_bytes() < room {
             let gone = ready!(SCRATCH.with_borrow_mut(|scratch| {
                 let read = ready!(poll_read(cx, &mut self.client, &mut scratch.input))?;
                 let Some(input) = read else {
@@ -306,17 +315,25 @@ impl Relay {
                 Poll::Ready(Ok(self.conversation.held_terminates()))
             }))?;
             if gone {
-                // Nobody is there any more for whom it would run.
-                self.judge.give_up_hold();
-                self.up.ended = true;
+                self.give_up_held();
                 return Poll::Ready(Ok(true));
             }
         }
         Poll::Pending
     }
 
+    /// Nobody is there any more for whom what waits would run.
+    fn give_up_held(&mut self) {
+        self.judge.give_up_hold();
+        self.up.ended = true;
+    }
+
     /// Judges what waited, and what came behind it.
     fn resume_held(&mut self) {
+        if self.conversation.is_held_in_vain() {
+            // Before what stands behind it is read, which may have to wait itself.
+            self.judge.held_in_vain();
+        }
         let resumed = SCRATCH
             .with_borrow_mut(|scratch| self.conversation.resume(&mut self.judge, &mut scratch.out));
         self.judge.resumed();

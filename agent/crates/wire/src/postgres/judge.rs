@@ -221,6 +221,8 @@ pub trait Judge {
     fn function(&mut self, oid: u32) -> Ruling<Self::Statement>;
     /// The statement behind a name that only SQL made (`PREPARE`, `DECLARE`): its text was decided then.
     fn made_by_sql(&mut self) -> Self::Statement;
+    /// A permitted `Parse` gives a statement a name, which SQL can run it by (`EXECUTE`).
+    fn named(&mut self, _statement: &Self::Statement) {}
     /// Whether a request may go to the server now; nothing of it is recorded yet.
     ///
     /// Asked at `Query`, `Bind`, `FunctionCall` and `Execute`, after the text was permitted, unless the server is going to discard

@@ -46,15 +46,18 @@ impl<T> Names<T> {
         }
     }
 
+    /// Whether there is no room for this name. None may be forgotten in its place: what it stands for on the server would
+    /// run as something that nobody has judged.
+    #[must_use]
+    pub fn is_full_for(&self, name: &[u8]) -> bool {
+        self.named.len() >= MAX_NAMES && !name.is_empty() && !self.named.contains_key(name)
+    }
+
     /// Lets a name stand for something else.
     pub fn insert(&mut self, name: &[u8], value: T) -> Undo<T> {
         let before = if name.is_empty() {
             self.unnamed.replace(value)
         } else {
-            if self.named.len() >= MAX_NAMES {
-                // What is forgotten here is still executed and recorded, only without its text.
-                self.named.clear();
-            }
             self.named.insert(name.into(), value)
         };
         Undo {
@@ -104,6 +107,22 @@ const MAX_NAMES: usize = 65_536;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_name_is_forgotten_for_another() {
+        let mut names = Names::default();
+        for name in 0..MAX_NAMES {
+            assert!(!names.is_full_for(&name.to_be_bytes()));
+            let _ = names.insert(&name.to_be_bytes(), name);
+        }
+        assert!(names.is_full_for(b"another"));
+        assert!(!names.is_full_for(b""), "the unnamed one has its place");
+        assert!(
+            !names.is_full_for(&0_usize.to_be_bytes()),
+            "so has a known one"
+        );
+        assert_eq!(names.get(&0_usize.to_be_bytes()), Some(&0));
+    }
 
     #[test]
     fn changes_can_be_taken_back_in_reverse_order() {

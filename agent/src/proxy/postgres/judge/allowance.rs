@@ -83,6 +83,17 @@ impl NamedQueries {
         }
     }
 
+    /// A message gives a name to a statement that is subject to these.
+    pub(super) fn parsed(&mut self, verdict: &Arc<Verdict>) {
+        if let Some(limits) = of_obligations(&verdict.obligations) {
+            let before = self.prepared.unwrap_or(Limits::NONE);
+            self.prepared = Some(before.and(limits));
+        }
+        if !verdict.obligations.budgets.is_empty() {
+            self.billed = Some(Arc::clone(verdict));
+        }
+    }
+
     /// What a statement may give that runs named queries.
     pub(super) fn limits(&self, runs: Runs) -> Option<Limits> {
         let prepared = self.prepared.filter(|_| runs.prepared);

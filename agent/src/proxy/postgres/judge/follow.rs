@@ -49,6 +49,7 @@ impl SessionJudge {
             && self.named.is_empty()
             && !verdict.defines
             && !self.scope.is_metered()
+            && !self.lasting.is_watching()
         {
             return Ok(None);
         }

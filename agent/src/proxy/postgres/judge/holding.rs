@@ -7,7 +7,7 @@ use std::{
 };
 
 use weir_policy::Identity;
-use weir_sql::{Confidence, Kind, SessionModes};
+use weir_sql::{Confidence, Facts, Kind, SessionModes};
 use weir_wire::postgres::{
     Asked, Gate, Refusal,
     backend::{self, NoticeFields},
@@ -19,7 +19,7 @@ use crate::{
     audit::record::{Bound, Settled},
     clock,
     guard::Verdict,
-    holds::{Ask, AskError, Estimate, Outcome, Repeated, Ticket, estimate},
+    holds::{Ask, AskError, Estimate, Outcome, Reading, Repeated, Ticket, estimate},
 };
 
 /// A statement of this session that waits.
@@ -49,8 +49,17 @@ impl SessionJudge {
     /// Whether a statement that needs an approval may go on.
     pub(super) fn hold(&mut self, verdict: &Arc<Verdict>, asked: &Asked<'_>) -> Gate<Arc<Verdict>> {
         // A portal carries the approval that its `Bind` was let through by; whether it is still the same is for the request.
-        if verdict.clearance.is_some() {
-            return Gate::Open(None);
+        if let Some(clearance) = &verdict.clearance {
+            let why = if clearance.has_begun() {
+                return Gate::Open(None);
+            } else if clearance.reading().turn != self.names.times() {
+                "how its names are read has changed since"
+            } else if !clearance.stands() {
+                "it was taken back, or is over"
+            } else {
+                return Gate::Open(None);
+            };
+            return self.refuse_held(verdict, refusal(verdict, why, "bind it anew"), asked);
         }
         self.follow_login();
         if let Err(refusal) = self.check_login(verdict, clock::now()) {
@@ -61,7 +70,7 @@ impl SessionJudge {
         if let Some(holding) = self.holding.take() {
             match holding.ticket.outcome() {
                 Some(Outcome::Approved { .. }) if holding.is_for(verdict, self.modes, asked) => {
-                    let clearance = holding.ticket.into_clearance(self.modes);
+                    let clearance = holding.ticket.into_clearance(self.reading());
                     return Gate::Open(Some(verdict.approved(clearance)));
                 }
                 Some(Outcome::Approved { .. } | Outcome::Recheck) => {
@@ -84,7 +93,7 @@ impl SessionJudge {
             Err(refusal) => return self.refuse_held(verdict, refusal, asked),
         };
         let repeated = self.repeated(verdict, &requester);
-        let granted = |it| self.holds.granted(it, self.modes);
+        let granted = |it| self.holds.granted(it, self.reading());
         if let Some(clearance) = repeated.as_ref().and_then(granted) {
             return Gate::Open(Some(verdict.approved(clearance)));
         }
@@ -126,9 +135,37 @@ impl SessionJudge {
     /// A request goes on that an approval let through.
     pub(super) fn record_cleared(&self, verdict: &Verdict, parameters: u64, request: u64) {
         if let Some(clearance) = &verdict.clearance {
-            let hash = self.hash_bound(verdict, clearance.modes(), parameters);
+            let hash = self.hash_bound(verdict, clearance.reading().modes, parameters);
             clearance.used(request, hash);
         }
+    }
+
+    /// How what is judged now is read.
+    fn reading(&self) -> Reading {
+        Reading {
+            modes: self.modes,
+            turn: self.names.times(),
+        }
+    }
+
+    /// SQL could run by its name what has to be approved, and what that is stands nowhere in its text.
+    #[cold]
+    pub(super) fn refuse_by_name(
+        &mut self,
+        verdict: &Arc<Verdict>,
+        asked: &Asked<'_>,
+    ) -> Gate<Arc<Verdict>> {
+        let refusal = Refusal {
+            sqlstate: "42501".into(),
+            message: "weir: this may run a prepared statement by its name that needs an approval"
+                .into(),
+            detail: None,
+            hint: Some(
+                "run that statement itself, by your driver; DEALLOCATE ALL forgets the names"
+                    .into(),
+            ),
+        };
+        self.refuse_held(verdict, refusal, asked)
     }
 
     fn hash_bound(&self, verdict: &Verdict, modes: SessionModes, parameters: u64) -> String {
@@ -146,7 +183,9 @@ impl SessionJudge {
             ));
         };
         let facts = &verdict.statement.decided.facts;
-        if has_word(&facts.normalised, "prepare") && !facts.kinds.contains(&Kind::Transaction) {
+        // `PREPARE TRANSACTION` names no statement; beside others it would hide one that does.
+        let names = has_word(&facts.normalised, "prepare");
+        if names && facts.kinds.iter().any(|kind| *kind != Kind::Transaction) {
             return Err(refusal(
                 verdict,
                 "what has to be approved cannot be given a name in SQL",
@@ -167,9 +206,11 @@ impl SessionJudge {
     /// What a lasting approval of this would be for; only where the text says all that it does.
     fn repeated(&self, verdict: &Verdict, requester: &Identity) -> Option<Repeated> {
         let facts = &verdict.statement.decided.facts;
-        if facts.confidence != Confidence::Exact {
+        if facts.confidence != Confidence::Exact || !says_all(facts) {
             return None;
         }
+        let followed = self.protection.needs_catalog;
+        let search_path = self.names.meaning(&facts.relations, followed)?;
         let opened = &self.session.opened;
         Some(Repeated {
             principal: Repeated::principal_of(requester),
@@ -180,7 +221,7 @@ impl SessionJudge {
             database_user: opened.target.database_user.clone(),
             text: facts.normalised.clone(),
             backslash_in_strings: self.modes.backslash_in_strings,
-            search_path: self.names.known().naming.search_path.clone(),
+            search_path,
             approvals: verdict.obligations.approvals.clone(),
         })
     }
@@ -283,10 +324,37 @@ impl SessionJudge {
         }
     }
 
+    /// What is ahead of it has failed: the server is going to discard it.
+    pub(crate) fn held_in_vain(&mut self) {
+        if let Some(holding) = self.holding.take() {
+            holding.ticket.settle(Settled::NotRun);
+        }
+    }
+
     /// The client has gone, or takes nothing more.
     pub(crate) fn give_up_hold(&mut self) {
         self.holding = None;
     }
+}
+
+/// Whether the normalised text tells what a statement does, whatever its literals are: a query's and a write's are data. In
+/// others they may be a whole function's body, a role, a file, and there are none only where nothing was replaced.
+fn says_all(facts: &Facts) -> bool {
+    let is_data = |kind: &Kind| {
+        matches!(
+            kind,
+            Kind::Select
+                | Kind::Insert
+                | Kind::Update
+                | Kind::Delete
+                | Kind::Merge
+                | Kind::VectorSearch
+                | Kind::EmbeddingWrite
+        )
+    };
+    let text = &facts.normalised;
+    // `UESCAPE` takes a literal, and an identifier depends on it.
+    (facts.kinds.iter().all(is_data) && !has_word(text, "uescape")) || !text.contains('$')
 }
 
 impl Holding {
@@ -395,3 +463,33 @@ fn cannot_wait(error: &AskError) -> Refusal {
 
 /// No client names a statement so.
 const ESTIMATE: &str = "weir_estimate";
+
+#[cfg(test)]
+mod tests {
+    use weir_sql::postgres::analyse;
+
+    use super::*;
+
+    #[test]
+    fn an_approval_lasts_only_for_what_the_text_says_whatever_its_literals() {
+        let says = |text: &str| says_all(&analyse(text.as_bytes(), SessionModes::default()));
+        for text in [
+            "update accounts set note = 'x' where id = 7",
+            "insert into accounts select 7, 'x'",
+            "refresh materialized view totals",
+            "truncate accounts",
+        ] {
+            assert!(says(text), "{text}");
+        }
+        for text in [
+            "create or replace function f() returns int language sql as 'select 1'",
+            "create function f() returns int language sql as $$select 1$$",
+            "alter system set archive_command = 'cp'",
+            "set role 'somebody'",
+            "copy accounts from '/tmp/file'",
+            "select * from U&\"t!0061\" uescape '!'",
+        ] {
+            assert!(!says(text), "{text}");
+        }
+    }
+}

@@ -16,6 +16,9 @@ pub(super) struct Lasting {
     /// A cursor may outlive its transaction.
     holds: bool,
     views: Option<Since>,
+    /// A message gave a name to a statement that needs an approval. SQL could run it by that name, and say nothing of what it
+    /// does.
+    unapproved: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -48,9 +51,39 @@ impl Lasting {
         }
     }
 
+    /// A message gives a statement a name.
+    pub(super) fn parsed(&mut self, verdict: &Verdict, naming: &Naming) {
+        self.unapproved |= !verdict.obligations.approvals.is_empty();
+        self.prepared.get_or_insert_with(|| Since {
+            rules: verdict.rules(),
+            search_path: naming.search_path.clone(),
+        });
+    }
+
+    /// Whether a statement may run another by its name that needs an approval.
+    pub(super) fn runs_unapproved(&self, verdict: &Verdict) -> bool {
+        self.unapproved && {
+            let facts = &verdict.statement.decided.facts;
+            Runs::of(facts, verdict.text().is_empty()).prepared
+        }
+    }
+
+    /// Whether the end of statements matters even where nothing is hidden.
+    pub(super) fn is_watching(&self) -> bool {
+        self.unapproved
+    }
+
     /// A statement has run to its end.
     pub(super) fn done(&mut self, verdict: &Verdict) {
         if self.prepared.is_none() && self.declared.is_none() && self.views.is_none() {
+            return;
+        }
+        // Hardly any other can be what forgets all names.
+        let kinds = &verdict.statement.decided.facts.kinds;
+        if !kinds
+            .iter()
+            .any(|kind| matches!(kind, Kind::Set | Kind::Utility))
+        {
             return;
         }
         let text = &verdict.statement.decided.facts.normalised;
@@ -61,6 +94,7 @@ impl Lasting {
             *self = Self::default();
         } else if has_word(text, "deallocate") {
             self.prepared = None;
+            self.unapproved = false;
         } else if has_word(text, "close") {
             self.declared = None;
             self.holds = false;

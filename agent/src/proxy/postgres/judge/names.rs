@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use weir_sql::{
+    RelationUse,
     catalog::{Catalog, Naming},
     postgres::{Step, Tracker, identifiers},
 };
 use weir_wire::postgres::StartupMessage;
 
-use crate::guard::{Guard, KnownNaming};
+use crate::guard::{Guard, KnownNaming, Moves};
 
 /// One session's search path and temporary relations. Nothing is followed before a decision needs it.
 #[derive(Debug)]
@@ -21,6 +22,10 @@ pub(super) struct Names {
     tracker: Option<Tracker>,
     /// Something was sent that may be taken back, or lasts until its transaction ends.
     open: bool,
+    /// What was sent so far that changes how names are read, whether or not that is followed.
+    moved: Moves,
+    /// How often.
+    times: u64,
 }
 
 impl Names {
@@ -32,6 +37,8 @@ impl Names {
             reported: None,
             tracker: None,
             open: false,
+            moved: Moves::default(),
+            times: 0,
         }
     }
 
@@ -104,6 +111,46 @@ impl Names {
         }
     }
 
+    /// A statement goes to the server that changes this.
+    #[inline]
+    pub(super) fn moved(&mut self, moves: Moves) {
+        if moves.any() {
+            self.moved.names |= moves.names;
+            self.moved.role |= moves.role;
+            self.times += 1;
+        }
+    }
+
+    /// How often something was sent that changes how names are read, or as whom.
+    pub(super) fn times(&self) -> u64 {
+        self.times
+    }
+
+    /// What tells how the names of these relations are read, so that another session in which it is the same means the same
+    /// relations; `None` where it cannot be told. `followed` says that the session's statements are read for that.
+    pub(super) fn meaning(&self, relations: &[RelationUse], followed: bool) -> Option<Vec<String>> {
+        if self.moved.role || self.asked.role {
+            return None;
+        }
+        let bare = |it: &&RelationUse| it.relation.schema.is_none();
+        if followed {
+            let naming = &self.known.naming;
+            let shadowed = |it: &RelationUse| naming.temporary.contains(&it.relation.name);
+            let certain = naming.certain && !naming.veiled;
+            return (certain && !relations.iter().filter(bare).any(shadowed))
+                .then(|| naming.search_path.clone());
+        }
+        if self.moved.names {
+            return None;
+        }
+        match &self.asked.path {
+            // What the server has for this user, which is part of what is compared.
+            Path::Unset => Some(Vec::new()),
+            Path::Is(path) => Some(vec![path.clone()]),
+            Path::Unreadable => None,
+        }
+    }
+
     fn default(&self, catalog: Option<&Catalog>) -> Option<Vec<String>> {
         match &self.asked.path {
             Path::Is(path) => identifiers(path),
@@ -168,3 +215,84 @@ impl Asked {
 /// The server's own default. One that its configuration file sets instead is not known here: names that could mean something
 /// governed go out qualified, so that a wrong guess shows as an error and hides nothing less.
 const BUILT_IN: &str = "\"$user\", public";
+
+#[cfg(test)]
+mod tests {
+    use weir_sql::{RelationName, Use};
+
+    use super::*;
+
+    /// Of a session in which nobody follows what statements do.
+    fn names(path: Path, role: bool) -> Names {
+        Names {
+            known: KnownNaming::for_test(Naming::default()),
+            user: "app".to_owned(),
+            asked: Asked { path, role },
+            reported: None,
+            tracker: None,
+            open: false,
+            moved: Moves::default(),
+            times: 0,
+        }
+    }
+
+    #[test]
+    fn what_names_mean_is_told_only_while_nothing_has_changed_it() {
+        let accounts = [RelationUse {
+            relation: RelationName {
+                schema: None,
+                name: "accounts".to_owned(),
+            },
+            usage: Use::Write,
+        }];
+        let mut plain = names(Path::Unset, false);
+        let unset = plain.meaning(&accounts, false);
+        assert_eq!(unset, Some(Vec::new()));
+        let told = names(Path::Is("app".to_owned()), false).meaning(&accounts, false);
+        assert!(told.is_some() && told != unset);
+        assert_eq!(names(Path::Unset, true).meaning(&accounts, false), None);
+        assert_eq!(
+            names(Path::Unreadable, false).meaning(&accounts, false),
+            None
+        );
+        plain.moved(Moves::default());
+        assert_eq!((plain.times(), plain.meaning(&accounts, false)), (0, unset));
+        plain.moved(Moves {
+            names: true,
+            role: false,
+        });
+        assert_eq!((plain.times(), plain.meaning(&accounts, false)), (1, None));
+    }
+
+    #[test]
+    fn a_temporary_relation_of_the_same_name_makes_it_another() {
+        let of = |name: &str, schema: Option<&str>| RelationUse {
+            relation: RelationName {
+                schema: schema.map(str::to_owned),
+                name: name.to_owned(),
+            },
+            usage: Use::Write,
+        };
+        let mut followed = names(Path::Unset, false);
+        let mut naming = Naming {
+            search_path: vec!["public".to_owned()],
+            certain: true,
+            temporary: ["accounts".to_owned()].into(),
+            veiled: false,
+        };
+        let set = |followed: &mut Names, naming: &Naming| {
+            followed.known = KnownNaming::for_test(naming.clone());
+        };
+        set(&mut followed, &naming);
+        assert_eq!(followed.meaning(&[of("accounts", None)], true), None);
+        let path = Some(vec!["public".to_owned()]);
+        assert_eq!(followed.meaning(&[of("orders", None)], true), path);
+        assert_eq!(
+            followed.meaning(&[of("accounts", Some("public"))], true),
+            path
+        );
+        naming.certain = false;
+        set(&mut followed, &naming);
+        assert_eq!(followed.meaning(&[of("orders", None)], true), None);
+    }
+}

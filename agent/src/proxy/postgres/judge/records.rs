@@ -72,6 +72,8 @@ impl SessionJudge {
             sqlstate: *b"42501",
         };
         self.outcome(&outcome, now_ns);
+        // The client is told this number: it has to be on disk by then.
+        self.strict_seq = seq;
         Some(seq)
     }
 

@@ -7,10 +7,10 @@ use super::{
     client::{Step, sendable, watch},
 };
 use crate::postgres::{
-    Asked, Gate, Judge, Outbox, Piece, Point, Ruling, Via,
+    Asked, Gate, Judge, Outbox, Piece, Point, Refusal, Ruling, Via,
     expect::{Expect, Running},
     frontend::{self, tag},
-    judge::Unreadable,
+    judge::{LIMIT_REACHED, Unreadable},
     watch::{Bound, Formats, Prepared, SharedPlan, Watch, WatchedPortal},
 };
 
@@ -33,7 +33,14 @@ impl<J: Judge> Conversation<J> {
                 judge.unreadable(Unreadable::TooLong, piece.total, Via::Parse),
             )
         };
-        match sendable(ruling, judge) {
+        let full = !self.skip.skipping && self.statements.is_full_for(name);
+        let ruling = match sendable(ruling, judge) {
+            Ruling::Permit(statement) if full => {
+                Ruling::Refuse(statement, Box::new(too_many_names("prepared statements")))
+            }
+            ruling => ruling,
+        };
+        match ruling {
             Ruling::Permit(statement) => {
                 match judge.replacement(&statement) {
                     None => out.pass(input, piece),
@@ -55,7 +62,10 @@ impl<J: Judge> Conversation<J> {
         Ok(Step::On)
     }
 
-    fn prepare(&mut self, name: &[u8], statement: J::Statement, judge: &J) {
+    fn prepare(&mut self, name: &[u8], statement: J::Statement, judge: &mut J) {
+        if !name.is_empty() {
+            judge.named(&statement);
+        }
         let plan = judge.watches(&statement).then(SharedPlan::default);
         let watch = plan
             .as_ref()
@@ -82,6 +92,12 @@ impl<J: Judge> Conversation<J> {
             Some(prepared) => (prepared.statement.clone(), prepared.plan.clone()),
             None => (judge.made_by_sql(), None),
         };
+        if self.portals.is_full_for(portal) {
+            let mut refusal = too_many_names("portals");
+            judge.refused(&statement, &mut refusal, Via::Execute, piece.total);
+            self.poison(Box::new(refusal), false, input, out);
+            return Ok(Step::On);
+        }
         let asked = Asked {
             parameters: judge.hash(values),
             values,
@@ -230,6 +246,9 @@ impl<J: Judge> Conversation<J> {
             tally: Arc::default(),
         };
         let watch = Watch::portal(statement.clone(), &portal);
+        if self.portals.is_full_for(name) {
+            return Some(watch);
+        }
         let bound = Bound {
             statement,
             parameters: 0,
@@ -237,5 +256,16 @@ impl<J: Judge> Conversation<J> {
         };
         let _ = self.portals.insert(name, bound);
         Some(watch)
+    }
+}
+
+/// A session keeps as many names as its server would let it only with gigabytes of memory.
+#[cold]
+fn too_many_names(what: &str) -> Refusal {
+    Refusal {
+        sqlstate: LIMIT_REACHED.into(),
+        message: format!("weir: this session has too many named {what}"),
+        detail: None,
+        hint: Some("close those that are not needed any more, or use the unnamed one".into()),
     }
 }

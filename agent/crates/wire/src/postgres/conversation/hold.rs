@@ -91,6 +91,18 @@ impl<J: Judge> Conversation<J> {
         self.held.as_ref().map_or(0, |held| held.kept().len())
     }
 
+    /// How long the message is that waits, header included; zero when none does.
+    #[must_use]
+    pub fn held_message_bytes(&self) -> usize {
+        let header = self
+            .held
+            .as_ref()
+            .and_then(|held| held.kept().first_chunk());
+        header.map_or(0, |[_, length @ ..]: &[u8; HEADER_BYTES]| {
+            1 + u32::from_be_bytes(*length) as usize
+        })
+    }
+
     /// Keeps more of what the client sends while a request waits.
     ///
     /// # Panics

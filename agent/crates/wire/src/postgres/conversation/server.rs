@@ -129,7 +129,7 @@ impl<J: Judge> Conversation<J> {
         if let Some(Expect::Execute(running) | Expect::Query(running) | Expect::Function(running)) =
             self.queue.head(false)
         {
-            running.rows += rows;
+            running.rows = running.rows.saturating_add(rows);
             running.passed += messages;
             running.bytes += bytes as u64;
         }
@@ -244,10 +244,10 @@ impl<J: Judge> Conversation<J> {
     fn complete(&mut self, touched: u64, judge: &mut J) {
         match self.queue.head(false) {
             Some(Expect::Execute(running)) => {
-                running.rows += touched;
+                running.rows = running.rows.saturating_add(touched);
                 self.end_execute(Ending::Completed, judge);
             }
-            Some(Expect::Query(running)) => running.rows += touched,
+            Some(Expect::Query(running)) => running.rows = running.rows.saturating_add(touched),
             _ => {}
         }
     }

@@ -20,6 +20,8 @@ struct Recorder {
     refused: Vec<String>,
     endings: Vec<(usize, Finished)>,
     parameters: Vec<String>,
+    /// What messages gave names to.
+    named: Vec<String>,
     expired: bool,
     limits: Option<Limits>,
     /// What requests share; counted down by `progress`.
@@ -64,6 +66,9 @@ impl Judge for Recorder {
     }
     fn made_by_sql(&mut self) -> String {
         "from sql".into()
+    }
+    fn named(&mut self, statement: &String) {
+        self.named.push(statement.clone());
     }
     fn request(
         &mut self,

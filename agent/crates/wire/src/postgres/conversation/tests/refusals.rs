@@ -85,3 +85,31 @@ fn an_oversized_query_is_dropped_whole_and_answered() {
     }
     assert_eq!(sent, [frontend::poison_query(), query("SELECT 1")].concat());
 }
+
+#[test]
+fn names_are_not_forgotten_for_more_names_than_a_session_may_have() {
+    let mut session = Session::new();
+    session.client(&parse("held", "HOLD 1"));
+    for name in 0..65_535 {
+        session.client(&parse(&format!("n{name}"), "SELECT"));
+    }
+    let sent = session.client(&[parse("", "SELECT 1"), parse("held", "HOLD 2")].concat());
+    assert!(
+        sent.ends_with(&parse("held", "HOLD 2")),
+        "a known name has room"
+    );
+    assert_eq!(
+        session.judge.named.len(),
+        65_537,
+        "one that has none is not named"
+    );
+    let sent = session.client(&parse("one more", "SELECT 2"));
+    assert_eq!(sent, frontend::poison_parse());
+    assert_eq!(session.judge.refused, ["SELECT 2"]);
+    session.client(&sync());
+    let down = [bare(b'1').repeat(65_538), syntax_error(), ready(b'I')].concat();
+    let received = session.server(&down);
+    assert!(received.windows(5).any(|code| code == b"54000"));
+    session.client(&bind("", "held"));
+    assert_eq!(session.judge.asked, [(Point::Bind, "HOLD 2".to_owned())]);
+}
