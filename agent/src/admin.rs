@@ -12,6 +12,7 @@ mod limits;
 mod live;
 mod login;
 mod page;
+mod questions;
 mod request;
 pub mod routes;
 mod server;

@@ -11,7 +11,7 @@ use crate::{
     audit::record::Event,
     capture::Origin,
     holds::Holds,
-    identity::Bound,
+    identity::{Bound, events::Whom},
     sessions::{EndError, EndOrder},
 };
 
@@ -50,6 +50,11 @@ pub trait Parts: Send + Sync {
 
     /// Ends all sessions whose identity [rests on](Bound::rests_on) this binding, at once.
     fn end_sessions(&self, bound: &Bound);
+
+    /// Ends the visits of somebody's browsers, wherever they are.
+    fn log_out(&self, whom: &Whom) {
+        let _ = whom;
+    }
 
     /// Ends the sessions whose log-in has expired and was not renewed in time; called every second.
     fn end_lapsed_sessions(&self) {}

@@ -2,7 +2,7 @@
 //!
 //! A module imports from lower ones only:
 //! `cli` → `app` → `config` → `admin` → `webhooks` · `control` · `discover` · `proxy` → `guard` → `holds` · `logins` · `sessions` → `policy` · `identity` · `audit` · `catalog` · `capture` → `net` · `tls`.
-//! `telemetry`, `shutdown`, `clock`, `latency` and `names` are open to all.
+//! `telemetry`, `shutdown`, `clock`, `latency`, `names` and `terminal` are open to all.
 
 pub mod admin;
 pub mod app;
@@ -26,6 +26,7 @@ pub mod policy;
 pub mod proxy;
 pub mod sessions;
 pub mod telemetry;
+pub mod terminal;
 pub mod tls;
 pub mod trust;
 pub mod webhooks;

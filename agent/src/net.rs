@@ -1,6 +1,8 @@
-//! A connection's leg: plain or TLS, read and written alike; sockets of this host; weir's own HTTP client.
+//! A connection's leg: plain or TLS, read and written alike; sockets of this host; how many may connect; weir's own HTTP
+//! client.
 
 pub mod http;
+pub mod seats;
 pub mod socket;
 
 use std::{

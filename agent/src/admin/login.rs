@@ -34,7 +34,9 @@ use crate::{
 
 /// Between leaving for the provider and coming back.
 const PATIENCE: Duration = Duration::from_mins(10);
+/// Log-ins under way, of all and of one who asks.
 const MOST: usize = 256;
+const MOST_OF_ONE: usize = 8;
 
 /// The cookie that ties the way back to the browser that left.
 const LEFT: &str = "__Host-weir-login";
@@ -42,29 +44,79 @@ const LEFT: &str = "__Host-weir-login";
 /// Log-ins under way.
 #[derive(Debug, Default)]
 pub(super) struct Logins {
-    left: Mutex<HashMap<VisitKey, (Instant, CodeRequest)>>,
+    left: Mutex<Pending<CodeRequest>>,
+}
+
+/// What waits for somebody to come back.
+#[derive(Debug)]
+struct Pending<T>(HashMap<VisitKey, Left<T>>);
+
+#[derive(Debug)]
+struct Left<T> {
+    caller: String,
+    since: Instant,
+    what: T,
+}
+
+impl<T> Default for Pending<T> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<T> Pending<T> {
+    /// Where there is no room, the oldest of who has most has to go: a stranger cannot push out others.
+    fn add(&mut self, key: VisitKey, caller: &str, what: T, now: Instant) {
+        let is_pending = |left: &Left<T>| now.saturating_duration_since(left.since) < PATIENCE;
+        self.0.retain(|_, left| is_pending(left));
+        let mut counts: HashMap<&str, usize> = HashMap::new();
+        for left in self.0.values() {
+            *counts.entry(&left.caller).or_default() += 1;
+        }
+        let own = counts.get(caller).copied().unwrap_or_default();
+        let loser = if own >= MOST_OF_ONE {
+            Some(caller.to_owned())
+        } else if self.0.len() >= MOST {
+            let most = counts.iter().max_by_key(|(_, count)| **count);
+            most.map(|(caller, _)| (*caller).to_owned())
+        } else {
+            None
+        };
+        if let Some(loser) = loser {
+            self.remove_oldest(&loser);
+        }
+        let left = Left {
+            caller: caller.to_owned(),
+            since: now,
+            what,
+        };
+        self.0.insert(key, left);
+    }
+
+    fn remove_oldest(&mut self, caller: &str) {
+        let of_caller = self.0.iter().filter(|(_, left)| left.caller == caller);
+        let oldest = of_caller.min_by_key(|(_, left)| left.since);
+        if let Some(key) = oldest.map(|(key, _)| *key) {
+            self.0.remove(&key);
+        }
+    }
+
+    fn take(&mut self, key: &VisitKey, now: Instant) -> Option<T> {
+        let left = self.0.remove(key)?;
+        (now.saturating_duration_since(left.since) < PATIENCE).then_some(left.what)
+    }
 }
 
 impl Logins {
-    fn leave(&self, cookie: &Secret, request: CodeRequest) {
-        let now = Instant::now();
+    fn leave(&self, cookie: &Secret, caller: &str, request: CodeRequest) {
+        let key = visits::key(cookie.expose());
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        left.retain(|_, (since, _)| now.saturating_duration_since(*since) < PATIENCE);
-        if left.len() >= MOST
-            && let Some(oldest) = left
-                .iter()
-                .min_by_key(|(_, (since, _))| *since)
-                .map(|(key, _)| *key)
-        {
-            left.remove(&oldest);
-        }
-        left.insert(visits::key(cookie.expose()), (now, request));
+        left.add(key, caller, request, Instant::now());
     }
 
     fn come_back(&self, cookie: &str) -> Option<CodeRequest> {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        let (since, request) = left.remove(&visits::key(cookie))?;
-        (since.elapsed() < PATIENCE).then_some(request)
+        left.take(&visits::key(cookie), Instant::now())
     }
 }
 
@@ -88,16 +140,17 @@ pub(super) async fn page(ask: Ask) -> Result<Response, Error> {
 /// `GET /login/start`: to the provider.
 pub(super) async fn start(ask: Ask) -> Result<Response, Error> {
     let (site, issuer) = place(&ask)?;
+    let caller = request::caller(&ask.connection);
     ask.web
         .tries
-        .take(&request::caller(&ask.connection), Instant::now())
+        .take(&caller, Instant::now())
         .map_err(Error::too_often)?;
     let redirect = format!("{}/login/callback", site.origin);
     let (url, request) = CodeRequest::begin(&issuer, redirect, Wanted::default())
         .await
         .map_err(|error| refused(&error))?;
     let cookie = random()?;
-    ask.web.logins.leave(&cookie, request);
+    ask.web.logins.leave(&cookie, &caller, request);
     let mut response = Redirect::to(url.as_str()).into_response();
     // `Lax`: the way back begins at the provider.
     set_cookie(
@@ -266,4 +319,59 @@ fn set_cookie(response: &mut Response, text: &str) -> Result<(), Error> {
         .map_err(|error| Error::internal("a cookie cannot be written", &error))?;
     response.headers_mut().append(header::SET_COOKIE, value);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: usize) -> VisitKey {
+        visits::key(&number.to_string())
+    }
+
+    #[test]
+    fn who_begins_many_log_ins_pushes_out_only_their_own() {
+        let mut pending = Pending::default();
+        let begun = Instant::now();
+        pending.add(key(0), "alice", "alice's", begun);
+        for number in 1..=20 {
+            let now = begun + Duration::from_secs(number);
+            let number = usize::try_from(number).expect("small");
+            pending.add(key(number), "mallory", "mallory's", now);
+        }
+        assert_eq!(pending.0.len(), 1 + MOST_OF_ONE);
+        assert_eq!(pending.take(&key(0), begun), Some("alice's"));
+        assert_eq!(pending.take(&key(12), begun), None);
+        assert_eq!(pending.take(&key(20), begun), Some("mallory's"));
+    }
+
+    #[test]
+    fn where_all_are_taken_the_oldest_of_who_has_most_goes() {
+        let mut pending = Pending::default();
+        let begun = Instant::now();
+        pending.add(key(0), "alice", 0, begun);
+        let mut number = 1;
+        while pending.0.len() < MOST {
+            let caller = format!("address {}", number / MOST_OF_ONE);
+            pending.add(
+                key(number),
+                &caller,
+                number,
+                begun + Duration::from_millis(1),
+            );
+            number += 1;
+        }
+        pending.add(key(number), "bob", number, begun + Duration::from_millis(2));
+        assert_eq!(pending.0.len(), MOST);
+        assert_eq!(pending.take(&key(0), begun), Some(0));
+        assert_eq!(pending.take(&key(number), begun), Some(number));
+    }
+
+    #[test]
+    fn who_comes_back_too_late_begins_anew() {
+        let mut pending = Pending::default();
+        let begun = Instant::now();
+        pending.add(key(0), "alice", (), begun);
+        assert_eq!(pending.take(&key(0), begun + PATIENCE), None);
+    }
 }

@@ -35,6 +35,7 @@ use crate::{
     control::peer::Peer,
     holds::{Approver, DecideError},
     identity::{Resolved, Secret},
+    net::seats::network,
 };
 
 /// The cookie of a visit. `__Host-` has browsers refuse it without `Secure`, for other paths, and from other hosts.
@@ -56,6 +57,8 @@ pub(super) struct Web {
     pub(super) tries: Limit,
     pub(super) changes: Limit,
     pub(super) streams: Arc<tokio::sync::Semaphore>,
+    /// For those who ask the store.
+    pub(super) questions: Arc<tokio::sync::Semaphore>,
 }
 
 /// How a request came.
@@ -284,7 +287,7 @@ fn visitor(web: &Web, connection: &Connection, headers: &HeaderMap) -> Result<Vi
 }
 
 /// Who a process of this host is: root administers, others have the roles of whom they are bound to.
-fn of_process(web: &Web, peer: &Peer) -> Result<Visitor, Error> {
+pub(super) fn of_process(web: &Web, peer: &Peer) -> Result<Visitor, Error> {
     let resolved = resolve(web, peer)?;
     if resolved.in_agent_run {
         return Err(stranger("this is not for an agent's run".to_owned()));
@@ -421,7 +424,7 @@ pub(super) fn host_is_ours(web: &Web, connection: &Connection, headers: &HeaderM
 pub(super) fn caller(connection: &Connection) -> String {
     match connection {
         Connection::Socket(peer) => format!("user {}", peer.uid),
-        Connection::Tls(address) => address.ip().to_string(),
+        Connection::Tls(address) => network(address.ip()).to_string(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The thread that serves: sockets, TLS, and what every answer carries. Its own runtime, so that no statement waits for it.
 
 use std::{
+    hash::Hash,
     io,
     net::SocketAddr,
     sync::{Arc, Weak},
@@ -25,7 +26,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
     runtime::Builder,
-    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    sync::{Semaphore, oneshot},
     time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
@@ -35,6 +36,7 @@ use super::{
     error::Error,
     live::{self, Live},
     login::Logins,
+    questions,
     request::{self, Connection, Wants, Web},
     routes::{self, chain::Verifier},
     settings::{AdminSettings, Site},
@@ -42,8 +44,11 @@ use super::{
 };
 use crate::{
     control::peer::Peer,
-    identity::{Secret, oidc::random_text},
-    net::socket::{BindError, Listener},
+    identity::{Secret, events::Whom, oidc::random_text},
+    net::{
+        seats::{Seat, Seats, network},
+        socket::{BindError, Listener},
+    },
     tls::{Authority, SiteTlsError, site_tls},
 };
 
@@ -101,10 +106,10 @@ impl std::fmt::Debug for WebHandle {
 }
 
 impl WebHandle {
-    /// An identity was revoked: its browsers are logged out.
-    pub fn revoked(&self, identity: &weir_policy::Identity) {
+    /// Somebody's log-in was revoked: their browsers are logged out.
+    pub fn log_out(&self, whom: &Whom) {
         if let Some(web) = self.0.upgrade() {
-            web.visits.end_of(identity);
+            web.visits.end_of(whom);
         }
     }
 }
@@ -153,6 +158,7 @@ impl Admin {
             visits: Visits::default(),
             logins: Logins::default(),
             streams: Arc::new(Semaphore::new(STREAMS)),
+            questions: questions::seats(),
             reach,
             settings,
             site,
@@ -242,11 +248,8 @@ async fn serve(web: Arc<Web>, socket: Listener, tls: Option<Tls>) {
 }
 
 async fn accept_local(socket: &Listener, router: &Router) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let seats = Seats::new(CONNECTIONS_PER_USER, CONNECTIONS);
     loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-            return;
-        };
         let Ok((stream, _)) = socket.accept().await else {
             // Out of descriptors, mostly: they come back as clients leave.
             tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -255,36 +258,40 @@ async fn accept_local(socket: &Listener, router: &Router) {
         let Ok(peer) = Peer::of(&stream) else {
             continue;
         };
+        let Some(seat) = seats.take_as_user(peer.uid) else {
+            continue;
+        };
         let connection = Connection::Socket(Arc::new(peer));
-        tokio::spawn(converse(stream, connection, router.clone(), slot));
+        tokio::spawn(converse(stream, connection, router.clone(), seat));
     }
 }
 
 async fn accept_tls(tls: Tls, router: &Router) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let seats = Seats::new(CONNECTIONS_PER_ADDRESS, CONNECTIONS);
     loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-            return;
-        };
         let Ok((stream, address)) = tls.listener.accept().await else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        // Before the handshake, which is what costs most; without a word, which would cost more.
+        let Some(seat) = seats.take(network(address.ip())) else {
             continue;
         };
         let (acceptor, router) = (tls.acceptor.clone(), router.clone());
         tokio::spawn(async move {
             let shaken = timeout(HANDSHAKE, acceptor.accept(stream)).await;
             if let Ok(Ok(stream)) = shaken {
-                converse(stream, Connection::Tls(address), router, slot).await;
+                converse(stream, Connection::Tls(address), router, seat).await;
             }
         });
     }
 }
 
-async fn converse(
+async fn converse<K: Eq + Hash>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     connection: Connection,
     router: Router,
-    slot: OwnedSemaphorePermit,
+    seat: Seat<K>,
 ) {
     let service = service_fn(move |mut request: Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(connection.clone());
@@ -299,7 +306,7 @@ async fn converse(
     if let Ok(Err(error)) = timeout(LONGEST_CONNECTION, serving).await {
         tracing::debug!(%error, "a connection of the web page ended");
     }
-    drop(slot);
+    drop(seat);
 }
 
 fn router(web: &Arc<Web>) -> Router {
@@ -386,8 +393,10 @@ const HEADERS_OF_ALL: &[(&str, &str)] = &[
 ];
 
 const BLOCKING_THREADS: usize = 4;
-/// Connections at a time, of each kind.
+/// Connections at a time, of each kind: of all, and of one user of the host or one address. A browser has six.
 const CONNECTIONS: usize = 256;
+const CONNECTIONS_PER_USER: usize = 16;
+const CONNECTIONS_PER_ADDRESS: usize = 32;
 /// Pages that follow the map.
 pub(super) const STREAMS: usize = 64;
 const HANDSHAKE: Duration = Duration::from_secs(10);

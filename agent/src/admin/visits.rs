@@ -10,12 +10,16 @@ use aws_lc_rs::digest;
 use weir_policy::Identity;
 
 use super::access::{RoleSet, Visitor};
-use crate::{clock, identity::Secret};
+use crate::{
+    clock,
+    identity::{Secret, events::Whom},
+};
 
 /// Without a request for so long, a visit is over.
 pub(super) const IDLE: Duration = Duration::from_mins(30);
-/// And after so long in any case.
-pub(super) const LONGEST: Duration = Duration::from_hours(8);
+/// And after so long in any case: what somebody's groups are is asked at log-in only, and a role that was withdrawn since
+/// must not last for a working day.
+pub(super) const LONGEST: Duration = Duration::from_hours(1);
 const MOST: usize = 1_000;
 const MOST_OF_ONE: usize = 10;
 
@@ -117,10 +121,10 @@ impl Visits {
         self.lock().remove(key);
     }
 
-    /// Ends all of a subject: its identity was revoked.
-    pub(super) fn end_of(&self, identity: &Identity) {
+    /// Ends all of those who are meant: their log-in was revoked.
+    pub(super) fn end_of(&self, whom: &Whom) {
         self.lock()
-            .retain(|_, visit| !is_same(&visit.identity, identity));
+            .retain(|_, visit| !whom.is(&visit.identity.principal));
     }
 
     /// How many there are.
@@ -160,5 +164,78 @@ fn remove_oldest(all: &mut HashMap<VisitKey, Visit>, which: impl Fn(&Visit) -> b
         .map(|(key, _)| *key);
     if let Some(key) = oldest {
         all.remove(&key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use weir_policy::{Principal, PrincipalKind, Strength};
+
+    use super::*;
+    use crate::{admin::Role, identity::events::About};
+
+    const ISSUER: &str = "https://issuer.example";
+
+    fn person(subject: &str, email: &str) -> Identity {
+        Identity {
+            principal: Principal {
+                issuer: ISSUER.to_owned(),
+                subject: subject.to_owned(),
+                kind: PrincipalKind::Human,
+                display: subject.to_owned(),
+                groups: Vec::new(),
+                groups_complete: true,
+                auth_time: None,
+                acr: None,
+                amr: Vec::new(),
+                claims: BTreeMap::from([("email".to_owned(), email.to_owned())]),
+            },
+            actors: Vec::new(),
+            method: "code".to_owned(),
+            strength: Strength::Strong,
+            purpose: None,
+            delegation: None,
+        }
+    }
+
+    fn begin(visits: &Visits, identity: Identity) -> VisitKey {
+        let cookie = Secret::new(format!("cookie of {}", identity.principal.subject));
+        let csrf = Secret::new("token".to_owned());
+        let until = clock::now() + Duration::from_hours(10);
+        visits.begin(&cookie, csrf, identity, RoleSet::only(Role::Viewer), until)
+    }
+
+    #[test]
+    fn a_visit_ends_with_the_subject_or_address_of_its_issuer_and_others_go_on() {
+        let visits = Visits::default();
+        let alice = begin(&visits, person("alice", "a@example.org"));
+        let bob = begin(&visits, person("bob", "b@example.org"));
+        let carol = begin(&visits, person("carol", "c@example.org"));
+        let end = |issuer: &str, about| {
+            visits.end_of(&Whom {
+                issuer: issuer.to_owned(),
+                about: vec![about],
+            });
+        };
+        end("https://other.example", About::Subject("alice".to_owned()));
+        assert_eq!(visits.count(), 3);
+        end(ISSUER, About::Subject("alice".to_owned()));
+        end(ISSUER, About::Address("B@example.org".to_owned()));
+        assert!(!visits.is_live(&alice) && !visits.is_live(&bob) && visits.is_live(&carol));
+    }
+
+    #[test]
+    fn no_visit_outlasts_an_hour_as_groups_are_asked_at_log_in_only() {
+        let visits = Visits::default();
+        let alice = begin(&visits, person("alice", "a@example.org"));
+        let mut all = visits.lock();
+        let visit = all.get_mut(&alice).expect("a visit");
+        let begun = visit.begun;
+        visit.seen = begun + Duration::from_mins(59);
+        assert!(!visit.is_over(begun + Duration::from_mins(59)));
+        visit.seen = begun + Duration::from_hours(1);
+        assert!(visit.is_over(begun + Duration::from_hours(1)));
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     control::{self, Asking},
     discover::{Discoveries, Plan},
     holds::{Holds, Summary},
-    identity::Bound,
+    identity::{Bound, events::Whom},
     policy::Policy,
     proxy::Proxy,
     sessions::{End, EndError, EndOrder},
@@ -277,11 +277,14 @@ impl control::Parts for Running {
         let rests = |of: &Option<Arc<Bound>>| of.as_ref().is_some_and(|of| of.rests_on(bound));
         let sessions = &self.proxy.sessions;
         let ended = sessions.end_where(End::Revoked, |live| rests(&live.bound));
-        if let Some(web) = self.web.get() {
-            web.revoked(&bound.identity);
-        }
         if ended > 0 {
             tracing::info!(ended, "sessions ended with their log-in");
+        }
+    }
+
+    fn log_out(&self, whom: &Whom) {
+        if let Some(web) = self.web.get() {
+            web.log_out(whom);
         }
     }
 

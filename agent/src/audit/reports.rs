@@ -10,6 +10,7 @@ mod completeness;
 mod header;
 pub mod period;
 mod privileged;
+mod reading;
 pub mod render;
 mod review;
 mod usage;
@@ -24,6 +25,8 @@ use super::store::StoreError;
 pub use charts::{Bar, Chart, Tone};
 pub use header::Header;
 pub use period::Period;
+pub use reading::Most;
+use reading::Reading;
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,12 +153,28 @@ pub fn ask(
     question: &Question,
     period: Period,
 ) -> Result<Report, StoreError> {
+    ask_at_most(store, state_dir, question, period, Most::ALL)
+}
+
+/// As [`ask`], but of the answer only as much as `most`: the header says when that is not all.
+///
+/// # Errors
+///
+/// The store cannot be read.
+pub fn ask_at_most(
+    store: &Connection,
+    state_dir: &Path,
+    question: &Question,
+    period: Period,
+    most: Most,
+) -> Result<Report, StoreError> {
     let header = header::read(store, state_dir, period)?;
-    answer(store, question, period, header).map_err(StoreError::sqlite("ask"))
+    let reading = Reading::new(store, most);
+    answer(&reading, question, period, header).map_err(StoreError::sqlite("ask"))
 }
 
 fn answer(
-    store: &Connection,
+    store: &Reading<'_>,
     question: &Question,
     period: Period,
     header: Header,
@@ -186,6 +205,7 @@ fn answer(
         totals: totals(store, period)?,
     };
     report.charts = charts::of(&report, store, period)?;
+    report.header.incomplete.extend(store.note());
     Ok(report)
 }
 
@@ -212,6 +232,8 @@ const fn column(name: &'static str, shape: Shape) -> Column {
     Column { name, shape }
 }
 
+/// Rows are what servers say that they are, and a store made earlier may hold any number of them: reports add them up by
+/// `total()`, which cannot overflow as `sum()` can.
 fn totals(store: &Connection, period: Period) -> rusqlite::Result<Vec<(&'static str, u64)>> {
     const NAMES: [&str; 7] = [
         "requests",
@@ -223,7 +245,7 @@ fn totals(store: &Connection, period: Period) -> rusqlite::Result<Vec<(&'static 
         "bytes",
     ];
     let sums = NAMES
-        .map(|name| format!("coalesce(sum({name}), 0)"))
+        .map(|name| format!("CAST(total({name}) AS INTEGER)"))
         .join(", ");
     let sql = format!("SELECT {sums} FROM totals WHERE hour >= ?1 AND hour < ?2");
     store.query_row(&sql, period.hours(), |row| {
@@ -237,7 +259,7 @@ fn totals(store: &Connection, period: Period) -> rusqlite::Result<Vec<(&'static 
 
 /// Runs a question whose result columns are those of `columns`, in order.
 fn select(
-    store: &Connection,
+    store: &Reading<'_>,
     columns: &[Column],
     sql: &str,
     parameters: impl rusqlite::Params,
@@ -246,7 +268,7 @@ fn select(
     let rows = query.query_map(parameters, |row| {
         (0..columns.len()).map(|at| Value::read(row, at)).collect()
     })?;
-    rows.collect()
+    store.gather(rows)
 }
 
 /// As SQL says who a context is.

@@ -18,6 +18,7 @@ use weir_detect::columns::{Evidence, Extent};
 use crate::{
     control::{Client, socket_path},
     discover::{Found, Plan, Progress, Proposed},
+    terminal::visible_line,
 };
 
 /// Proposes classes for the columns of the databases that sessions on this host speak to.
@@ -96,10 +97,14 @@ fn ask(request: &serde_json::Value) -> Result<serde_json::Value> {
 fn print(found: &Found) {
     println!(
         "{} at {} ({}): {} columns of {} tables",
-        found.database, found.address, found.endpoint, found.columns, found.relations
+        visible_line(&found.database),
+        found.address,
+        found.endpoint,
+        found.columns,
+        found.relations
     );
     if let Some(problem) = &found.problem {
-        println!("  not looked at to the end: {problem}");
+        println!("  not looked at to the end: {}", visible_line(problem));
         if found.columns == 0 {
             println!();
             return;
@@ -108,7 +113,8 @@ fn print(found: &Found) {
     if !found.unread.is_empty() {
         println!("  judged by names and types only:");
         for unread in &found.unread {
-            println!("    {}: {}", unread.relation, unread.why);
+            let line = format!("    {}: {}", unread.relation, unread.why);
+            println!("{}", visible_line(&line));
         }
     }
     if found.proposals.is_empty() {
@@ -119,10 +125,10 @@ fn print(found: &Found) {
     table.set_header(["column", "class", "sure", "why"]);
     for proposed in &found.proposals {
         table.add_row([
-            proposed.column.to_string(),
+            visible_line(&proposed.column.to_string()),
             class(proposed),
             format!("{} %", proposed.proposal.confidence),
-            why(&proposed.proposal.evidence),
+            visible_line(&why(&proposed.proposal.evidence)),
         ]);
     }
     println!("{table}\n");

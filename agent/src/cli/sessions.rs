@@ -102,3 +102,25 @@ fn end(args: End) -> anyhow::Result<ExitCode> {
     }
     Ok(ExitCode::SUCCESS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_clients_choose_cannot_steer_the_terminal() {
+        let session = serde_json::json!({
+            "session": 1,
+            "identity": "alice",
+            "process": "/tmp/\u{1b}[2Jpsql",
+            "database": "shop\r\n| 2 | root",
+        });
+        let table = table(&[session]).to_string();
+        assert!(table.contains("/tmp/\\u{1b}[2Jpsql"), "{table}");
+        assert!(
+            !table.contains('\u{1b}') && !table.contains('\r'),
+            "{table}"
+        );
+        assert!(table.contains("shop\\u{d}\\u{a}| 2 | root"), "{table}");
+    }
+}

@@ -6,7 +6,10 @@ use comfy_table::Table;
 use serde_json::Value;
 
 use super::sessions;
-use crate::control::{Client, protocol::Request, socket_path};
+use crate::{
+    control::{Client, protocol::Request, socket_path},
+    terminal::visible_line,
+};
 
 /// Shows what the running agent does: hooks, counts, sessions, journal.
 #[derive(Debug, clap::Args)]
@@ -122,8 +125,8 @@ fn endpoints(status: &Value) {
                 Some(count) => println!("{:26}{count} {what}", ""),
             }
         }
-        if let Some(problem) = endpoint["problem"].as_str() {
-            println!("{:26}{problem}", "");
+        if !endpoint["problem"].is_null() {
+            println!("{:26}{}", "", problem(endpoint));
         }
     }
 }
@@ -151,7 +154,6 @@ fn catalogs(status: &Value) {
             Some("side") => "weir's role",
             _ => "clients' connections",
         };
-        let problem = catalog["problem"].as_str().unwrap_or_default().to_owned();
         table.add_row(
             columns
                 .map(|column| text(&catalog[column]))
@@ -160,7 +162,7 @@ fn catalogs(status: &Value) {
                     text(&catalog["governed_columns"]),
                     current,
                     reader.to_owned(),
-                    problem,
+                    problem(catalog),
                 ]),
         );
     }
@@ -177,12 +179,11 @@ fn exports(status: &Value) {
     let mut table = Table::new();
     table.set_header(columns.into_iter().chain(["problem"]));
     for export in exports {
-        let problem = export["problem"].as_str().unwrap_or_default().to_owned();
         table.add_row(
             columns
                 .map(|column| text(&export[column]))
                 .into_iter()
-                .chain([problem]),
+                .chain([problem(export)]),
         );
     }
     println!("\nexports\n{table}");
@@ -198,15 +199,22 @@ fn webhooks(status: &Value) {
     let mut table = Table::new();
     table.set_header(columns.into_iter().chain(["problem"]));
     for hook in hooks {
-        let problem = hook["problem"].as_str().unwrap_or_default().to_owned();
         let cells = columns.map(|column| text(&hook[column]));
-        table.add_row(cells.into_iter().chain([problem]));
+        table.add_row(cells.into_iter().chain([problem(hook)]));
     }
     println!("\nwebhooks\n{table}");
 }
 
+/// A value for people to read: what is in it may be of anybody's choosing.
 pub(super) fn text(value: &Value) -> String {
     value
         .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
+        .map_or_else(|| visible_line(&value.to_string()), visible_line)
+}
+
+/// What is wrong; empty when nothing is.
+fn problem(of: &Value) -> String {
+    of["problem"]
+        .as_str()
+        .map_or_else(String::new, visible_line)
 }

@@ -15,6 +15,7 @@ use crate::{
         socket_path,
     },
     identity::RunBudget,
+    terminal::visible_line,
 };
 
 /// Show who weir takes this process for.
@@ -83,11 +84,11 @@ pub(super) fn sentence(binding: &Binding) -> String {
     } else {
         ""
     };
-    format!(
+    visible_line(&format!(
         "{text} by {}{weak}, until {}{stale}{issuer}",
         identity.method,
         instant(binding.not_after_s)
-    )
+    ))
 }
 
 /// What the provider said of the log-in, and who vouches for a delegation.
@@ -181,6 +182,7 @@ pub(super) fn describe(who: &Who) -> String {
             .filter_map(|(name, value)| Some(format!("  {name:<8} {}", value?))),
     );
     lines.extend(how(&who.tried));
+    let lines: Vec<String> = lines.iter().map(|line| visible_line(line)).collect();
     lines.join("\n")
 }
 

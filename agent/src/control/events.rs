@@ -191,7 +191,8 @@ fn refused(status: u16, word: &str, description: &str) -> Response {
 
 async fn take(desk: &Desk, receiver: &Receiver, event: &str) -> Result<(), EventError> {
     match desk.identities.receive_event(receiver, event).await {
-        Ok(changes) => {
+        Ok((whom, changes)) => {
+            desk.parts.log_out(&whom);
             desk.settle(&changes);
             Ok(())
         }

@@ -143,6 +143,9 @@ impl Desk {
         // First of all: no row passes for as long as a record takes.
         for change in changes.iter().filter(|change| change.ends_sessions()) {
             self.parts.end_sessions(&change.bound);
+            if let Some(whom) = change.logs_out() {
+                self.parts.log_out(&whom);
+            }
         }
         for Change { what, bound } in changes {
             tracing::info!(what, key = %bound.key, subject = bound.identity.principal.subject, "a binding changed");

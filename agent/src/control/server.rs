@@ -1,11 +1,6 @@
 //! The agent's end of the control socket, and the chores that keep bindings true.
 
-use std::{
-    collections::HashMap,
-    io,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -20,7 +15,10 @@ use super::{
     protocol::{LINE_BYTES, Refusal, Reply},
     requests::Desk,
 };
-use crate::{identity::Identities, net::socket::Listener};
+use crate::{
+    identity::Identities,
+    net::{seats::Seats, socket::Listener},
+};
 
 /// For a client to send its next line, or to take an answer.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,7 +29,7 @@ const LOGIN_TIMEOUT: Duration = Duration::from_mins(1);
 /// For an answer; longer than an issuer has for two requests.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Connections served at a time, of one user and of all; root is exempt from the first.
+/// Connections served at a time, of one user and of all; root is exempt.
 const CONNECTIONS_PER_USER: usize = 32;
 const CONNECTIONS: usize = 256;
 
@@ -55,7 +53,7 @@ pub async fn serve(
         parts,
         detached: Arc::default(),
     });
-    let seats = Arc::new(Seats::default());
+    let seats = Seats::new(CONNECTIONS_PER_USER, CONNECTIONS);
     let chores = async {
         tokio::join!(
             sweep(&desk),
@@ -71,7 +69,7 @@ pub async fn serve(
     }
 }
 
-async fn accept(listener: &Listener, desk: &Arc<Desk>, seats: &Arc<Seats>) {
+async fn accept(listener: &Listener, desk: &Arc<Desk>, seats: &Arc<Seats<u32>>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             // Out of descriptors, mostly: they come back as clients leave.
@@ -81,7 +79,7 @@ async fn accept(listener: &Listener, desk: &Arc<Desk>, seats: &Arc<Seats>) {
         let Ok(peer) = Peer::of(&stream) else {
             continue;
         };
-        let Some(seat) = seats.take(peer.uid) else {
+        let Some(seat) = seats.take_as_user(peer.uid) else {
             continue;
         };
         let desk = Arc::clone(desk);
@@ -165,47 +163,6 @@ async fn renew(desk: &Desk) {
             time::sleep(SWEEP_EVERY).await;
             if desk.identities.wants_renewal() {
                 break;
-            }
-        }
-    }
-}
-
-/// How many connections each user has.
-#[derive(Debug, Default)]
-struct Seats {
-    taken: Mutex<HashMap<u32, usize>>,
-}
-
-struct Seat {
-    seats: Arc<Seats>,
-    uid: u32,
-}
-
-impl Seats {
-    fn take(self: &Arc<Self>, uid: u32) -> Option<Seat> {
-        let mut taken = self.taken.lock().ok()?;
-        let all: usize = taken.values().sum();
-        let own = taken.entry(uid).or_default();
-        if uid != 0 && (*own >= CONNECTIONS_PER_USER || all >= CONNECTIONS) {
-            return None;
-        }
-        *own += 1;
-        Some(Seat {
-            seats: Arc::clone(self),
-            uid,
-        })
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let Ok(mut taken) = self.seats.taken.lock() else {
-            return;
-        };
-        if let Some(own) = taken.get_mut(&self.uid) {
-            *own -= 1;
-            if *own == 0 {
-                taken.remove(&self.uid);
             }
         }
     }

@@ -29,7 +29,7 @@ use super::{
     agents::{AgentError, Agents, Delegated, DelegationError},
     bound::{Bound, Key, State},
     cgroups::{Cgroups, CgroupsError},
-    events::{About, EventError, Receiver},
+    events::{EventError, Receiver, Whom},
     evidence::Evidence,
     fetch::FetchError,
     issuers::{IssuerError, Issuers},
@@ -290,7 +290,8 @@ impl Identities {
         &self.receivers
     }
 
-    /// Takes a security event of a provider, and ends the logins that it is about.
+    /// Takes a security event of a provider, and ends the logins that it is about. Says whom it is about, too: somebody
+    /// may be logged in where no process of this host is.
     ///
     /// # Errors
     ///
@@ -299,33 +300,22 @@ impl Identities {
         &self,
         receiver: &Receiver,
         event: &str,
-    ) -> Result<Vec<Change>, EventError> {
-        let about = receiver.receive(event).await?;
-        let issuer = &receiver.issuer().settings().issuer;
-        let is_meant = |bound: &&Arc<Bound>| {
-            let principal = &bound.identity.principal;
-            let is_about = |about: &About| match about {
-                About::Subject(subject) => principal.subject == *subject,
-                About::Address(address) => std::iter::once(&principal.display)
-                    .chain(principal.claims.get("email"))
-                    .any(|name| name.eq_ignore_ascii_case(address)),
-            };
-            principal.issuer == *issuer && about.iter().any(is_about)
-        };
+    ) -> Result<(Whom, Vec<Change>), EventError> {
+        let whom = receiver.receive(event).await?;
         // A login that went on into an agent's run is known only through the run.
         let changes: Vec<Change> = self
             .bindings()
             .iter()
             .map(root)
-            .filter(is_meant)
+            .filter(|bound| whom.is(&bound.identity.principal))
             .flat_map(|bound| self.end(bound, "revoked"))
             .collect();
         tracing::info!(
-            issuer,
+            issuer = whom.issuer,
             ended = changes.len(),
             "a security event was received"
         );
-        Ok(changes)
+        Ok((whom, changes))
     }
 
     fn settle_renewal(&self, bound: &Arc<Bound>, outcome: Outcome) -> Vec<Change> {

@@ -14,6 +14,7 @@ use std::{
 
 use serde::Deserialize;
 use serde_json::Value;
+use weir_policy::Principal;
 
 use super::{
     issuers::{Issuer, IssuerError},
@@ -55,6 +56,38 @@ pub enum About {
     Subject(String),
     /// An address, by which the issuer names its subjects in events.
     Address(String),
+}
+
+/// Who is meant of an issuer's subjects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whom {
+    /// Whose subjects.
+    pub issuer: String,
+    /// Each of them is meant.
+    pub about: Vec<About>,
+}
+
+impl Whom {
+    /// One person.
+    #[must_use]
+    pub fn of(principal: &Principal) -> Self {
+        Self {
+            issuer: principal.issuer.clone(),
+            about: vec![About::Subject(principal.subject.clone())],
+        }
+    }
+
+    /// Whether it is this one.
+    #[must_use]
+    pub fn is(&self, principal: &Principal) -> bool {
+        let is_about = |about: &About| match about {
+            About::Subject(subject) => principal.subject == *subject,
+            About::Address(address) => std::iter::once(&principal.display)
+                .chain(principal.claims.get("email"))
+                .any(|name| name.eq_ignore_ascii_case(address)),
+        };
+        principal.issuer == self.issuer && self.about.iter().any(is_about)
+    }
 }
 
 /// Why an event is refused.
@@ -242,7 +275,7 @@ impl Receiver {
     /// # Errors
     ///
     /// [`EventError`] for every rule that it breaks.
-    pub async fn receive(&self, event: &str) -> Result<Vec<About>, EventError> {
+    pub async fn receive(&self, event: &str) -> Result<Whom, EventError> {
         let now_s = i64::try_from(clock::now().as_secs()).unwrap_or(i64::MAX);
         let unverified = token::peek_any(event)?;
         // Without a type an ID token, or any other of the issuer, could be passed off as an event.
@@ -263,7 +296,10 @@ impl Receiver {
         if !self.lock().is_new(id, at_s, now_s) {
             return Err(EventError::Replayed);
         }
-        Ok(about)
+        Ok(Whom {
+            issuer: self.issuer.settings().issuer.clone(),
+            about,
+        })
     }
 
     fn check<'a>(&self, claims: &'a Claims, now_s: i64) -> Result<(&'a str, i64), EventError> {

@@ -1,6 +1,10 @@
 //! The live map: identity → process → table, as it happens.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::response::{
     IntoResponse as _, Response,
@@ -9,12 +13,16 @@ use axum::response::{
 use maud::{Markup, html};
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
-use crate::admin::{
-    error::Error,
-    live::{Flow, Picture},
-    page::{Column, heads, time},
-    request::{Ask, Web},
-    visits::VisitKey,
+use crate::{
+    admin::{
+        Role,
+        error::Error,
+        live::{Flow, Picture},
+        page::{Column, heads, time},
+        request::{self, Ask, Connection, Web},
+        visits::VisitKey,
+    },
+    control::peer::Peer,
 };
 
 /// `GET /`
@@ -96,7 +104,7 @@ fn more(left_out: usize) -> String {
     format!("{left_out} older flows are left out.")
 }
 
-/// `GET /events`: a picture each time it changes, until the visit ends.
+/// `GET /events`: a picture each time it changes, until the visit ends, or the process that follows may view no more.
 pub(super) async fn events(ask: Ask) -> Result<Response, Error> {
     let permit = Arc::clone(&ask.web.streams)
         .try_acquire_owned()
@@ -104,7 +112,12 @@ pub(super) async fn events(ask: Ask) -> Result<Response, Error> {
     let pictures = ask.web.live.watch();
     let following = Following {
         web: Arc::clone(&ask.web),
-        visit: ask.visitor.visit,
+        who: match (ask.visitor.visit, &ask.connection) {
+            (Some(visit), _) => Follower::Visit(visit),
+            (None, Connection::Socket(peer)) => Follower::Process(Arc::clone(peer)),
+            (None, Connection::Tls(_)) => return Err(Error::not_found()),
+        },
+        looked: Instant::now(),
         pictures,
         first: true,
         _permit: permit,
@@ -120,25 +133,45 @@ pub(super) async fn events(ask: Ask) -> Result<Response, Error> {
 
 struct Following {
     web: Arc<Web>,
-    visit: Option<VisitKey>,
+    who: Follower,
+    /// Whether they may, the last time.
+    looked: Instant,
     pictures: tokio::sync::watch::Receiver<Option<Arc<Picture>>>,
     first: bool,
     _permit: OwnedSemaphorePermit,
 }
 
+enum Follower {
+    /// A browser that is logged in.
+    Visit(VisitKey),
+    /// A process of this host: who it is may end while its connection lasts.
+    Process(Arc<Peer>),
+}
+
 impl Following {
+    fn may_go_on(&mut self) -> bool {
+        match &self.who {
+            Follower::Visit(visit) => self.web.visits.is_live(visit),
+            // Looking at a process costs more, and pictures may come many a second.
+            Follower::Process(_) if self.looked.elapsed() < LOOK_AGAIN => true,
+            Follower::Process(peer) => {
+                self.looked = Instant::now();
+                request::of_process(&self.web, peer)
+                    .is_ok_and(|visitor| visitor.roles.may(Role::Viewer))
+            }
+        }
+    }
+
     async fn next(&mut self) -> Option<Event> {
         loop {
-            if let Some(visit) = &self.visit
-                && !self.web.visits.is_live(visit)
-            {
+            if !self.may_go_on() {
                 return None;
             }
             if !std::mem::take(&mut self.first) {
                 match timeout(LOOK_AGAIN, self.pictures.changed()).await {
                     Ok(Ok(())) => {}
                     Ok(Err(_)) => return None,
-                    // Only to see whether the visit goes on.
+                    // Only to see whether they may go on.
                     Err(_) => continue,
                 }
             }

@@ -4,20 +4,17 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse as _, Response},
 };
-use maud::{Markup, html};
+use maud::{Markup, PreEscaped, html};
 
 use crate::{
     admin::{
         error::Error,
-        page,
+        page, questions,
         request::{Ask, Wants},
     },
-    audit::{
-        reports::{
-            self, Period, Question,
-            render::{self, Format, Style},
-        },
-        store,
+    audit::reports::{
+        self, Period, Question,
+        render::{self, Format, Style},
     },
     clock,
 };
@@ -101,18 +98,19 @@ pub(super) async fn page(ask: Ask) -> Result<Response, Error> {
     let since = own("since").unwrap_or_else(|| "24h".to_owned());
     let period = Period::parse(&since, ask.query("until"), clock::now().as_secs())
         .map_err(|error| Error::bad(error.to_string()))?;
-    let report = ask
-        .work(move |web| {
-            let state_dir = &web.reach.state_dir;
-            store::open_read_only(state_dir)
-                .and_then(|store| reports::ask(&store, state_dir, &question, period))
-                .map_err(|error| Error::internal("the store cannot be asked", &error))
+    // Written there too: a long page is work, and this thread serves everybody.
+    let written = questions::put(&ask, move |store, state_dir| {
+        let report = reports::ask_at_most(store, state_dir, &question, period, questions::MOST)?;
+        Ok(match format {
+            Some(format) => render::report(&report, format, Style::Plain),
+            None => render::content(&report).into_string(),
         })
-        .await?;
+    })
+    .await?;
     let Some(format) = format else {
         let content = html! {
             (pick(&ask, &kind, &since))
-            (render::content(&report))
+            (PreEscaped(written))
         };
         return Ok(page::whole(&ask, &format!("Report: {kind}"), &content));
     };
@@ -121,7 +119,7 @@ pub(super) async fn page(ask: Ask) -> Result<Response, Error> {
         Format::Html => ("html", "text/html; charset=utf-8"),
         Format::Json | Format::Table => ("json", "application/json"),
     };
-    let mut response = render::report(&report, format, Style::Plain).into_response();
+    let mut response = written.into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(mime));
     if ask.wants == Wants::Page {

@@ -11,11 +11,12 @@ use crate::{
     admin::{
         error::Error,
         page::{Column, heads, link},
+        questions,
         request::Ask,
     },
     audit::{
         reports::{Period, Value, period::rfc3339},
-        store,
+        store::StoreError,
     },
     clock,
 };
@@ -95,14 +96,10 @@ pub(super) async fn page(ask: Ask) -> Result<Response, Error> {
     let period = Period::parse(&place.since, None, clock::now().as_secs())
         .map_err(|error| Error::bad(error.to_string()))?;
     let asked = place.clone();
-    let lines = ask
-        .work(move |web| {
-            let store = store::open_read_only(&web.reach.state_dir)
-                .map_err(|error| Error::internal("the store cannot be read", &error))?;
-            lines(&store, &asked, period)
-                .map_err(|error| Error::internal("the store cannot be asked", &error))
-        })
-        .await?;
+    let lines = questions::put(&ask, move |store, _| {
+        lines(store, &asked, period).map_err(StoreError::sqlite("ask"))
+    })
+    .await?;
     let data = json!({ "by": place.step().0, "since": place.since, "lines": lines });
     Ok(ask.answer("Usage", &data, || draw(&place, &lines)))
 }
@@ -127,8 +124,10 @@ fn lines(
         "AND ?5 IS NULL"
     };
     let sql = format!(
-        "SELECT {by}, sum(a.statements), sum(a.denied), sum(a.failed), sum(a.rows), sum(a.bytes), max(a.last_ns)
-         FROM statement_usage a JOIN contexts c ON c.id = a.context JOIN statement_records s ON s.id = a.statement {relations}
+        "SELECT {by}, sum(a.statements), sum(a.denied), sum(a.failed),
+                CAST(total(a.rows) AS INTEGER), CAST(total(a.bytes) AS INTEGER), max(a.last_ns)
+         FROM statement_usage a JOIN contexts c ON c.id = a.context JOIN statement_records s ON s.id = a.statement
+         {relations}
          WHERE a.hour >= ?1 AND a.hour < ?2
            AND (?3 IS NULL OR CASE c.subject WHEN '' THEN 'unidentified' ELSE c.subject END = ?3)
            AND (?4 IS NULL OR c.exe = ?4) {table}

@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::{
     dictionary::{context, json, statement, word},
-    rollup::{Counts, capped, store_rolled},
+    rollup::{Counts, MOST, capped, signed, store_rolled},
 };
 use crate::audit::{
     journal::{
@@ -106,9 +106,11 @@ impl Batch {
     pub(super) fn store(&self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         let mut activity = transaction.prepare_cached(
             "INSERT INTO activity VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
-             ON CONFLICT DO UPDATE SET requests = requests + excluded.requests, outcomes = outcomes + excluded.outcomes,
-             statements = statements + excluded.statements, denied = denied + excluded.denied, failed = failed + excluded.failed,
-             rows = rows + excluded.rows, bytes = bytes + excluded.bytes, duration_ns = duration_ns + excluded.duration_ns,
+             ON CONFLICT DO UPDATE SET requests = requests + excluded.requests,
+             outcomes = outcomes + excluded.outcomes, statements = statements + excluded.statements,
+             denied = denied + excluded.denied, failed = failed + excluded.failed,
+             rows = min(rows + excluded.rows, ?14), bytes = min(bytes + excluded.bytes, ?14),
+             duration_ns = duration_ns + excluded.duration_ns,
              first_ns = min(first_ns, excluded.first_ns), last_ns = max(last_ns, excluded.last_ns)",
         )?;
         // Several sessions of one program are one line of the roll-up.
@@ -125,9 +127,10 @@ impl Batch {
                 counts.failed,
                 capped(counts.rows),
                 capped(counts.bytes),
-                capped(counts.duration_ns),
+                signed(counts.duration_ns),
                 counts.first_ns,
                 counts.last_ns,
+                MOST,
             ])?;
             let context = self.sessions.get(session).copied().unwrap_or_default();
             rolled
@@ -432,9 +435,9 @@ fn record_event(
             session,
             place.time_ns,
             reason,
-            capped(*requests),
-            capped(*client_bytes),
-            capped(*server_bytes),
+            signed(*requests),
+            signed(*client_bytes),
+            signed(*server_bytes),
             place.seq,
             place.segment,
         ])?;

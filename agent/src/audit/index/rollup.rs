@@ -50,9 +50,11 @@ pub(super) fn store_rolled(
     transaction
         .prepare_cached(
             "INSERT INTO totals VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-             ON CONFLICT DO UPDATE SET requests = requests + excluded.requests, outcomes = outcomes + excluded.outcomes,
-             statements = statements + excluded.statements, denied = denied + excluded.denied, failed = failed + excluded.failed,
-             rows = rows + excluded.rows, bytes = bytes + excluded.bytes",
+             ON CONFLICT DO UPDATE SET requests = requests + excluded.requests,
+             outcomes = outcomes + excluded.outcomes, statements = statements + excluded.statements,
+             denied = denied + excluded.denied, failed = failed + excluded.failed,
+             rows = min(rows + excluded.rows, ?10),
+             bytes = min(bytes + excluded.bytes, ?10)",
         )?
         .execute(params![
             hour,
@@ -64,12 +66,14 @@ pub(super) fn store_rolled(
             counts.failed,
             capped(counts.rows),
             capped(counts.bytes),
+            MOST,
         ])?;
     transaction
         .prepare_cached(
             "INSERT INTO statement_usage VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-             ON CONFLICT DO UPDATE SET statements = statements + excluded.statements, denied = denied + excluded.denied,
-             failed = failed + excluded.failed, rows = rows + excluded.rows, bytes = bytes + excluded.bytes,
+             ON CONFLICT DO UPDATE SET statements = statements + excluded.statements,
+             denied = denied + excluded.denied, failed = failed + excluded.failed,
+             rows = min(rows + excluded.rows, ?11), bytes = min(bytes + excluded.bytes, ?11),
              first_ns = min(first_ns, excluded.first_ns), last_ns = max(last_ns, excluded.last_ns)",
         )?
         .execute(params![
@@ -83,6 +87,7 @@ pub(super) fn store_rolled(
             capped(counts.bytes),
             counts.first_ns,
             counts.last_ns,
+            MOST,
         ])?;
     let kinds: String = transaction
         .prepare_cached("SELECT kinds FROM statement_records WHERE id = ?1")?
@@ -96,8 +101,9 @@ pub(super) fn store_rolled(
     }
     let mut usage = transaction.prepare_cached(
         "INSERT INTO usage VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
-         ON CONFLICT DO UPDATE SET statements = statements + excluded.statements, denied = denied + excluded.denied,
-         failed = failed + excluded.failed, rows = rows + excluded.rows, bytes = bytes + excluded.bytes,
+         ON CONFLICT DO UPDATE SET statements = statements + excluded.statements,
+         denied = denied + excluded.denied, failed = failed + excluded.failed,
+         rows = min(rows + excluded.rows, ?13), bytes = min(bytes + excluded.bytes, ?13),
          first_ns = min(first_ns, excluded.first_ns), last_ns = max(last_ns, excluded.last_ns)",
     )?;
     for (relation, action) in relations {
@@ -114,12 +120,22 @@ pub(super) fn store_rolled(
             capped(counts.bytes),
             counts.first_ns,
             counts.last_ns,
+            MOST,
         ])?;
     }
     Ok(())
 }
 
-/// SQLite's integers are signed.
+/// The most that is kept of a count that others state. Rows are what a server says that they are, and one that lies must
+/// not make sums overflow. 2^48 is more than any hour of one statement moves, and tens of thousands of them still add up.
+pub(super) const MOST: i64 = 1 << 48;
+
+/// At most [`MOST`].
 pub(super) fn capped(value: u64) -> i64 {
+    i64::try_from(value).map_or(MOST, |value| value.min(MOST))
+}
+
+/// SQLite's integers are signed.
+pub(super) fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -1,10 +1,10 @@
 //! access: who touched a table, or data of a class, as which database user, with which kinds of statement.
 
-use rusqlite::{Connection, params};
+use rusqlite::params;
 
 use super::{
-    Answer, Column, Period, Shape, Value, column, proof_of, select, table_patterns, verified_of,
-    words,
+    Answer, Column, Period, Reading, Shape, Value, column, proof_of, select, table_patterns,
+    verified_of, words,
 };
 
 const COLUMNS: &[Column] = &[
@@ -67,7 +67,7 @@ const WHO: &[&str] = &[
 
 /// Who touched data of a class, or of what is part of it. A relation that has the class as a whole is a line of its own.
 pub(super) fn rows_of_class(
-    store: &Connection,
+    store: &Reading<'_>,
     period: Period,
     table: Option<&str>,
     class: &str,
@@ -83,7 +83,8 @@ pub(super) fn rows_of_class(
                 CASE WHEN u.mask IS NULL THEN '' WHEN u.mask = '' THEN 'as it is' ELSE u.mask END, r.kinds,
                 CASE c.subject WHEN '' THEN 'unidentified' ELSE c.subject END, c.issuer, c.actor,
                 c.exe, CAST(c.uid AS TEXT), c.endpoint, c.database, c.database_user,
-                sum(a.statements), sum(a.denied), sum(a.failed), sum(a.rows), min(a.first_ns), max(a.last_ns),
+                sum(a.statements), sum(a.denied), sum(a.failed), CAST(total(a.rows) AS INTEGER),
+                min(a.first_ns), max(a.last_ns),
                 {proof}, {verified}
          FROM statement_classes k
          JOIN statement_usage a ON a.statement = k.statement
@@ -102,7 +103,7 @@ pub(super) fn rows_of_class(
 }
 
 pub(super) fn rows(
-    store: &Connection,
+    store: &Reading<'_>,
     period: Period,
     table: Option<&str>,
 ) -> rusqlite::Result<Answer> {
@@ -114,7 +115,8 @@ pub(super) fn rows(
         COLUMNS,
         &format!("SELECT u.relation, u.action, u.kinds, CASE c.subject WHEN '' THEN 'unidentified' ELSE c.subject END, c.issuer, c.actor,
                 c.exe, CAST(c.uid AS TEXT), c.endpoint, c.database, c.database_user,
-                sum(u.statements), sum(u.denied), sum(u.failed), sum(u.rows), sum(u.bytes), min(u.first_ns), max(u.last_ns),
+                sum(u.statements), sum(u.denied), sum(u.failed), CAST(total(u.rows) AS INTEGER),
+                CAST(total(u.bytes) AS INTEGER), min(u.first_ns), max(u.last_ns),
                 {proof}, {verified}
          FROM usage u JOIN contexts c ON c.id = u.context
          WHERE u.hour >= ?1 AND u.hour < ?2 AND u.relation <> '' AND (u.relation GLOB ?3 OR u.relation GLOB ?4)

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::Value as Json;
 
-use super::{Answer, Column, Period, Shape, Value, column, words};
+use super::{Answer, Column, Period, Reading, Shape, Value, column, words};
 
 const COLUMNS: &[Column] = &[
     column("approval", Shape::Text),
@@ -40,7 +40,7 @@ struct Case {
     used: u64,
 }
 
-pub(super) fn rows(store: &Connection, period: Period) -> rusqlite::Result<Answer> {
+pub(super) fn rows(store: &Reading<'_>, period: Period) -> rusqlite::Result<Answer> {
     let (from, until) = period.nanoseconds();
     // What was asked in the period, with all that came of it, also later; what was decided and used in it, also of what was
     // asked before.
@@ -54,10 +54,15 @@ pub(super) fn rows(store: &Connection, period: Period) -> rusqlite::Result<Answe
     let mut found = query.query(params![from, until])?;
     let mut cases: BTreeMap<u64, Case> = BTreeMap::new();
     while let Some(row) = found.next()? {
-        let body: Json = serde_json::from_str(&row.get::<_, String>(2)?).unwrap_or_default();
+        let text = row.get_ref(2)?.as_str()?;
+        let body: Json = serde_json::from_str(text).unwrap_or_default();
         let Some(approval) = body["approval"].as_u64() else {
             continue;
         };
+        // What came of the cases that there is room for is still to be read.
+        if !cases.contains_key(&approval) && !store.has_room(text.len()) {
+            continue;
+        }
         let case = cases.entry(approval).or_default();
         let time: u64 = row.get(0)?;
         match row.get_ref(1)?.as_str()? {

@@ -76,8 +76,9 @@ pub(super) fn of(
             rank("Uses of tables, by program", "program", "statements"),
         ],
         "access" => vec![
-            rank("Rows by principal", "principal", "rows"),
-            rank("Statements by program", "program", "statements"),
+            // Here too: one on three tables counts in each of them.
+            rank("Rows of tables, by principal", "principal", "rows"),
+            rank("Uses of tables, by program", "program", "statements"),
         ],
         "columns" => vec![
             rank("Statements by column", "column", "statements"),
@@ -132,7 +133,7 @@ fn time(store: &Connection, period: Period) -> rusqlite::Result<Chart> {
         .collect::<rusqlite::Result<_>>()?;
     // A period may begin long before weir did.
     let first = hours.first().map_or(from, |hour| hour[0]);
-    let from = if until - from > MOST_STEPS {
+    let from = if until.saturating_sub(from) > MOST_STEPS {
         first.max(from)
     } else {
         from
@@ -140,13 +141,14 @@ fn time(store: &Connection, period: Period) -> rusqlite::Result<Chart> {
     let step = step_of(until.saturating_sub(from));
     let from = from - from % step;
     let count = usize::try_from(until.saturating_sub(from).div_ceil(step)).unwrap_or(0);
-    let mut steps = vec![vec![0; 3]; count];
+    let mut steps = vec![vec![0_u64; 3]; count];
     for [hour, statements, denied, failed] in hours {
-        let at = usize::try_from((hour - from) / step).unwrap_or(usize::MAX);
+        let at = usize::try_from(hour.saturating_sub(from) / step).unwrap_or(usize::MAX);
         if let Some(parts) = steps.get_mut(at) {
-            parts[0] += statements.saturating_sub(denied).saturating_sub(failed);
-            parts[1] += denied;
-            parts[2] += failed;
+            let ran = statements.saturating_sub(denied).saturating_sub(failed);
+            for (part, more) in parts.iter_mut().zip([ran, denied, failed]) {
+                *part = part.saturating_add(more);
+            }
         }
     }
     Ok(Chart::Time {
@@ -197,7 +199,8 @@ fn sums(
         if let Some(Value::Text(label)) = row.get(by)
             && !label.is_empty()
         {
-            *sums.entry(label).or_default() += count(row);
+            let sum = sums.entry(label).or_default();
+            *sum = sum.saturating_add(count(row));
         }
     }
     let mut bars: Vec<_> = sums
@@ -214,7 +217,9 @@ fn sums(
         let rest = bars.split_off(MOST_BARS - 1);
         bars.push(Bar {
             label: format!("{} more", rest.len()),
-            count: rest.iter().map(|bar| bar.count).sum(),
+            count: rest
+                .iter()
+                .fold(0, |sum: u64, bar| sum.saturating_add(bar.count)),
             tone,
         });
     }

@@ -1,8 +1,8 @@
 //! columns: who used which column, for what, and whether they saw it masked.
 
-use rusqlite::{Connection, params};
+use rusqlite::params;
 
-use super::{Answer, Column, Period, Shape, column, escape, select};
+use super::{Answer, Column, Period, Reading, Shape, column, escape, select};
 
 const COLUMNS: &[Column] = &[
     column("column", Shape::Text),
@@ -22,7 +22,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 pub(super) fn rows(
-    store: &Connection,
+    store: &Reading<'_>,
     period: Period,
     pattern: Option<&str>,
 ) -> rusqlite::Result<Answer> {
@@ -33,7 +33,8 @@ pub(super) fn rows(
         COLUMNS,
         "SELECT u.column, u.usage, CASE u.mask WHEN '' THEN 'as it is' ELSE u.mask END,
                 CASE c.subject WHEN '' THEN 'unidentified' ELSE c.subject END, c.kind, c.actor, c.exe, c.endpoint, c.database,
-                sum(a.statements), sum(a.denied), sum(a.rows), min(a.first_ns), max(a.last_ns)
+                sum(a.statements), sum(a.denied), CAST(total(a.rows) AS INTEGER),
+                min(a.first_ns), max(a.last_ns)
          FROM statement_usage a JOIN statement_columns u ON u.statement = a.statement
          JOIN contexts c ON c.id = a.context
          WHERE a.hour >= ?1 AND a.hour < ?2 AND u.column GLOB ?3

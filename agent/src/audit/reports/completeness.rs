@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::{Answer, Column, Period, Section, Shape, Value, column};
+use super::{Answer, Column, Period, Reading, Section, Shape, Value, column};
 use crate::capture::Counters;
 
 const COLUMNS: &[Column] = &[
@@ -111,7 +111,7 @@ pub(super) fn rows(store: &Connection, period: Period) -> rusqlite::Result<Answe
 }
 
 /// Every gap, one by one.
-pub(super) fn sections(store: &Connection, period: Period) -> rusqlite::Result<Vec<Section>> {
+pub(super) fn sections(store: &Reading<'_>, period: Period) -> rusqlite::Result<Vec<Section>> {
     const GAPS: &[Column] = &[
         column("from", Shape::Time),
         column("until", Shape::Time),

@@ -18,23 +18,42 @@ pub struct Period {
     until: u64,
 }
 
-/// Why a time is not one.
+/// Why two times are no period.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a time: write 24h, 7d, 2026-01-31 or 2026-01-31T12:00:00Z")]
-pub struct PeriodError(String);
+pub enum PeriodError {
+    /// One of them is not a time.
+    #[error("{0:?} is not a time: write 24h, 7d, 2026-01-31 or 2026-01-31T12:00:00Z")]
+    Time(String),
+    /// There is nothing between them.
+    #[error(
+        "the period ends before it begins: until ({until:?}) has to be later than since ({since:?})"
+    )]
+    Reversed {
+        /// As it was given.
+        since: String,
+        /// As it was given; `now` when it was not.
+        until: String,
+    },
+}
 
 impl Period {
     /// From `since` to `until`, or to the end of the current hour; rounded outwards to whole hours.
     ///
     /// # Errors
     ///
-    /// One of the two is not a time.
+    /// One of the two is not a time, or `until` is not later than `since`.
     pub fn parse(since: &str, until: Option<&str>, now_seconds: u64) -> Result<Self, PeriodError> {
         let from = seconds(since, now_seconds)?;
-        let until = until.map_or(Ok(now_seconds + 1), |until| seconds(until, now_seconds))?;
+        let end = until.map_or(Ok(now_seconds + 1), |until| seconds(until, now_seconds))?;
+        if end <= from {
+            return Err(PeriodError::Reversed {
+                since: since.to_owned(),
+                until: until.unwrap_or("now").to_owned(),
+            });
+        }
         Ok(Self {
             from: from / HOUR_SECONDS,
-            until: until.div_ceil(HOUR_SECONDS),
+            until: end.div_ceil(HOUR_SECONDS),
         })
     }
 
@@ -68,7 +87,7 @@ pub fn rfc3339(ns: u64) -> String {
 
 /// A point in time: so long before now, a day's start, or to the second.
 fn seconds(text: &str, now: u64) -> Result<u64, PeriodError> {
-    let error = || PeriodError(text.to_owned());
+    let error = || PeriodError::Time(text.to_owned());
     if let Some(ago) = duration(text) {
         return Ok(now.saturating_sub(ago));
     }
@@ -126,7 +145,23 @@ mod tests {
         ] {
             assert_eq!(
                 Period::parse(text, None, NOW),
-                Err(PeriodError(text.to_owned()))
+                Err(PeriodError::Time(text.to_owned()))
+            );
+        }
+    }
+
+    #[test]
+    fn a_period_that_ends_before_it_begins_is_refused() {
+        for (since, until) in [
+            ("1h", Some("2h")),
+            ("1h", Some("1h")),
+            ("2026-02-01", None),
+            ("2026-01-31T11:59:00Z", Some("2026-01-31T11:58:00Z")),
+        ] {
+            let refused = Period::parse(since, until, NOW).expect_err(since);
+            assert!(
+                refused.to_string().contains("ends before it begins"),
+                "{refused}"
             );
         }
     }

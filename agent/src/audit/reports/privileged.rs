@@ -1,8 +1,8 @@
 //! privileged: definitions, grants and refusals, and what changed about weir itself.
 
-use rusqlite::{Connection, params};
+use rusqlite::params;
 
-use super::{Answer, Column, PRINCIPAL, Period, Shape, Value, column, select, words};
+use super::{Answer, Column, PRINCIPAL, Period, Reading, Shape, Value, column, select, words};
 
 const COLUMNS: &[Column] = &[
     column("first", Shape::Time),
@@ -23,7 +23,7 @@ const COLUMNS: &[Column] = &[
 /// Events that completeness is about.
 const ELSEWHERE: &str = "'ungoverned', 'kernel_counted'";
 
-pub(super) fn rows(store: &Connection, period: Period) -> rusqlite::Result<Answer> {
+pub(super) fn rows(store: &Reading<'_>, period: Period) -> rusqlite::Result<Answer> {
     let (from, until) = period.hours();
     let mut rows = select(
         store,
@@ -55,7 +55,7 @@ pub(super) fn rows(store: &Connection, period: Period) -> rusqlite::Result<Answe
 }
 
 /// What changed about weir, and what happened to it.
-fn events(store: &Connection, period: Period) -> rusqlite::Result<Vec<Vec<Value>>> {
+fn events(store: &Reading<'_>, period: Period) -> rusqlite::Result<Vec<Vec<Value>>> {
     let (from, until) = period.nanoseconds();
     let mut query = store.prepare(&format!(
         "SELECT time_ns, event, body FROM event_records WHERE time_ns >= ?1 AND time_ns < ?2 AND event NOT IN ({ELSEWHERE})"
@@ -79,5 +79,5 @@ fn events(store: &Connection, period: Period) -> rusqlite::Result<Vec<Vec<Value>
             Value::Text(told.what),
         ])
     })?;
-    found.collect()
+    store.gather(found)
 }

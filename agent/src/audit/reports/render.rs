@@ -8,6 +8,7 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use serde_json::{Map, json};
 
 use super::{Column, Report, Shape, Value, period::rfc3339};
+use crate::terminal::{visible, visible_line};
 
 /// The formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -135,7 +136,7 @@ pub fn rows(columns: &[&str], rows: &[Vec<Value>], format: Format, style: Style)
         }
         Format::Csv => write_csv(
             columns.iter().copied(),
-            rows.iter().map(|row| row.iter().map(text).collect()),
+            rows.iter().map(|row| row.iter().map(csv_cell).collect()),
         ),
         Format::Html => html::rows(columns, rows),
     }
@@ -170,7 +171,10 @@ fn heading(report: &Report, style: Style) -> String {
         ),
         format!("verify   {}", header.verify),
     ];
-    lines.extend(notes(report).iter().map(|note| warning(note, style)));
+    lines = lines.iter().map(|line| visible_line(line)).collect();
+    // What colours a note is weir's own.
+    let notes = notes(report);
+    lines.extend(notes.iter().map(|note| warning(&visible_line(note), style)));
     lines.join("\n")
 }
 
@@ -198,7 +202,7 @@ fn table(columns: &[Column], rows: &[Vec<Value>], style: Style) -> Table {
     table.set_header(columns.iter().map(|column| column.name));
     for row in rows {
         table.add_row(columns.iter().zip(row).map(|(column, value)| {
-            let cell = Cell::new(shown(column.shape, value));
+            let cell = Cell::new(visible(&shown(column.shape, value)));
             match column.shape {
                 Shape::Count | Shape::Bytes => cell.set_alignment(CellAlignment::Right),
                 Shape::Text | Shape::Time => cell,
@@ -210,9 +214,9 @@ fn table(columns: &[Column], rows: &[Vec<Value>], style: Style) -> Table {
 
 fn plain_table(columns: &[&str], rows: &[Vec<Value>], style: Style) -> Table {
     let mut table = new_table(style);
-    table.set_header(columns.iter().copied());
+    table.set_header(columns.iter().map(|name| visible_line(name)));
     for row in rows {
-        table.add_row(row.iter().map(|value| Cell::new(text(value))));
+        table.add_row(row.iter().map(|value| Cell::new(visible(&text(value)))));
     }
     table
 }
@@ -278,12 +282,26 @@ fn csv(columns: &[Column], rows: &[Vec<Value>]) -> String {
             .zip(row)
             .map(|(column, value)| match (column.shape, value) {
                 (Shape::Time, Value::Number(ns)) => rfc3339(*ns),
-                (_, value) => text(value),
+                (_, value) => csv_cell(value),
             })
             .collect()
     });
     write_csv(columns.iter().map(|column| column.name), lines)
 }
+
+/// Spreadsheets take a text for a formula that begins like one, and whoever is watched picks names and statements. An
+/// apostrophe in front makes it text to them; a number stays what it is.
+fn csv_cell(value: &Value) -> String {
+    let text = text(value);
+    let is_number = || text.parse::<f64>().is_ok_and(f64::is_finite);
+    if text.starts_with(FORMULA) && !is_number() {
+        return format!("'{text}");
+    }
+    text
+}
+
+/// What a formula begins with, and what some programs pass over in front of it.
+const FORMULA: [char; 7] = ['=', '+', '-', '@', '\t', '\r', '\n'];
 
 fn write_csv<'a>(
     names: impl Iterator<Item = &'a str>,
@@ -338,5 +356,34 @@ mod tests {
             super::rows(&["x", "y", "z"], &rows, Format::Csv, Style::Plain),
             "x,y,z\n\"a,\"\"b\"\"\n\",1,\n"
         );
+    }
+
+    #[test]
+    fn csv_cells_are_no_formulas_and_numbers_stay() {
+        let cells = [
+            "=1+1", "+A1", "-2+3", "@sum", "\t=1", "\r=1", "a=1", "-5", "-1.5", "+inf",
+        ];
+        let row = cells.map(|cell| Value::Text(cell.to_owned())).to_vec();
+        let names: Vec<&str> = cells.iter().map(|_| "x").collect();
+        let text = super::rows(&names, &[row], Format::Csv, Style::Plain);
+        assert_eq!(
+            text.split_once('\n').expect("a line of names").1,
+            "'=1+1,'+A1,'-2+3,'@sum,'\t=1,\"'\r=1\",a=1,-5,-1.5,'+inf\n"
+        );
+    }
+
+    #[test]
+    fn names_in_a_table_cannot_steer_the_terminal_and_json_stays_exact() {
+        let name = "/tmp/\u{1b}]0;x\u{7}\u{202e}psql";
+        let rows = [vec![Value::Text(name.to_owned())]];
+        let table = super::rows(&["exe\u{1b}[1m"], &rows, Format::Table, Style::Plain);
+        assert!(!table.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{table}");
+        assert!(
+            table.contains("/tmp/\\u{1b}]0;x\\u{7}\\u{202e}psql"),
+            "{table}"
+        );
+        let json = super::rows(&["exe"], &rows, Format::Json, Style::Plain);
+        let read: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+        assert_eq!(read[0]["exe"], name);
     }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{Connection, params};
+use rusqlite::params;
 
 use super::{
-    Answer, Column, PRINCIPAL, Period, Shape, Value, column, proof_of, select, verified_of, words,
+    Answer, Column, PRINCIPAL, Period, Reading, Shape, Value, column, proof_of, select,
+    verified_of, words,
 };
 
 const COLUMNS: &[Column] = &[
@@ -41,7 +42,7 @@ const LISTS: [usize; 2] = [7, 10];
 /// Access that was not used for so long is worth a question.
 const IDLE_NS: u64 = 30 * 24 * 3600 * 1_000_000_000;
 
-pub(super) fn rows(store: &Connection, period: Period) -> rusqlite::Result<Answer> {
+pub(super) fn rows(store: &Reading<'_>, period: Period) -> rusqlite::Result<Answer> {
     let (from, until) = period.hours();
     let (proof, verified) = (proof_of(WHO), verified_of(WHO));
     let mut rows = select(
@@ -52,7 +53,8 @@ pub(super) fn rows(store: &Connection, period: Period) -> rusqlite::Result<Answe
                     (SELECT json_group_array(DISTINCT p.groups) FROM context_proofs p JOIN contexts o ON o.id = p.context
                      WHERE (o.issuer, o.subject, o.kind, o.actor) = (c.issuer, c.subject, c.kind, c.actor)),
                     c.actor, c.endpoint, c.database, json_group_array(DISTINCT c.database_user), u.relation, u.action,
-                    json_group_array(DISTINCT c.exe), sum(u.statements), sum(u.denied), sum(u.rows), max(u.last_ns),
+                    json_group_array(DISTINCT c.exe), sum(u.statements), sum(u.denied),
+                    CAST(total(u.rows) AS INTEGER), max(u.last_ns),
                     {proof}, {verified}, ''
              FROM usage u JOIN contexts c ON c.id = u.context
              WHERE u.hour >= ?1 AND u.hour < ?2 AND u.relation <> ''

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{Connection, params};
+use rusqlite::params;
 
-use super::{Answer, Column, PRINCIPAL, Period, Shape, Value, column, select, table_patterns};
+use super::{
+    Answer, Column, PRINCIPAL, Period, Reading, Shape, Value, column, select, table_patterns,
+};
 
 const COLUMNS: &[Column] = &[
     column("principal", Shape::Text),
@@ -32,7 +34,7 @@ const CLASSES: usize = 9;
 /// A cell is a row's value of a column that has a class and is part of the answer, or of what the answer is made of. Cells
 /// and classes are known where statements were resolved in the catalog, and counted where the table is read.
 pub(super) fn rows(
-    store: &Connection,
+    store: &Reading<'_>,
     period: Period,
     table: Option<&str>,
 ) -> rusqlite::Result<Answer> {
@@ -43,8 +45,10 @@ pub(super) fn rows(
         COLUMNS,
         &format!(
             "WITH used AS (
-                 SELECT context, relation, action, sum(statements) AS statements, sum(denied) AS denied, sum(failed) AS failed,
-                        sum(rows) AS rows, sum(bytes) AS bytes, min(first_ns) AS first_ns, max(last_ns) AS last_ns
+                 SELECT context, relation, action, sum(statements) AS statements, sum(denied) AS denied,
+                        sum(failed) AS failed,
+                        CAST(total(rows) AS INTEGER) AS rows, CAST(total(bytes) AS INTEGER) AS bytes,
+                        min(first_ns) AS first_ns, max(last_ns) AS last_ns
                  FROM usage WHERE hour >= ?1 AND hour < ?2 AND (relation GLOB ?3 OR relation GLOB ?4) GROUP BY 1, 2, 3
              ), named AS (
                  SELECT k.statement, {RELATION} AS relation, k.name, json_group_array(DISTINCT k.class) AS classes
@@ -57,14 +61,16 @@ pub(super) fn rows(
                  GROUP BY n.statement, n.relation
              ), cells AS (
                  SELECT a.context, s.relation, json_group_array(DISTINCT s.classes) AS classes,
-                        sum(a.rows * s.masked) AS masked, sum(a.rows * s.clear) AS clear
+                        CAST(total(a.rows * s.masked) AS INTEGER) AS masked,
+                        CAST(total(a.rows * s.clear) AS INTEGER) AS clear
                  FROM seen s JOIN statement_usage a ON a.statement = s.statement
                  WHERE a.hour >= ?1 AND a.hour < ?2 GROUP BY 1, 2
              )
              SELECT {PRINCIPAL}, c.kind, c.actor, c.exe, CAST(c.uid AS TEXT), c.endpoint, c.database, u.relation, u.action,
                     json_group_array(k.classes),
-                    sum(u.statements), sum(u.denied), sum(u.failed), sum(u.rows), sum(u.bytes),
-                    coalesce(sum(k.masked), 0), coalesce(sum(k.clear), 0), min(u.first_ns), max(u.last_ns)
+                    sum(u.statements), sum(u.denied), sum(u.failed), CAST(total(u.rows) AS INTEGER),
+                    CAST(total(u.bytes) AS INTEGER), CAST(total(k.masked) AS INTEGER),
+                    CAST(total(k.clear) AS INTEGER), min(u.first_ns), max(u.last_ns)
              FROM used u JOIN contexts c ON c.id = u.context
              LEFT JOIN cells k ON k.context = u.context AND k.relation = u.relation AND u.action = 'read'
              GROUP BY c.issuer, c.subject, c.kind, c.actor, c.exe, c.uid, c.endpoint, c.database, u.relation, u.action

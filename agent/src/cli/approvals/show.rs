@@ -9,6 +9,7 @@ use crate::{
     clock,
     control::protocol::Approvals,
     holds::{Decided, Demand, Estimate, Exact, Summary, View},
+    terminal::{visible, visible_line},
 };
 
 pub(super) fn list(approvals: &Approvals) -> String {
@@ -28,9 +29,9 @@ pub(super) fn list(approvals: &Approvals) -> String {
         for held in &approvals.waiting {
             table.add_row([
                 held.id.to_string(),
-                held.requester.clone(),
-                held.database.clone(),
-                wants(held),
+                visible_line(&held.requester),
+                visible_line(&held.database),
+                visible_line(&wants(held)),
                 left(held.expires_ns),
                 line(&held.text),
             ]);
@@ -46,8 +47,8 @@ pub(super) fn list(approvals: &Approvals) -> String {
         for grant in &approvals.lasting {
             table.add_row([
                 grant.approval.to_string(),
-                grant.requester.clone(),
-                grant.approvers.join(", "),
+                visible_line(&grant.requester),
+                visible_line(&grant.approvers.join(", ")),
                 rfc3339(grant.until_ns),
                 line(&grant.repeated.text),
             ]);
@@ -171,25 +172,7 @@ pub(in crate::cli) fn line(text: &str) -> String {
         line = line.chars().take(LINE).collect();
         line.push('…');
     }
-    visible(&line)
-}
-
-/// What is decided about must not write over what is shown of it: whatever steers a terminal, or turns the direction of
-/// writing, is spelt out.
-pub(in crate::cli) fn visible(text: &str) -> String {
-    let steers = |c: char| {
-        (c.is_control() && c != '\n')
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if steers(c) {
-            out.extend(c.escape_unicode());
-        } else {
-            out.push(c);
-        }
-    }
-    out
+    visible_line(&line)
 }
 
 const LINE: usize = 80;
@@ -201,7 +184,33 @@ mod tests {
     #[test]
     fn a_statement_cannot_write_over_what_is_shown_of_it() {
         let text = "UPDATE a\n/* \u{1b}[2K\r\u{202e} */";
-        assert_eq!(visible(text), "UPDATE a\n/* \\u{1b}[2K\\u{d}\\u{202e} */");
         assert_eq!(line(text), "UPDATE a /* \\u{1b}[2K \\u{202e} */");
+    }
+
+    #[test]
+    fn names_in_the_list_cannot_steer_the_terminal() {
+        let held = Summary {
+            id: 1,
+            session: 2,
+            requester: "alice\u{1b}[8m".to_owned(),
+            process: String::new(),
+            endpoint: String::new(),
+            database: "shop\n\u{202e}".to_owned(),
+            database_user: String::new(),
+            rules: Vec::new(),
+            reason: String::new(),
+            text: "SELECT 1".to_owned(),
+            since_ns: 0,
+            expires_ns: 0,
+            demands: Vec::new(),
+        };
+        let shown = list(&Approvals {
+            waiting: vec![held],
+            lasting: Vec::new(),
+            left_out: 0,
+        });
+        assert!(!shown.contains(['\u{1b}', '\u{202e}']), "{shown}");
+        assert!(shown.contains("alice\\u{1b}[8m"), "{shown}");
+        assert!(shown.contains("shop\\u{a}\\u{202e}"), "{shown}");
     }
 }

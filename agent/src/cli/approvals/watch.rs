@@ -18,6 +18,7 @@ use crate::{
     audit::record::Verdict,
     control::protocol::{Approvals, Request},
     holds::{Exact, Summary, View},
+    terminal::visible_line,
 };
 
 pub(super) fn run(json: bool) -> anyhow::Result<ExitCode> {
@@ -192,8 +193,8 @@ fn summary(held: &Summary) -> String {
     format!(
         "{} {} on {}: {}",
         held.id,
-        held.requester,
-        held.database,
+        visible_line(&held.requester),
+        visible_line(&held.database),
         show::line(&held.text)
     )
 }

@@ -7,14 +7,17 @@ use serde_json::{Value, json};
 use weir_policy::Effect;
 
 use super::StateDir;
-use crate::audit::{
-    journal::{
-        FOLDER,
-        dictionary::Dictionary,
-        reader::{Position, Reader, Record, last_segments},
+use crate::{
+    audit::{
+        journal::{
+            FOLDER,
+            dictionary::Dictionary,
+            reader::{Position, Reader, Record, last_segments},
+        },
+        record::{Entry, SessionOpened, StatementDecided},
+        reports::period::rfc3339,
     },
-    record::{Entry, SessionOpened, StatementDecided},
-    reports::period::rfc3339,
+    terminal::visible_line,
 };
 
 const POLL: Duration = Duration::from_millis(100);
@@ -90,7 +93,8 @@ impl Dictionary {
             return format!("{object}\n");
         }
         let time = time.replace('T', " ").replace('Z', "");
-        format!("{:>8}  {time}  {}\n", record.seq, self.words(&record.entry))
+        let words = visible_line(&self.words(&record.entry));
+        format!("{:>8}  {time}  {words}\n", record.seq)
     }
 
     fn words(&self, entry: &Entry) -> String {

@@ -21,6 +21,7 @@ use crate::{
         socket_path,
     },
     holds::View,
+    terminal::visible,
 };
 
 /// Looks once.
@@ -122,5 +123,5 @@ fn behind(client: &str) -> anyhow::Result<String> {
 
 /// An error and its causes, in one line that steers no terminal.
 fn said(error: &anyhow::Error) -> String {
-    show::visible(&format!("{error:#}")).replace('\n', "; ")
+    visible(&format!("{error:#}")).replace('\n', "; ")
 }

@@ -10,6 +10,7 @@ use crate::{
         approvals::show,
         policy::{self, explain},
     },
+    terminal::visible,
 };
 
 /// The last statements of a session, each with what was decided about it.
@@ -26,7 +27,7 @@ pub(super) fn last(state_dir: &Path, session: u64) -> anyhow::Result<String> {
             "  {}  {}\n    {}",
             rfc3339(past.time_ns),
             show::line(&past.decided.facts.normalised),
-            show::visible(&decided(past)).replace('\n', "; ")
+            visible(&decided(past)).replace('\n', "; ")
         );
     }
     Ok(out)
@@ -52,7 +53,7 @@ pub(super) fn explained(state_dir: &Path, session: u64, policy: &Path) -> anyhow
         decided(past),
         policy.display(),
     );
-    Ok(show::visible(&text))
+    Ok(visible(&text))
 }
 
 fn of(state_dir: &Path, session: u64) -> anyhow::Result<Vec<Past>> {

@@ -16,7 +16,7 @@ use super::{
     model::{About, Mode, Model, Page, Pane, Question},
     rates::Row,
 };
-use crate::{cli::approvals::show, holds::Summary};
+use crate::{cli::approvals::show, holds::Summary, terminal::visible};
 pub(super) use theme::Theme;
 
 /// Draws models; remembers how far lists are scrolled.
@@ -190,9 +190,9 @@ impl Screen {
         let rows = waiting.iter().map(|held| {
             Cells::new([
                 held.id.to_string(),
-                show::visible(&held.requester),
-                show::visible(&held.database),
-                show::visible(&show::wants(held)),
+                visible(&held.requester),
+                visible(&held.database),
+                visible(&show::wants(held)),
                 show::left(held.expires_ns),
                 show::line(&held.text),
             ])

@@ -5,7 +5,7 @@ use std::{collections::HashMap, path::PathBuf, time::Instant};
 use serde_json::Value;
 
 use super::rates::{Lag, Rates, Row, Rows};
-use crate::cli::approvals::show::visible;
+use crate::terminal::visible;
 
 /// One look at the agent.
 #[derive(Debug, Clone)]

@@ -4,8 +4,10 @@ use std::{io, sync::Arc};
 
 use weir_policy::Identity;
 
+use super::root;
 use crate::identity::{
     bound::{Bound, Delegation, Key, RunBudget},
+    events::Whom,
     evidence::Evidence,
     secret::Secret,
 };
@@ -124,6 +126,18 @@ impl Change {
     pub fn ends_sessions(&self) -> bool {
         matches!(self.what, "logout" | "ended" | "replaced" | "revoked")
     }
+
+    /// Whose browsers are to be logged out with it. An agent's run or a shell that ends says nothing of the person.
+    #[must_use]
+    pub fn logs_out(&self) -> Option<Whom> {
+        let bound = match self.what {
+            // By the provider: a login that went on into an agent's run is known only through the run.
+            "revoked" => root(&self.bound),
+            "logout" if self.bound.identity.actors.is_empty() => &self.bound,
+            _ => return None,
+        };
+        Some(Whom::of(&bound.identity.principal))
+    }
 }
 
 /// A request to bind a process's tree or session.
@@ -161,5 +175,71 @@ impl NewBinding {
             bound.hold(token);
         }
         bound
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use weir_policy::{Actor, Principal, PrincipalKind, Strength};
+
+    use super::*;
+
+    fn bound(subject: &str, actor: Option<&str>, parent: Option<&Arc<Bound>>) -> Arc<Bound> {
+        let issuer = "https://issuer.example".to_owned();
+        let identity = Identity {
+            principal: Principal {
+                issuer: issuer.clone(),
+                subject: subject.to_owned(),
+                kind: PrincipalKind::Human,
+                display: subject.to_owned(),
+                groups: Vec::new(),
+                groups_complete: true,
+                auth_time: None,
+                acr: None,
+                amr: Vec::new(),
+                claims: BTreeMap::new(),
+            },
+            actors: actor
+                .map(|actor| Actor {
+                    issuer,
+                    subject: actor.to_owned(),
+                    client_id: None,
+                    run_id: None,
+                })
+                .into_iter()
+                .collect(),
+            method: "login".to_owned(),
+            strength: Strength::Strong,
+            purpose: None,
+            delegation: None,
+        };
+        let key = Key::Cgroup {
+            id: 7,
+            path: "/run".to_owned(),
+        };
+        let mut bound = Bound::new(identity, key, String::new(), i64::MAX);
+        bound.parent = parent.cloned();
+        Arc::new(bound)
+    }
+
+    #[test]
+    fn browsers_are_logged_out_with_the_person_and_not_with_a_shell_or_an_agents_run() {
+        let login = bound("alice", None, None);
+        let run = bound("alice", Some("bot"), Some(&login));
+        let logs_out = |what, bound: &Arc<Bound>| {
+            let bound = Arc::clone(bound);
+            Change { what, bound }.logs_out()
+        };
+        let alice = Some(Whom::of(&login.identity.principal));
+        for what in ["login", "ended", "replaced", "expired", "left", "renewed"] {
+            assert_eq!(logs_out(what, &login), None, "{what}");
+            assert_eq!(logs_out(what, &run), None, "{what}");
+        }
+        assert_eq!(logs_out("logout", &login), alice);
+        assert_eq!(logs_out("logout", &run), None);
+        assert_eq!(logs_out("revoked", &login), alice);
+        assert_eq!(logs_out("revoked", &run), alice);
     }
 }

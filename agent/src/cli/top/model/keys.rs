@@ -3,7 +3,7 @@
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::{About, After, Deed, Mode, Model, Notice, Order, Page, Pane, Question, Wanted};
-use crate::{audit::record::Verdict, cli::approvals::show};
+use crate::{audit::record::Verdict, cli::approvals::show, terminal::visible};
 
 /// What the page of keys says.
 pub(in crate::cli::top) const KEYS: &str = "\
@@ -274,7 +274,7 @@ impl Model {
                 };
                 let text = format!(
                     "{what} {id} of {}: {}",
-                    show::visible(&held.requester),
+                    visible(&held.requester),
                     show::line(&held.text)
                 );
                 self.ask(Deed::Decide(id, verdict), text);

@@ -37,6 +37,8 @@ fn the_mark_of_an_agents_run_sticks() {
     for pid in [process.pid(), child] {
         assert_eq!(rig.absence(pid), Absence::Revoked);
     }
+    let logged_out = rig.parts.logged_out.lock().expect("a lock").clone();
+    assert_eq!(logged_out, [], "the person's browsers go on");
     assert!(message(&process.exec("churn-bot")).contains("unidentified"));
     assert!(
         message(&process.ask(&json!({ "op": "login", "user": "bob", "scope": "tree" })))
