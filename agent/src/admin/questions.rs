@@ -105,7 +105,7 @@ mod tests {
         let late = within(dir.path(), Duration::from_millis(50), count(1 << 40));
         assert!(is_interrupted(&late.expect_err("an interruption")));
         assert!(begun.elapsed() < Duration::from_secs(10));
-        let soon = within(dir.path(), Duration::from_secs(60), count(100_000));
+        let soon = within(dir.path(), Duration::from_mins(1), count(100_000));
         assert_eq!(soon.expect("an answer"), 100_000);
     }
 }

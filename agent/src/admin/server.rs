@@ -401,7 +401,8 @@ const CONNECTIONS_PER_ADDRESS: usize = 32;
 pub(super) const STREAMS: usize = 64;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 const HEADERS: Duration = Duration::from_secs(15);
-const ANSWER: Duration = Duration::from_secs(30);
+/// Longer than a question to the store may take: who asked is told why it was given up.
+const ANSWER: Duration = Duration::from_secs(40);
 const LONGEST_CONNECTION: Duration = Duration::from_mins(30);
 const BUFFER_BYTES: usize = 32 * 1024;
 const BODY_BYTES: usize = 64 * 1024;

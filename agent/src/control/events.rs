@@ -205,3 +205,6 @@ async fn take(desk: &Desk, receiver: &Receiver, event: &str) -> Result<(), Event
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,7 +97,7 @@ pub fn network(address: IpAddr) -> IpAddr {
             let first = address.to_bits() >> 64 << 64;
             IpAddr::V6(Ipv6Addr::from_bits(first))
         }
-        v4 => v4,
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 

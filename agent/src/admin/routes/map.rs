@@ -134,7 +134,7 @@ pub(super) async fn events(ask: Ask) -> Result<Response, Error> {
 struct Following {
     web: Arc<Web>,
     who: Follower,
-    /// Whether they may, the last time.
+    /// When it was asked last whether the process may view.
     looked: Instant,
     pictures: tokio::sync::watch::Receiver<Option<Arc<Picture>>>,
     first: bool,
@@ -164,16 +164,19 @@ impl Following {
 
     async fn next(&mut self) -> Option<Event> {
         loop {
+            let is_new = std::mem::take(&mut self.first)
+                || match timeout(LOOK_AGAIN, self.pictures.changed()).await {
+                    Ok(Ok(())) => true,
+                    Ok(Err(_)) => return None,
+                    // Only to see whether they may go on.
+                    Err(_) => false,
+                };
+            // After the wait: that may have been long, and what comes is not for who may view no more.
             if !self.may_go_on() {
                 return None;
             }
-            if !std::mem::take(&mut self.first) {
-                match timeout(LOOK_AGAIN, self.pictures.changed()).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(_)) => return None,
-                    // Only to see whether they may go on.
-                    Err(_) => continue,
-                }
+            if !is_new {
+                continue;
             }
             let picture = self.pictures.borrow_and_update().clone();
             if let Some(picture) = picture {

@@ -204,3 +204,27 @@ fn effect(decided: &StatementDecided) -> &'static str {
         Effect::Allow => "allow",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::record::Event;
+
+    #[test]
+    fn a_record_is_one_line_that_cannot_steer_the_terminal_and_json_stays_exact() {
+        let what = "fine\n  9  a forged line\u{202e}\u{9b}2K";
+        let record = Record {
+            seq: 8,
+            time_ns: 0,
+            entry: Entry::Event(Box::new(Event::Incident {
+                what: what.to_owned(),
+            })),
+        };
+        let words = Dictionary::default();
+        let line = words.line(&record, false);
+        assert_eq!(line.lines().count(), 1, "{line}");
+        assert!(!line.contains(['\u{202e}', '\u{9b}']), "{line}");
+        let json: Value = serde_json::from_str(&words.line(&record, true)).expect("JSON");
+        assert!(json.to_string().contains('\u{202e}'), "{json}");
+    }
+}
