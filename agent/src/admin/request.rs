@@ -368,7 +368,15 @@ async fn change(
         .take(&caller_of(visitor, connection), Instant::now())
         .map_err(Error::too_often)?;
     let headers = parts.headers.clone();
-    let request = Request::from_parts(parts, body);
+    // Somewhat too long is read whole all the same: an answer in the middle of it reaches nobody.
+    let long = || Error::bad(format!("a form has at most {FORM_BYTES} bytes"));
+    let body = axum::body::to_bytes(body, MOST_READ_BYTES)
+        .await
+        .map_err(|_| long())?;
+    if body.len() > FORM_BYTES {
+        return Err(long());
+    }
+    let request = Request::from_parts(parts, Body::from(body));
     let Form(form) = Form::<Fields>::from_request(request, &())
         .await
         .map_err(|_| {
@@ -389,6 +397,9 @@ async fn change(
             .hint("open the page again; scripts send X-CSRF-Token as GET /api/me has it"),
     )
 }
+
+const FORM_BYTES: usize = 64 * 1024;
+const MOST_READ_BYTES: usize = 1024 * 1024;
 
 /// Browsers say where a request was made; other programs need not.
 fn check_source(web: &Web, connection: &Connection, headers: &HeaderMap) -> Result<(), Error> {

@@ -327,7 +327,6 @@ fn router(web: &Arc<Web>) -> Router {
         .fallback(|request: Request<Body>| async move {
             Error::not_found().render(Wants::of(request.uri()))
         })
-        .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES))
         .layer(middleware::from_fn_with_state(Arc::clone(web), envelope))
 }
 
@@ -405,6 +404,5 @@ const HEADERS: Duration = Duration::from_secs(15);
 const ANSWER: Duration = Duration::from_secs(40);
 const LONGEST_CONNECTION: Duration = Duration::from_mins(30);
 const BUFFER_BYTES: usize = 32 * 1024;
-const BODY_BYTES: usize = 64 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const LAST_WORK: Duration = Duration::from_secs(1);
