@@ -1,13 +1,15 @@
 //! Opening a journal: what the last agent left, repaired where that is honest and reported where it is not.
 
+mod scan;
+
 use std::{io, path::Path, sync::Arc};
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 
+use self::scan::{Scan, scan};
 use super::{
     JournalError,
     committer::ChainState,
-    layout::{self, Parsed, RecordKind, SEGMENT_HEADER_BYTES, SegmentHeader},
     segment::{self, FIRST_RECORD, Segment},
     source::Source,
     trouble::Trouble,
@@ -92,19 +94,6 @@ struct Opening<'a> {
     retired: Result<Option<Retired>, SealError>,
 }
 
-/// What one pass over a segment's records finds.
-struct Scan {
-    header: SegmentHeader,
-    /// Where the records end.
-    end: usize,
-    next_seq: u64,
-    next_id: u64,
-    /// Non-zero bytes after the end.
-    torn_bytes: u64,
-    /// The highest sequence number of a record that lies beyond the end.
-    beyond: Option<u64>,
-}
-
 /// The state of the chain where one segment ends.
 struct ChainEnd {
     last_hash: Hash,
@@ -139,7 +128,7 @@ impl Opening<'_> {
 
     fn resume(self, numbers: &[u64]) -> Result<Recovered, JournalError> {
         let last = numbers.last().copied().unwrap_or(1);
-        let scan = scan(self.dir, last)?;
+        let mut scan = scan(self.dir, last)?;
         let journal = scan.header.journal;
         let public = self.key.public();
         let mut alarms = Vec::new();
@@ -165,6 +154,10 @@ impl Opening<'_> {
             head.or_else(|| (scan.next_seq == 1).then(|| start_head(chain::genesis(&journal))));
         let clean = head.is_some_and(|head| head.closed && head.last_seq == scan.next_seq - 1)
             && scan.torn_bytes == 0;
+        if !clean {
+            // Others may have been given out in records that did not reach the disk; approvals that last outlive those.
+            scan.next_id += LOST_IDS;
+        }
         if head.is_some_and(|head| head.closed) && scan.torn_bytes > 0 {
             alarms.push(format!(
                 "segment {last} has {} bytes after a clean close",
@@ -466,51 +459,8 @@ fn reopen(dir: &Path, number: u64) -> Result<Segment, JournalError> {
     Segment::reopen(&path, number).map_err(JournalError::io("map", &path))
 }
 
-fn scan(dir: &Path, number: u64) -> Result<Scan, JournalError> {
-    let path = segment::path(dir, number);
-    let bytes = Source::open(dir, number)
-        .and_then(|mut source| source.read_from(0))
-        .map_err(JournalError::io("read", &path))?;
-    let header = SegmentHeader::decode(&bytes)
-        .filter(|header| header.number == number)
-        .ok_or_else(|| {
-            JournalError::io("read the header of", &path)(io::ErrorKind::InvalidData.into())
-        })?;
-    let mut scan = Scan {
-        header,
-        end: SEGMENT_HEADER_BYTES,
-        next_seq: header.first_seq,
-        next_id: header.next_id,
-        torn_bytes: 0,
-        beyond: None,
-    };
-    while let Some(rest) = bytes.get(scan.end..)
-        && let Parsed::Record(record, total) = layout::parse(rest)
-        && record.seq == scan.next_seq
-    {
-        scan.end += total;
-        scan.next_seq += 1;
-        scan.next_id = scan.next_id.max(ids_in(record.kind, record.payload) + 1);
-    }
-    let rest = bytes.get(scan.end..).unwrap_or_default();
-    scan.torn_bytes = rest.iter().filter(|byte| **byte != 0).count() as u64;
-    if scan.torn_bytes > 0 {
-        scan.beyond = (0..rest.len())
-            .step_by(8)
-            .filter_map(|at| match layout::parse(&rest[at..]) {
-                Parsed::Record(record, _) => Some(record.seq),
-                _ => None,
-            })
-            .max();
-    }
-    Ok(scan)
-}
+/// More ids than can be given out within a commit interval.
+const LOST_IDS: u64 = 1 << 20;
 
-/// The highest session or statement id that a record names; zero when it names none.
-fn ids_in(kind: RecordKind, payload: &[u8]) -> u64 {
-    match kind {
-        RecordKind::SessionOpened | RecordKind::StatementDecided => layout::take(payload, 0),
-        RecordKind::Requested => layout::take(payload, 0).max(layout::take(payload, 8)),
-        RecordKind::Outcome | RecordKind::Event => 0,
-    }
-}
+#[cfg(test)]
+mod tests;
