@@ -128,12 +128,22 @@ impl Exports {
             source,
         })?;
         let folder = self.journal.folder().to_owned();
-        let cursor = Cursor::open(state_dir, &folder, &settings.name).map_err(|source| {
-            ExportError::Cursor {
-                name: name(),
-                source,
+        let mut cursor =
+            Cursor::open(state_dir, &self.journal, &settings.name).map_err(|source| {
+                ExportError::Cursor {
+                    name: name(),
+                    source,
+                }
+            })?;
+        if let Some(what) = cursor.take_incident() {
+            tracing::error!(export = settings.name, "{what}");
+            if let Err(error) = self.journal.event(&Event::Incident { what }) {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot record what was wrong with an export's cursor"
+                );
             }
-        })?;
+        }
         let sink = Arc::new(Sink {
             settings: settings.clone(),
             confirmed: AtomicU64::new(cursor.place().position.seq.saturating_sub(1)),

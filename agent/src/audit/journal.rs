@@ -214,6 +214,8 @@ pub struct JournalHealth {
 pub struct Journal {
     inner: Arc<Inner>,
     committer: Mutex<Option<JoinHandle<()>>>,
+    /// The last record of the agents before.
+    resumed_seq: u64,
     /// Released when the journal is dropped.
     _lock: Flock<std::fs::File>,
 }
@@ -280,6 +282,7 @@ impl Journal {
         let journal = Arc::new(Self {
             inner,
             committer: Mutex::new(Some(committer)),
+            resumed_seq: recovery.next_seq - 1,
             _lock: lock,
         });
         for alarm in &recovery.alarms {
@@ -493,6 +496,12 @@ impl Journal {
     #[must_use]
     pub fn syncs(&self) -> Counted {
         self.inner.syncs.counted()
+    }
+
+    /// The last record that was there when the journal was opened; zero in a new one.
+    #[must_use]
+    pub(crate) fn resumed_seq(&self) -> u64 {
+        self.resumed_seq
     }
 
     /// The journal's folder.
