@@ -72,6 +72,12 @@ impl SegmentHeader {
         bytes
     }
 
+    /// What stands for the journal's id in a header that may be damaged.
+    pub(crate) fn journal_in(bytes: &[u8]) -> [u8; 16] {
+        let id = bytes.get(16..).and_then(|rest| rest.first_chunk());
+        id.copied().unwrap_or_default()
+    }
+
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; SEGMENT_HEADER_BYTES] = bytes.first_chunk()?;
         let header = Self {

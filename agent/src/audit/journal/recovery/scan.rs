@@ -24,16 +24,23 @@ pub(super) struct Scan {
     pub(super) beyond: Option<u64>,
 }
 
-pub(super) fn scan(dir: &Path, number: u64) -> Result<Scan, JournalError> {
-    let path = segment::path(dir, number);
-    let bytes = Source::open(dir, number)
-        .and_then(|mut source| source.read_from(0))
-        .map_err(JournalError::io("read", &path))?;
-    let header = SegmentHeader::decode(&bytes)
-        .filter(|header| header.number == number)
-        .ok_or_else(|| {
-            JournalError::io("read the header of", &path)(io::ErrorKind::InvalidData.into())
-        })?;
+/// What is left of a segment whose header is damaged.
+pub(super) struct Traces {
+    /// The journal's id as the header has it, if that part of it is whole.
+    pub(super) journal: [u8; 16],
+    /// One more than the highest number of a record that is there.
+    pub(super) next_seq: u64,
+    /// One more than the highest id in those.
+    pub(super) next_id: u64,
+}
+
+/// Reads a segment; `None` when its header is damaged.
+pub(super) fn scan(dir: &Path, number: u64) -> Result<Option<Scan>, JournalError> {
+    let bytes = read(dir, number)?;
+    let header = SegmentHeader::decode(&bytes).filter(|header| header.number == number);
+    let Some(header) = header else {
+        return Ok(None);
+    };
     let mut scan = Scan {
         header,
         end: SEGMENT_HEADER_BYTES,
@@ -53,21 +60,42 @@ pub(super) fn scan(dir: &Path, number: u64) -> Result<Scan, JournalError> {
     let rest = bytes.get(scan.end..).unwrap_or_default();
     scan.torn_bytes = rest.iter().filter(|byte| **byte != 0).count() as u64;
     if scan.torn_bytes > 0 {
-        scan.look_beyond(rest);
+        let (beyond, next_id) = anywhere(rest);
+        scan.beyond = beyond;
+        scan.next_id = scan.next_id.max(next_id);
     }
-    Ok(scan)
+    Ok(Some(scan))
 }
 
-impl Scan {
-    /// Looks for records where none ought to be.
-    fn look_beyond(&mut self, rest: &[u8]) {
-        for at in (0..rest.len()).step_by(8) {
-            if let Parsed::Record(record, _) = layout::parse(&rest[at..]) {
-                self.beyond = self.beyond.max(Some(record.seq));
-                self.next_id = self.next_id.max(ids_in(record.kind, record.payload) + 1);
-            }
+/// Looks for what a segment with a damaged header still has.
+pub(super) fn traces(dir: &Path, number: u64) -> Result<Traces, JournalError> {
+    let bytes = read(dir, number)?;
+    let (last_seq, next_id) = anywhere(bytes.get(SEGMENT_HEADER_BYTES..).unwrap_or_default());
+    Ok(Traces {
+        journal: SegmentHeader::journal_in(&bytes),
+        next_seq: last_seq.unwrap_or_default() + 1,
+        next_id,
+    })
+}
+
+/// A segment's bytes; none when it does not unpack.
+fn read(dir: &Path, number: u64) -> Result<Vec<u8>, JournalError> {
+    match Source::open(dir, number).and_then(|mut source| source.read_from(0)) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Vec::new()),
+        read => read.map_err(JournalError::io("read", &segment::path(dir, number))),
+    }
+}
+
+/// The highest number of a record that lies anywhere in `bytes`, and one more than the highest id in those.
+fn anywhere(bytes: &[u8]) -> (Option<u64>, u64) {
+    let mut found = (None, 1);
+    for at in (0..bytes.len()).step_by(8) {
+        if let Parsed::Record(record, _) = layout::parse(&bytes[at..]) {
+            found.0 = found.0.max(Some(record.seq));
+            found.1 = found.1.max(ids_in(record.kind, record.payload) + 1);
         }
     }
+    found
 }
 
 /// The highest id of a session, statement or approval that a record names; zero when it names none.
