@@ -11,6 +11,7 @@ use self::scan::{Scan, scan};
 use super::{
     JournalError,
     committer::ChainState,
+    layout::SegmentHeader,
     segment::{self, FIRST_RECORD, Segment},
     source::Source,
     trouble::Trouble,
@@ -187,8 +188,9 @@ impl Opening<'_> {
         if is_sealed && !self.emptied && before_alarms.is_empty() {
             alarms.push("the segment that was being written is missing".to_owned());
         }
+        let full = self.sound(&unsealed, &scan, &mut before_alarms)?;
         // A segment's chain is begun once the one before is sealed: only the first of these can have entries.
-        let first = unsealed.first().copied().unwrap_or(last);
+        let first = full.first().map_or(last, |scan| scan.header.number);
         let before = self.end_before(first, &journal)?;
         let entries = self.entries(first, &journal, &before, &mut alarms)?;
         let goes_on = alarms.is_empty() && !is_sealed;
@@ -201,7 +203,7 @@ impl Opening<'_> {
             alarms,
         };
         if goes_on {
-            self.go_on(&unsealed, &entries, &before, &scan, head_or_start, report)
+            self.go_on(&full, &entries, &before, &scan, head_or_start, report)
         } else {
             // What is broken stays as it is, as evidence; recording goes on in a segment of its own.
             let end = self.end_before(last + 1, &journal)?;
@@ -275,6 +277,46 @@ impl Opening<'_> {
         unsealed
     }
 
+    /// Of the full segments without a checkpoint those behind the last broken one. That one stays as it lies, and so does what
+    /// is before it: to seal it would cut off, and vouch for the loss of, all that is behind its break.
+    fn sound(
+        &self,
+        unsealed: &[u64],
+        last: &Scan,
+        alarms: &mut Vec<String>,
+    ) -> Result<Vec<Scan>, JournalError> {
+        let mut sound = Vec::new();
+        let mut next = last.header;
+        for number in unsealed.iter().rev().skip(1) {
+            let scan = scan(self.dir, *number)?;
+            let (entries, _) = self.chained(*number, &next.journal)?;
+            let chained = entries.last().map_or(0, |last| last.offset + last.length);
+            match scan {
+                Some(scan)
+                    if scan.torn_bytes == 0
+                        && scan.end as u64 >= chained
+                        && scan.next_seq == next.first_seq
+                        && next.number == number + 1 =>
+                {
+                    next = scan.header;
+                    sound.push(scan);
+                }
+                _ => {
+                    // A segment behind it that is chained was begun for its sake: that was told.
+                    if self.chained(next.number, &next.journal)?.0.is_empty() {
+                        alarms.push(format!(
+                            "segment {number} is broken before its end: segment {} begins with record {}",
+                            next.number, next.first_seq
+                        ));
+                    }
+                    break;
+                }
+            }
+        }
+        sound.reverse();
+        Ok(sound)
+    }
+
     /// The chain's entries for a segment, the last one checked against the records.
     fn entries(
         &self,
@@ -336,29 +378,26 @@ impl Opening<'_> {
             && block_hash(previous, &block) == entry.hash)
     }
 
-    /// Goes on in the last segment; full ones before it are left to the committer to chain and seal.
+    /// Goes on in the last segment; `full` ones before it are left to the committer to chain and seal.
     fn go_on(
         self,
-        unsealed: &[u64],
+        full: &[Scan],
         entries: &[Entry],
         before: &ChainEnd,
         last: &Scan,
         head: Option<Head>,
         report: Recovery,
     ) -> Result<Recovered, JournalError> {
-        let journal = last.header.journal;
-        let first = unsealed.first().copied().unwrap_or(last.header.number);
+        let SegmentHeader {
+            journal,
+            number: first,
+            first_seq,
+            ..
+        } = full.first().unwrap_or(last).header;
         let mut retired = Vec::new();
-        let mut first_seq = last.header.first_seq;
-        for number in unsealed.iter().rev().skip(1).rev() {
-            let Some(scan) = scan(self.dir, *number)? else {
-                continue;
-            };
-            if retired.is_empty() {
-                first_seq = scan.header.first_seq;
-            }
+        for scan in full {
             retired.push(Extent {
-                segment: Arc::new(reopen(self.dir, *number)?),
+                segment: Arc::new(reopen(self.dir, scan.header.number)?),
                 end: scan.end,
                 next_seq: scan.next_seq,
             });

@@ -154,6 +154,7 @@ fn a_damaged_header_is_an_alarm_and_recording_goes_on_behind_it() {
         assert!(journal.new_id() > approval);
         drop(journal);
         assert_eq!(fs::read(&path).expect("readable"), damaged);
+        assert_eq!(reopen(dir.path()).1.alarms, Vec::<String>::new());
         let fault = fault(dir.path()).expect("a fault");
         assert_eq!(fault.0, segments, "{fault:?}");
     }
@@ -184,6 +185,70 @@ fn a_damaged_checkpoint_is_an_alarm_and_recording_goes_on() {
     // What came behind it fits to what was before.
     fs::write(&path, whole).expect("put back");
     assert_eq!(fault(dir.path()), None);
+}
+
+/// Once told, it is left alone: also by the starts that find nothing new.
+#[test]
+fn a_broken_segment_stays_as_it_lies_over_later_starts() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = open(dir.path());
+    fill(&journal, 2);
+    for _ in 0..3 {
+        journal.event(&incident(1000)).expect("recorded");
+    }
+    drop(journal);
+    let path = file(dir.path(), "000000000002.segment");
+    // In the second of its records.
+    damage(&path, 1500);
+    let broken = fs::read(&path).expect("readable");
+    for start in 0..4 {
+        let (journal, recovery) = reopen(dir.path());
+        assert_eq!(recovery.alarms.is_empty(), start > 0, "start {start}");
+        // The segments behind it are sealed as ever.
+        fill(&journal, 3 + start);
+        drop(journal);
+        assert_eq!(fs::read(&path).expect("readable"), broken, "start {start}");
+        assert_eq!(seal(dir.path(), 2), None);
+        assert_eq!(seal(dir.path(), 2 + start).is_some(), start > 0);
+        assert_eq!(fault(dir.path()).expect("a fault").0, 2, "start {start}");
+    }
+}
+
+/// A power failure took records of a full segment that was not synced, and none of the one behind it.
+#[test]
+fn a_full_segment_that_lost_its_end_is_told_once_and_left_alone() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = open(dir.path());
+    journal.event(&incident(1)).expect("recorded");
+    journal.sync().expect("synced");
+    let early = crashed(dir.path());
+    fill(&journal, 3);
+    let left = crashed(dir.path());
+    fs::copy(file(early.path(), "head"), file(left.path(), "head")).expect("the head of that time");
+    let path = file(left.path(), "000000000002.segment");
+    let mut bytes = fs::read(&path).expect("readable");
+    let half = bytes.len() / 2;
+    bytes[half..].fill(0);
+    fs::write(&path, &bytes).expect("cut");
+    for name in [
+        "000000000002.seal",
+        "000000000002.chain",
+        "000000000003.chain",
+    ] {
+        fs::remove_file(file(left.path(), name)).expect("removed");
+    }
+    for start in 0..3 {
+        let (journal, recovery) = reopen(left.path());
+        assert_eq!(
+            recovery.alarms.len(),
+            usize::from(start == 0),
+            "start {start}"
+        );
+        fill(&journal, 4 + start);
+        drop(journal);
+        assert_eq!(fs::read(&path).expect("readable"), bytes, "start {start}");
+    }
+    assert_eq!(fault(left.path()).expect("a fault").0, 2);
 }
 
 /// Records until a segment is begun.
