@@ -127,7 +127,6 @@ impl Exports {
             name: name(),
             source,
         })?;
-        let folder = self.journal.folder().to_owned();
         let mut cursor =
             Cursor::open(state_dir, &self.journal, &settings.name).map_err(|source| {
                 ExportError::Cursor {
@@ -159,7 +158,7 @@ impl Exports {
             journal: cursor.journal().to_owned(),
         };
         let stop = self.stop.subscribe();
-        let work = Work::new(Arc::clone(&sink), folder, host, cursor, sender, stop);
+        let work = Work::new(Arc::clone(&sink), &self.journal, host, cursor, sender, stop);
         let thread = std::thread::Builder::new()
             .name("weir-export".to_owned())
             .spawn(move || runtime.block_on(work.run()))

@@ -230,7 +230,8 @@ struct Inner {
     next_id: AtomicU64,
     /// The last sequence number on disk.
     synced: watch::Sender<u64>,
-    chained_seq: AtomicU64,
+    /// The last sequence number on disk and in the chain; zero until those of the agents before are.
+    chained_seq: Arc<AtomicU64>,
     indexed_seq: AtomicU64,
     last_sync_ns: AtomicU64,
     syncs: Histogram,
@@ -269,7 +270,7 @@ impl Journal {
             writer: Mutex::new(recovered.writer),
             next_id: AtomicU64::new(recovered.next_id),
             synced: watch::Sender::new(recovery.next_seq - 1),
-            chained_seq: AtomicU64::new(0),
+            chained_seq: Arc::default(),
             indexed_seq: AtomicU64::new(0),
             last_sync_ns: AtomicU64::new(0),
             syncs: Histogram::new(ON_DISK),
@@ -502,6 +503,12 @@ impl Journal {
     #[must_use]
     pub(crate) fn resumed_seq(&self) -> u64 {
         self.resumed_seq
+    }
+
+    /// The last record on disk, as it moves on: the limit for [`Reader::up_to`](reader::Reader::up_to).
+    #[must_use]
+    pub(crate) fn on_disk(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.inner.chained_seq)
     }
 
     /// The journal's folder.

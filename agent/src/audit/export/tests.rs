@@ -22,6 +22,7 @@ use crate::{
     audit::{
         Session,
         fixtures::{allowed, denied, facts, new_session, open, outcome, read_all},
+        journal::reader::Position,
         record::{Ending, Entry, Via},
     },
     telemetry,
@@ -299,6 +300,25 @@ fn answer(stream: std::net::TcpStream, says: &impl Fn(&str) -> Answer) -> Option
     );
     reader.into_inner().write_all(answer.as_bytes()).ok()?;
     Some((status, body))
+}
+
+/// A power failure may take what is not on disk, and its numbers are given out again.
+#[test]
+fn what_is_not_on_disk_is_not_sent_yet() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = open(dir.path());
+    record(&journal, 10);
+    let limit = Arc::new(AtomicU64::new(4));
+    let folder = journal.folder();
+    let carry = tape::Carry::default();
+    let limited = Some(Arc::clone(&limit));
+    let mut tape = tape::Tape::new(folder, Position::START, &carry, limited);
+    let read = tape.read(1000).expect("readable");
+    assert_eq!(read.last().map(|item| item.seq), Some(4));
+    assert_eq!(tape.position().seq, 5);
+    limit.store(journal.health().seq, Ordering::Release);
+    let read = tape.read(1000).expect("readable");
+    assert_eq!(read.last().map(|item| item.seq), Some(journal.health().seq));
 }
 
 /// A power failure may leave an empty file.
