@@ -127,13 +127,22 @@ impl Exports {
             name: name(),
             source,
         })?;
-        let folder = self.journal.folder().to_owned();
-        let cursor = Cursor::open(state_dir, &folder, &settings.name).map_err(|source| {
-            ExportError::Cursor {
-                name: name(),
-                source,
+        let mut cursor =
+            Cursor::open(state_dir, &self.journal, &settings.name).map_err(|source| {
+                ExportError::Cursor {
+                    name: name(),
+                    source,
+                }
+            })?;
+        if let Some(what) = cursor.take_incident() {
+            tracing::error!(export = settings.name, "{what}");
+            if let Err(error) = self.journal.event(&Event::Incident { what }) {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot record what was wrong with an export's cursor"
+                );
             }
-        })?;
+        }
         let sink = Arc::new(Sink {
             settings: settings.clone(),
             confirmed: AtomicU64::new(cursor.place().position.seq.saturating_sub(1)),
@@ -149,7 +158,7 @@ impl Exports {
             journal: cursor.journal().to_owned(),
         };
         let stop = self.stop.subscribe();
-        let work = Work::new(Arc::clone(&sink), folder, host, cursor, sender, stop);
+        let work = Work::new(Arc::clone(&sink), &self.journal, host, cursor, sender, stop);
         let thread = std::thread::Builder::new()
             .name("weir-export".to_owned())
             .spawn(move || runtime.block_on(work.run()))

@@ -14,7 +14,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
     time::Duration,
@@ -57,15 +57,26 @@ impl Indexer {
     /// The store cannot be opened. The agent can record without it.
     pub fn start(state_dir: &Path, journal: Arc<Journal>) -> Result<Self, StoreError> {
         let mut store = store::open(state_dir)?;
+        let (at, health) = (cursor(&store)?, journal.health());
+        if at.seq > health.seq + 1 || at.segment > health.segment {
+            tracing::warn!(
+                indexed_seq = at.seq - 1,
+                seq = health.seq,
+                "the audit index has records that the journal lost: it is built anew"
+            );
+            store::clear(&mut store)?;
+        }
         let dir = state_dir.to_owned();
         let stopping = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&stopping);
+        // What a power failure takes back is not to be counted: its numbers are given out again.
+        let on_disk = journal.on_disk();
         let thread = std::thread::Builder::new()
             .name("weir-index".to_owned())
             .spawn(move || {
                 let mut was_well = true;
                 while !stop.load(Ordering::Acquire) {
-                    let caught_up = catch_up(&mut store, &dir).and_then(|seq| {
+                    let caught_up = catch_up_to(&mut store, &dir, Some(&on_disk)).and_then(|seq| {
                         journal.set_indexed(seq);
                         prune(&mut store, &dir, PRUNING)
                     });
@@ -118,6 +129,16 @@ impl Drop for Indexer {
 ///
 /// The journal or the store cannot be used.
 pub fn catch_up(store: &mut Connection, state_dir: &Path) -> Result<u64, StoreError> {
+    catch_up_to(store, state_dir, None)
+}
+
+/// As [`catch_up`], up to the record that `limit` names at the time.
+fn catch_up_to(
+    store: &mut Connection,
+    state_dir: &Path,
+    limit: Option<&Arc<AtomicU64>>,
+) -> Result<u64, StoreError> {
+    let read = |dir: &Path, at| Reader::new(dir, at).up_to(limit.cloned());
     let dir = state_dir.join(journal::FOLDER);
     if !dir.exists() {
         return Ok(0);
@@ -129,7 +150,7 @@ pub fn catch_up(store: &mut Connection, state_dir: &Path) -> Result<u64, StoreEr
         let mut current = reader
             .take()
             .filter(|reader| reader.position() == at)
-            .unwrap_or_else(|| Reader::new(&dir, at));
+            .unwrap_or_else(|| read(&dir, at));
         if matches!(current.next_raw(), Ok(None)) {
             return Ok(at.seq - 1);
         }
@@ -137,7 +158,7 @@ pub fn catch_up(store: &mut Connection, state_dir: &Path) -> Result<u64, StoreEr
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(StoreError::sqlite("index into"))?;
         let at = cursor(&transaction)?;
-        let mut current = Reader::new(&dir, at);
+        let mut current = read(&dir, at);
         // Of a request that was removed since, an outcome says nothing more.
         let retired_seq = Retired::unverified(&dir).map_or(0, |retired| retired.last_seq);
         let mut batch = Batch::new(retired_seq);

@@ -214,6 +214,8 @@ pub struct JournalHealth {
 pub struct Journal {
     inner: Arc<Inner>,
     committer: Mutex<Option<JoinHandle<()>>>,
+    /// The last record of the agents before.
+    resumed_seq: u64,
     /// Released when the journal is dropped.
     _lock: Flock<std::fs::File>,
 }
@@ -228,7 +230,8 @@ struct Inner {
     next_id: AtomicU64,
     /// The last sequence number on disk.
     synced: watch::Sender<u64>,
-    chained_seq: AtomicU64,
+    /// The last sequence number on disk and in the chain; zero until those of the agents before are.
+    chained_seq: Arc<AtomicU64>,
     indexed_seq: AtomicU64,
     last_sync_ns: AtomicU64,
     syncs: Histogram,
@@ -267,7 +270,7 @@ impl Journal {
             writer: Mutex::new(recovered.writer),
             next_id: AtomicU64::new(recovered.next_id),
             synced: watch::Sender::new(recovery.next_seq - 1),
-            chained_seq: AtomicU64::new(0),
+            chained_seq: Arc::default(),
             indexed_seq: AtomicU64::new(0),
             last_sync_ns: AtomicU64::new(0),
             syncs: Histogram::new(ON_DISK),
@@ -280,6 +283,7 @@ impl Journal {
         let journal = Arc::new(Self {
             inner,
             committer: Mutex::new(Some(committer)),
+            resumed_seq: recovery.next_seq - 1,
             _lock: lock,
         });
         for alarm in &recovery.alarms {
@@ -493,6 +497,18 @@ impl Journal {
     #[must_use]
     pub fn syncs(&self) -> Counted {
         self.inner.syncs.counted()
+    }
+
+    /// The last record that was there when the journal was opened; zero in a new one.
+    #[must_use]
+    pub(crate) fn resumed_seq(&self) -> u64 {
+        self.resumed_seq
+    }
+
+    /// The last record on disk, as it moves on: the limit for [`Reader::up_to`](reader::Reader::up_to).
+    #[must_use]
+    pub(crate) fn on_disk(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.inner.chained_seq)
     }
 
     /// The journal's folder.

@@ -201,17 +201,24 @@ impl Work {
         let mut bytes: u64 = numbers.iter().map(|number| self.bytes(*number)).sum();
         let mut last = None;
         let kept = numbers.iter().copied().filter(|number| *number > through);
+        let mut passed = None;
         for number in kept.take(MOST_AT_ONCE) {
+            // Before the last one there is none without a good checkpoint but what is broken. That goes with the next that
+            // has one.
             let Ok(Some(seal)) = Seal::read(&self.dir, number, &public) else {
-                break;
+                passed.get_or_insert(number);
+                continue;
             };
+            let from = passed.unwrap_or(number);
             let Some(why) = self.exceeded(&seal, bytes) else {
                 break;
             };
-            if seal.last_seq > ready || self.held_by_tag(&seal) {
+            if seal.last_seq > ready || self.held_by_tag(from, &seal) {
                 break;
             }
-            bytes = bytes.saturating_sub(self.bytes(number));
+            let going: u64 = (from..=number).map(|number| self.bytes(number)).sum();
+            bytes = bytes.saturating_sub(going);
+            passed = None;
             last = Some((seal, why));
         }
         let Some((seal, why)) = last else {
@@ -279,8 +286,9 @@ impl Work {
         size.is_some_and(|limit| bytes > limit).then_some("size")
     }
 
-    /// Whether the segment holds a decision whose tag keeps it longer; one that cannot be read is kept.
-    fn held_by_tag(&self, seal: &Seal) -> bool {
+    /// Whether the segments from `from` to the one that `seal` is of hold a decision whose tag keeps it longer; what cannot be
+    /// read is kept as long as any tag keeps something.
+    fn held_by_tag(&self, from: u64, seal: &Seal) -> bool {
         let age = Duration::from_nanos(clock::now_ns().saturating_sub(seal.sealed_ns));
         let holding: HashSet<&str> = self
             .retention
@@ -295,9 +303,9 @@ impl Work {
         let mut reader = Reader::new(
             &self.dir,
             Position {
-                segment: seal.segment,
+                segment: from,
                 offset: 0,
-                seq: seal.first_seq,
+                seq: 0,
             },
         );
         while reader.position().seq <= seal.last_seq {

@@ -47,8 +47,11 @@ pub enum HeadError {
 /// The head's file, rewritten in place.
 #[derive(Debug)]
 pub(crate) struct HeadFile {
+    dir: PathBuf,
     file: File,
     journal: [u8; 16],
+    /// Whether the file is on the disk as a whole: what is rewritten in place later is the old head or the new one.
+    is_placed: bool,
 }
 
 impl HeadFile {
@@ -59,14 +62,25 @@ impl HeadFile {
             .truncate(false)
             .mode(0o600)
             .open(path(dir))?;
-        Ok(Self { file, journal })
+        Ok(Self {
+            dir: dir.to_owned(),
+            file,
+            journal,
+            is_placed: false,
+        })
     }
 
-    pub(crate) fn write(&self, head: &Head, key: &SigningKey) -> io::Result<()> {
+    pub(crate) fn write(&mut self, head: &Head, key: &SigningKey) -> io::Result<()> {
         let mut bytes = head.encode();
         let signature = key.sign(&message(&self.journal, &bytes));
         bytes[80..].copy_from_slice(&signature);
-        self.file.write_all_at(&bytes, 0)
+        self.file.write_all_at(&bytes, 0)?;
+        if !self.is_placed {
+            self.file.sync_all()?;
+            File::open(&self.dir)?.sync_all()?;
+            self.is_placed = true;
+        }
+        Ok(())
     }
 
     pub(crate) fn sync(&self) -> io::Result<()> {
@@ -128,6 +142,16 @@ impl Head {
 #[must_use]
 pub fn path(dir: &Path) -> PathBuf {
     dir.join("head")
+}
+
+/// Whether the head in a journal's folder, whoever signed it, names a record.
+pub(crate) fn names_records(dir: &Path) -> bool {
+    std::fs::read(path(dir)).is_ok_and(|bytes| {
+        // One that is cut or damaged may have.
+        let is_whole = bytes.len() == HEAD_BYTES && bytes[..8] == MAGIC;
+        let names_none = is_whole && layout::take(&bytes, 24) == 0;
+        !names_none && bytes.iter().any(|byte| *byte != 0)
+    })
 }
 
 fn message(journal: &[u8; 16], bytes: &[u8; HEAD_BYTES]) -> Vec<u8> {

@@ -2,14 +2,18 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
+    fs::{self, File},
+    io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 
 use super::{integrity::Link, tape::Carry};
-use crate::audit::journal::reader::{self, Position, ReadError};
+use crate::audit::journal::{
+    Journal,
+    reader::{self, Position, ReadError},
+};
 
 /// The cursors' folder below the state directory.
 const FOLDER: &str = "export";
@@ -28,12 +32,6 @@ pub enum CursorError {
         #[source]
         source: io::Error,
     },
-    /// Its content makes no sense; without it records would be missing or come twice.
-    #[error("{} is no cursor of an export; remove it to send everything again", path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-    },
     /// The journal that it is a place in.
     #[error("cannot read the journal's id")]
     Journal(#[from] ReadError),
@@ -45,6 +43,8 @@ pub(super) struct Cursor {
     path: PathBuf,
     journal: String,
     place: Place,
+    /// What was wrong with it.
+    incident: Option<String>,
 }
 
 /// A place in the journal, and what whoever goes on there has to know of what lies before it.
@@ -70,6 +70,21 @@ impl Place {
     };
 }
 
+impl Written {
+    fn place(self) -> Place {
+        Place {
+            position: Position {
+                segment: self.segment,
+                offset: self.offset,
+                seq: self.seq,
+            },
+            carry: self.carry,
+            link: self.link,
+            refused: self.refused,
+        }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -87,8 +102,13 @@ struct Written {
 }
 
 impl Cursor {
-    /// Reads the cursor of the sink `name`; a new sink begins with the first record there is, and so does one of another journal.
-    pub(super) fn open(state_dir: &Path, journal: &Path, name: &str) -> Result<Self, CursorError> {
+    /// Reads the cursor of the sink `name`; a new sink begins with the first record there is, and so does one of another journal
+    /// and one whose cursor makes no sense: records that come again harm less than an agent that does not start.
+    pub(super) fn open(
+        state_dir: &Path,
+        journal: &Journal,
+        name: &str,
+    ) -> Result<Self, CursorError> {
         let folder = state_dir.join(FOLDER);
         let failed = |doing, path: &Path| {
             let path = path.to_owned();
@@ -98,38 +118,45 @@ impl Cursor {
                 source,
             }
         };
-        std::fs::create_dir_all(&folder).map_err(failed("make", &folder))?;
+        fs::create_dir_all(&folder).map_err(failed("make", &folder))?;
         let path = folder.join(format!("{name}.json"));
-        let journal = reader::journal_id(journal)?
+        let id = reader::journal_id(journal.folder())?
             .map(hex::encode)
             .unwrap_or_default();
-        let place = match std::fs::read(&path) {
-            Ok(bytes) => {
-                let written: Written = serde_json::from_slice(&bytes)
-                    .map_err(|_| CursorError::Malformed { path: path.clone() })?;
-                if written.journal == journal {
-                    Place {
-                        position: Position {
-                            segment: written.segment,
-                            offset: written.offset,
-                            seq: written.seq,
-                        },
-                        carry: written.carry,
-                        link: written.link,
-                        refused: written.refused,
-                    }
-                } else {
+        let mut incident = None;
+        let mut place = match fs::read(&path) {
+            Ok(bytes) => match serde_json::from_slice::<Written>(&bytes) {
+                Ok(written) if written.journal == id => written.place(),
+                Ok(_) => Place::START,
+                Err(error) => {
+                    incident = Some(format!(
+                        "the cursor of the export {name} makes no sense ({error}): all that the journal holds is sent again"
+                    ));
                     Place::START
                 }
-            }
+            },
             Err(error) if error.kind() == io::ErrorKind::NotFound => Place::START,
             Err(error) => return Err(failed("read", &path)(error)),
         };
+        if let Some(end) = before(&place.position, journal)? {
+            incident = Some(format!(
+                "the cursor of the export {name} is at record {} of segment {}, which the journal does not have: it is set back to record {}",
+                place.position.seq, place.position.segment, end.seq
+            ));
+            place.carry.requests.retain(|seq| *seq < end.seq);
+            place.position = end;
+        }
         Ok(Self {
             path,
-            journal,
+            journal: id,
             place,
+            incident,
         })
+    }
+
+    /// What was wrong with it, for once.
+    pub(super) fn take_incident(&mut self) -> Option<String> {
+        self.incident.take()
     }
 
     /// The journal's id, hex.
@@ -154,9 +181,10 @@ impl Cursor {
         };
         let draft = self.path.with_extension("new");
         let text = serde_json::to_vec(&written).unwrap_or_default();
-        // Not synced: after a power failure records come again, and none is missing.
-        std::fs::write(&draft, text)
-            .and_then(|()| std::fs::rename(&draft, &self.path))
+        // Synced before it takes its place: a power failure leaves this one or the one before, whole. After the one before
+        // records come again, and none is missing.
+        write_synced(&draft, &text)
+            .and_then(|()| fs::rename(&draft, &self.path))
             .map_err(|source| CursorError::Io {
                 doing: "write",
                 path: self.path.clone(),
@@ -165,4 +193,25 @@ impl Cursor {
         self.place = place;
         Ok(())
     }
+}
+
+/// Where to go on in place of a cursor that is beyond the journal's end: a power failure may have taken what it was
+/// confirmed for, and other records have those numbers now. `None` where the cursor is fine.
+fn before(cursor: &Position, journal: &Journal) -> Result<Option<Position>, ReadError> {
+    let health = journal.health();
+    let seq = if cursor.seq > health.seq + 1 {
+        journal.resumed_seq() + 1
+    } else if cursor.segment > health.segment {
+        cursor.seq
+    } else {
+        return Ok(None);
+    };
+    let start = reader::start_of(journal.folder(), seq)?.unwrap_or(Position::START);
+    Ok(Some(Position { seq, ..start }))
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_data()
 }

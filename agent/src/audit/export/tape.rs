@@ -5,7 +5,7 @@ mod begun;
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
 };
 
 use self::begun::Begun;
@@ -102,14 +102,20 @@ pub(crate) struct Tape {
 impl Tape {
     /// Reads on from `position`, before which `carry` had begun. Each segment names what its records mention, so reading
     /// begins at its start.
-    pub(crate) fn new(dir: &Path, position: Position, carry: &Carry) -> Self {
+    /// Records behind the one that `limit` names are not there yet.
+    pub(crate) fn new(
+        dir: &Path,
+        position: Position,
+        carry: &Carry,
+        limit: Option<Arc<AtomicU64>>,
+    ) -> Self {
         let begin = Position {
             offset: 0,
             ..position
         };
         Self {
             dir: dir.to_owned(),
-            reader: Reader::new(dir, begin),
+            reader: Reader::new(dir, begin).up_to(limit),
             from_seq: position.seq,
             segment: position.segment,
             sessions: HashMap::new(),
@@ -281,7 +287,7 @@ fn find(dir: &Path, seq: u64) -> Result<Option<Arc<Asked>>, ReadError> {
     let Some(from) = crate::audit::journal::reader::start_of(dir, seq)? else {
         return Ok(None);
     };
-    let mut tape = Tape::new(dir, from, &Carry::default());
+    let mut tape = Tape::new(dir, from, &Carry::default(), None);
     loop {
         let record = match tape.reader.next() {
             Ok(Some(record)) if record.seq <= seq => record,

@@ -21,8 +21,9 @@ use super::*;
 use crate::{
     audit::{
         Session,
-        fixtures::{allowed, denied, facts, new_session, open, outcome},
-        record::{Ending, Via},
+        fixtures::{allowed, denied, facts, new_session, open, outcome, read_all},
+        journal::reader::Position,
+        record::{Ending, Entry, Via},
     },
     telemetry,
 };
@@ -301,17 +302,79 @@ fn answer(stream: std::net::TcpStream, says: &impl Fn(&str) -> Answer) -> Option
     Some((status, body))
 }
 
+/// A power failure may take what is not on disk, and its numbers are given out again.
 #[test]
-fn a_cursor_that_makes_no_sense_stops_the_start() {
+fn what_is_not_on_disk_is_not_sent_yet() {
     let dir = tempfile::tempdir().expect("a folder");
     let journal = open(dir.path());
-    let folder = dir.path().join("export");
-    std::fs::create_dir_all(&folder).expect("a folder");
-    std::fs::write(folder.join("sink.json"), "{").expect("written");
-    let started = Exports::start(
-        &[sink(Form::Ocsf, "file:///dev/null")],
-        dir.path(),
-        &journal,
-    );
-    assert!(matches!(started, Err(ExportError::Cursor { .. })));
+    record(&journal, 10);
+    let limit = Arc::new(AtomicU64::new(4));
+    let folder = journal.folder();
+    let carry = tape::Carry::default();
+    let limited = Some(Arc::clone(&limit));
+    let mut tape = tape::Tape::new(folder, Position::START, &carry, limited);
+    let read = tape.read(1000).expect("readable");
+    assert_eq!(read.last().map(|item| item.seq), Some(4));
+    assert_eq!(tape.position().seq, 5);
+    limit.store(journal.health().seq, Ordering::Release);
+    let read = tape.read(1000).expect("readable");
+    assert_eq!(read.last().map(|item| item.seq), Some(journal.health().seq));
+}
+
+/// A power failure may leave an empty file.
+#[test]
+fn with_a_cursor_that_makes_no_sense_everything_is_sent_again() {
+    for text in ["", "{", "{}"] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let journal = open(dir.path());
+        record(&journal, 10);
+        let folder = dir.path().join("export");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(folder.join("sink.json"), text).expect("written");
+        let path = dir.path().join("events.jsonl");
+        let settings = [sink(Form::Ocsf, &format!("file://{}", path.display()))];
+        let exports = Exports::start(&settings, dir.path(), &journal).expect("exports");
+        caught_up(&exports, &journal);
+        let sent = std::fs::read_to_string(&path).expect("the file");
+        assert_eq!(sequences(&sent).len(), 20, "{text:?}");
+        let told = read_all(dir.path()).into_iter().any(|record| {
+            matches!(record.entry, Entry::Event(event)
+                if matches!(&*event, Event::Incident { what } if what.contains("makes no sense")))
+        });
+        assert!(told, "{text:?}");
+    }
+}
+
+/// What the sink has confirmed is gone from the journal, and other records have those numbers.
+#[test]
+fn a_cursor_beyond_the_journals_end_is_set_back_to_it() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = open(dir.path());
+    let path = dir.path().join("events.jsonl");
+    let settings = [sink(Form::Ocsf, &format!("file://{}", path.display()))];
+    record(&journal, 10);
+    let exports = Exports::start(&settings, dir.path(), &journal).expect("exports");
+    caught_up(&exports, &journal);
+    drop((exports, journal));
+    let cursor = dir.path().join("export").join("sink.json");
+    let text = std::fs::read_to_string(&cursor).expect("a cursor");
+    for (field, beyond) in [("seq", 1_000_000), ("segment", 7)] {
+        let mut fields: Value = serde_json::from_str(&text).expect("JSON");
+        fields[field] = json!(beyond);
+        let journal = open(dir.path());
+        // The cursor of `text` has seen these by the second time.
+        let end = journal.health().seq;
+        if field == "segment" {
+            fields["seq"] = json!(end + 1);
+        }
+        std::fs::write(&cursor, fields.to_string()).expect("written");
+        std::fs::write(&path, "").expect("emptied");
+        record(&journal, 5);
+        let exports = Exports::start(&settings, dir.path(), &journal).expect("exports");
+        caught_up(&exports, &journal);
+        let sent = std::fs::read_to_string(&path).expect("the file");
+        let sequences = sequences(&sent);
+        assert_eq!(sequences.len(), 10, "{field}");
+        assert!(sequences.iter().all(|seq| *seq > end), "{field}");
+    }
 }

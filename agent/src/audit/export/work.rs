@@ -3,7 +3,10 @@
 use std::{
     collections::VecDeque,
     path::PathBuf,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -17,7 +20,10 @@ use super::{
     sender::{SendError, Sender},
     tape::{Carry, Item, Tape},
 };
-use crate::{audit::journal::reader::ReadError, clock, telemetry};
+use crate::{
+    audit::journal::{Journal, reader::ReadError},
+    clock, telemetry,
+};
 
 /// Records read, and sent, together.
 const BATCH_RECORDS: usize = 1000;
@@ -35,6 +41,8 @@ const LONGEST_WISH: Duration = Duration::from_mins(10);
 pub(super) struct Work {
     sink: Arc<Sink>,
     folder: PathBuf,
+    /// What may be sent: what a power failure takes back has to be unknown to others, its numbers are given out again.
+    on_disk: Arc<AtomicU64>,
     host: Host,
     cursor: Cursor,
     sender: Sender,
@@ -78,17 +86,20 @@ enum WorkError {
 impl Work {
     pub(super) fn new(
         sink: Arc<Sink>,
-        folder: PathBuf,
+        journal: &Journal,
         host: Host,
         cursor: Cursor,
         sender: Sender,
         stop: watch::Receiver<bool>,
     ) -> Self {
         let place = cursor.place();
-        let tape = Tape::new(&folder, place.position, &place.carry);
+        let (folder, on_disk) = (journal.folder().to_owned(), journal.on_disk());
+        let limit = Some(Arc::clone(&on_disk));
+        let tape = Tape::new(&folder, place.position, &place.carry, limit);
         Self {
             sink,
             folder,
+            on_disk,
             host,
             before: place.carry.clone(),
             cursor,
@@ -141,7 +152,8 @@ impl Work {
     /// What was read and not confirmed is read again.
     fn rewind(&mut self) {
         let place = self.cursor.place();
-        self.tape = Tape::new(&self.folder, place.position, &place.carry);
+        let limit = Some(Arc::clone(&self.on_disk));
+        self.tape = Tape::new(&self.folder, place.position, &place.carry, limit);
         self.before = place.carry.clone();
         self.pending.clear();
     }

@@ -72,6 +72,12 @@ impl SegmentHeader {
         bytes
     }
 
+    /// What stands for the journal's id in a header that may be damaged.
+    pub(crate) fn journal_in(bytes: &[u8]) -> [u8; 16] {
+        let id = bytes.get(16..).and_then(|rest| rest.first_chunk());
+        id.copied().unwrap_or_default()
+    }
+
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; SEGMENT_HEADER_BYTES] = bytes.first_chunk()?;
         let header = Self {
@@ -119,7 +125,8 @@ pub(crate) fn length_at(bytes: &[u8]) -> Option<usize> {
     Some(record_bytes(u32::from_le_bytes([a, b, c, 0]) as usize))
 }
 
-/// Writes everything of a record but its first word into `into`, which is zeroed; returns that word.
+/// Writes everything of a record but its first word into `into`, which is zeroed; returns that word. The caller has made sure
+/// that the payload's length fits its field.
 pub(crate) fn encode(
     into: &mut [u8],
     kind: RecordKind,
@@ -127,6 +134,10 @@ pub(crate) fn encode(
     time_ns: u64,
     payload: &[u8],
 ) -> u32 {
+    debug_assert!(
+        payload.len() <= MAX_PAYLOAD_BYTES,
+        "a payload's length has 24 bits"
+    );
     let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
     let word = u32::from(kind as u8) << 24 | (length & 0x00FF_FFFF);
     put(into, 8, seq);

@@ -3,6 +3,10 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use super::{
@@ -76,6 +80,8 @@ pub struct Reader {
     window: Vec<u8>,
     /// Where `window` starts in the segment.
     window_offset: u64,
+    /// The last record that counts as written; `None` is all that are there.
+    limit: Option<Arc<AtomicU64>>,
 }
 
 impl Reader {
@@ -88,7 +94,16 @@ impl Reader {
             file: None,
             window: Vec::new(),
             window_offset: 0,
+            limit: None,
         }
+    }
+
+    /// Records behind the one that `limit` names at the time are not there yet: for those who pass on what they read, and
+    /// so must not read what a power failure may take back.
+    #[must_use]
+    pub fn up_to(mut self, limit: Option<Arc<AtomicU64>>) -> Self {
+        self.limit = limit;
+        self
     }
 
     /// The next record's place.
@@ -136,26 +151,39 @@ impl Reader {
         Ok(raw.map(|raw| (segment, raw)))
     }
 
-    /// Goes to the start of the next segment there is; `false` when there is none.
+    /// Goes to the start of the next segment there is with a whole header; `false` when there is none yet.
     ///
     /// # Errors
     ///
-    /// The folder is unreadable, or the segment's header.
+    /// The folder is unreadable, or the segment.
     pub fn skip_segment(&mut self) -> Result<bool, ReadError> {
         let numbers = segment::list(&self.dir).map_err(|source| self.io(source))?;
-        let Some(next) = numbers
-            .into_iter()
-            .find(|number| *number > self.position.segment)
-        else {
-            return Ok(false);
-        };
-        self.enter(next)?;
-        Ok(true)
+        let before = self.position;
+        for next in numbers.into_iter().filter(|it| *it > before.segment) {
+            match self.enter(next) {
+                Ok(()) if self.is_beyond_limit() => break,
+                Ok(()) => return Ok(true),
+                // Its header is damaged: what it holds cannot be placed.
+                Err(ReadError::Broken { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.position = before;
+        self.file = None;
+        Ok(false)
+    }
+
+    fn is_beyond_limit(&self) -> bool {
+        let limit = self.limit.as_ref();
+        limit.is_some_and(|limit| self.position.seq > limit.load(Ordering::Acquire))
     }
 
     /// Finds the next record and makes sure it lies in the window whole.
     fn locate(&mut self) -> Result<Option<(usize, usize)>, ReadError> {
         loop {
+            if self.is_beyond_limit() {
+                return Ok(None);
+            }
             if self.file.is_none() || self.position.offset == 0 {
                 if !Source::exists(&self.dir, self.position.segment) {
                     if self.pass_retired(self.position.segment)? {
@@ -277,8 +305,11 @@ impl Reader {
     }
 
     fn io(&self, source: io::Error) -> ReadError {
-        // A packed segment that does not unpack is damage, not a lack of rights.
-        if source.kind() == io::ErrorKind::InvalidData {
+        // A packed segment that does not unpack, or one without a whole header, is damage, not a lack of rights.
+        if matches!(
+            source.kind(),
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+        ) {
             return ReadError::Broken { at: self.position };
         }
         ReadError::Io {
@@ -307,21 +338,27 @@ pub(crate) fn decode(raw: &RawRecord<'_>) -> Option<Entry> {
 ///
 /// # Errors
 ///
-/// The folder or its first segment cannot be read.
+/// The folder or a segment cannot be read, or no segment's header is whole.
 pub fn journal_id(dir: &Path) -> Result<Option<[u8; 16]>, ReadError> {
     let reader = Reader::new(dir, Position::START);
     let numbers = segment::list(dir).map_err(|source| reader.io(source))?;
-    let Some(first) = numbers.first() else {
-        return Ok(None);
-    };
-    let mut bytes = [0; SEGMENT_HEADER_BYTES];
-    Source::open(dir, *first)
-        .and_then(|mut file| file.read_exact_at(&mut bytes, 0))
-        .map_err(|source| reader.io(source))?;
-    let header = SegmentHeader::decode(&bytes).ok_or(ReadError::Broken {
-        at: Position::START,
-    })?;
-    Ok(Some(header.journal))
+    let mut broken = None;
+    for number in numbers {
+        let mut bytes = [0; SEGMENT_HEADER_BYTES];
+        let read = Source::open(dir, number).and_then(|mut file| file.read_exact_at(&mut bytes, 0));
+        match read.map_err(|source| reader.io(source)) {
+            Ok(()) | Err(ReadError::Broken { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        if let Some(header) = SegmentHeader::decode(&bytes) {
+            return Ok(Some(header.journal));
+        }
+        // The next one says it too.
+        broken = Some(ReadError::Broken {
+            at: Position::START,
+        });
+    }
+    broken.map_or(Ok(None), Err)
 }
 
 /// Where the segment begins that has the record `seq`; `None` when there is none.
@@ -333,9 +370,11 @@ pub fn start_of(dir: &Path, seq: u64) -> Result<Option<Position>, ReadError> {
     let mut reader = Reader::new(dir, Position::START);
     let numbers = segment::list(dir).map_err(|source| reader.io(source))?;
     for number in numbers.into_iter().rev() {
-        reader.enter(number)?;
-        if reader.position.seq <= seq {
-            return Ok(Some(reader.position));
+        match reader.enter(number) {
+            Ok(()) if reader.position.seq <= seq => return Ok(Some(reader.position)),
+            // With a damaged header it cannot be told.
+            Ok(()) | Err(ReadError::Broken { .. }) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(None)
@@ -354,4 +393,68 @@ pub fn last_segments(dir: &Path, count: usize) -> Result<Option<Position>, ReadE
     };
     reader.enter(*number)?;
     Ok(Some(reader.position))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{fixtures::open, journal::FOLDER, record::Event};
+
+    #[test]
+    fn what_lies_behind_the_limit_is_not_there_yet() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let journal = open(dir.path());
+        let mut last = 0;
+        while journal.health().segment < 3 {
+            let what = "x".repeat(300 << 10);
+            last = journal.event(&Event::Incident { what }).expect("recorded");
+        }
+        let limit = Arc::new(AtomicU64::new(0));
+        let folder = dir.path().join(FOLDER);
+        let begin = || Reader::new(&folder, Position::START).up_to(Some(Arc::clone(&limit)));
+        let mut reader = begin();
+        assert_eq!(reader.next().expect("nothing yet"), None);
+        for seq in 1..=last {
+            limit.store(seq, Ordering::Release);
+            let record = reader.next().expect("readable").expect("a record");
+            assert_eq!(record.seq, seq);
+            let place = reader.position();
+            assert_eq!(reader.next().expect("nothing yet"), None);
+            assert_eq!(reader.position(), place, "no segment is begun too early");
+        }
+        let mut reader = begin();
+        limit.store(1, Ordering::Release);
+        reader.next().expect("readable").expect("a record");
+        let place = reader.position();
+        assert!(!reader.skip_segment().expect("readable"));
+        assert_eq!(reader.position(), place);
+        limit.store(last, Ordering::Release);
+        assert!(reader.skip_segment().expect("readable"));
+    }
+
+    #[test]
+    fn a_damaged_header_hides_no_other_segment() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let journal = open(dir.path());
+        while journal.health().segment < 4 {
+            let what = "x".repeat(300 << 10);
+            journal.event(&Event::Incident { what }).expect("recorded");
+        }
+        drop(journal);
+        let folder = dir.path().join(FOLDER);
+        let id = journal_id(&folder).expect("readable");
+        assert!(id.is_some());
+        for number in [1, 2] {
+            let path = segment::path(&folder, number);
+            let mut bytes = std::fs::read(&path).expect("readable");
+            bytes[60] ^= 1;
+            std::fs::write(&path, bytes).expect("damaged");
+        }
+        assert_eq!(journal_id(&folder).expect("readable"), id);
+        assert_eq!(start_of(&folder, 1).expect("readable"), None);
+        let mut reader = Reader::new(&folder, Position::START);
+        assert!(matches!(reader.next(), Err(ReadError::Broken { .. })));
+        assert!(reader.skip_segment().expect("readable"));
+        assert_eq!(reader.position().segment, 3);
+    }
 }

@@ -1,13 +1,17 @@
 //! Opening a journal: what the last agent left, repaired where that is honest and reported where it is not.
 
+mod empty;
+mod scan;
+
 use std::{io, path::Path, sync::Arc};
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 
+use self::scan::{Scan, scan};
 use super::{
     JournalError,
     committer::ChainState,
-    layout::{self, Parsed, RecordKind, SEGMENT_HEADER_BYTES, SegmentHeader},
+    layout::SegmentHeader,
     segment::{self, FIRST_RECORD, Segment},
     source::Source,
     trouble::Trouble,
@@ -17,6 +21,7 @@ use crate::audit::chain::{
     self, Entry, Hash, SegmentChain, block_hash,
     head::{Head, HeadFile},
     key::{PublicKey, SigningKey},
+    merkle,
     retired::Retired,
     seal::{Seal, SealError},
 };
@@ -69,12 +74,14 @@ pub(super) fn recover(
         // An agent that ended in the midst of it may have left some.
         numbers.retain(|number| *number > retired.segment);
     }
+    let emptied = empty::remove(dir, &mut numbers).map_err(JournalError::io("clear", dir))?;
     let opening = Opening {
         dir,
         key,
         segment_bytes,
         reserve_bytes,
         retired,
+        emptied,
     };
     if numbers.is_empty() {
         opening.first()
@@ -90,19 +97,8 @@ struct Opening<'a> {
     reserve_bytes: u64,
     /// Up to where the journal was removed on purpose.
     retired: Result<Option<Retired>, SealError>,
-}
-
-/// What one pass over a segment's records finds.
-struct Scan {
-    header: SegmentHeader,
-    /// Where the records end.
-    end: usize,
-    next_seq: u64,
-    next_id: u64,
-    /// Non-zero bytes after the end.
-    torn_bytes: u64,
-    /// The highest sequence number of a record that lies beyond the end.
-    beyond: Option<u64>,
+    /// Whether segments were removed that held nothing.
+    emptied: bool,
 }
 
 /// The state of the chain where one segment ends.
@@ -118,7 +114,7 @@ impl Opening<'_> {
             .fill(&mut journal)
             .map_err(|_| JournalError::io("name", self.dir)(io::Error::other("no randomness")))?;
         let mut alarms = Vec::new();
-        if chain::head::path(self.dir).exists() {
+        if chain::head::names_records(self.dir) {
             alarms.push(
                 "the journal's segments are gone: a signed head is left without them".to_owned(),
             );
@@ -139,7 +135,9 @@ impl Opening<'_> {
 
     fn resume(self, numbers: &[u64]) -> Result<Recovered, JournalError> {
         let last = numbers.last().copied().unwrap_or(1);
-        let scan = scan(self.dir, last)?;
+        let Some(mut scan) = scan(self.dir, last)? else {
+            return self.begin_behind(numbers);
+        };
         let journal = scan.header.journal;
         let public = self.key.public();
         let mut alarms = Vec::new();
@@ -165,20 +163,17 @@ impl Opening<'_> {
             head.or_else(|| (scan.next_seq == 1).then(|| start_head(chain::genesis(&journal))));
         let clean = head.is_some_and(|head| head.closed && head.last_seq == scan.next_seq - 1)
             && scan.torn_bytes == 0;
+        if !clean {
+            // Others may have been given out in records that did not reach the disk; approvals that last outlive those.
+            scan.next_id += LOST_IDS;
+        }
         if head.is_some_and(|head| head.closed) && scan.torn_bytes > 0 {
             alarms.push(format!(
                 "segment {last} has {} bytes after a clean close",
                 scan.torn_bytes
             ));
         }
-        let mut next_seq = scan.next_seq;
-        if let Some(head) = head.filter(|head| head.last_seq >= next_seq) {
-            alarms.push(format!(
-                "records {next_seq} to {} are missing: the signed head names them",
-                head.last_seq
-            ));
-            next_seq = head.last_seq + 1;
-        }
+        let mut next_seq = self.behind_head(head, scan.next_seq, &mut alarms);
         if let Some(beyond) = scan.beyond {
             alarms.push(format!(
                 "segment {last} is broken after record {}: records up to {beyond} follow",
@@ -186,11 +181,20 @@ impl Opening<'_> {
             ));
             next_seq = next_seq.max(beyond + 1);
         }
-        let unsealed = self.unsealed(numbers, &public, &mut alarms);
+        // Of what lies before the records that are gone on with: no reason to leave those.
+        let mut before_alarms = Vec::new();
+        let unsealed = self.unsealed(numbers, &public, &mut before_alarms);
+        let is_sealed = unsealed.is_empty();
+        if is_sealed && !self.emptied && before_alarms.is_empty() {
+            alarms.push("the segment that was being written is missing".to_owned());
+        }
+        let full = self.sound(&unsealed, &scan, &mut before_alarms)?;
         // A segment's chain is begun once the one before is sealed: only the first of these can have entries.
-        let first = unsealed.first().copied().unwrap_or(last);
+        let first = full.first().map_or(last, |scan| scan.header.number);
         let before = self.end_before(first, &journal)?;
         let entries = self.entries(first, &journal, &before, &mut alarms)?;
+        let goes_on = alarms.is_empty() && !is_sealed;
+        alarms.extend(before_alarms);
         let report = Recovery {
             next_seq,
             resumed: true,
@@ -198,16 +202,62 @@ impl Opening<'_> {
             torn_bytes: scan.torn_bytes,
             alarms,
         };
-        if report.alarms.is_empty() {
-            self.go_on(&unsealed, &entries, &before, &scan, head_or_start, report)
+        if goes_on {
+            self.go_on(&full, &entries, &before, &scan, head_or_start, report)
         } else {
             // What is broken stays as it is, as evidence; recording goes on in a segment of its own.
-            let end = ChainEnd {
-                last_hash: entries.last().map_or(before.last_hash, |entry| entry.hash),
-                root: [0; 32],
-            };
+            let end = self.end_before(last + 1, &journal)?;
             self.begin(journal, last + 1, scan.next_id, &end, head, report)
         }
+    }
+
+    /// Goes on behind a segment whose header is damaged: it stays as it is.
+    fn begin_behind(self, numbers: &[u64]) -> Result<Recovered, JournalError> {
+        let last = numbers.last().copied().unwrap_or(1);
+        let mut alarms = vec![format!("the header of segment {last} is damaged")];
+        let traces = scan::traces(self.dir, last)?;
+        let (mut next_seq, mut next_id) = (traces.next_seq, traces.next_id);
+        let mut journal = None;
+        for number in numbers.iter().rev().skip(1) {
+            if let Some(scan) = scan(self.dir, *number)? {
+                journal = Some(scan.header.journal);
+                next_seq = next_seq.max(scan.next_seq);
+                next_id = next_id.max(scan.next_id);
+                break;
+            }
+        }
+        if let Ok(Some(retired)) = &self.retired {
+            journal = journal.or(Some(retired.journal));
+            next_seq = next_seq.max(retired.last_seq + 1);
+        }
+        // The head tells whether what the damaged header says of the journal is true.
+        let journal = journal.unwrap_or(traces.journal);
+        let head = Head::read(self.dir, &journal, &self.key.public()).unwrap_or_else(|error| {
+            alarms.push(error.to_string());
+            None
+        });
+        let next_seq = self.behind_head(head, next_seq, &mut alarms);
+        let end = self.end_before(last + 1, &journal)?;
+        let report = Recovery {
+            next_seq,
+            resumed: true,
+            clean: false,
+            torn_bytes: 0,
+            alarms,
+        };
+        self.begin(journal, last + 1, next_id + LOST_IDS, &end, head, report)
+    }
+
+    /// The next record's number: a number that the signed head names is not given out again.
+    fn behind_head(&self, head: Option<Head>, next_seq: u64, alarms: &mut Vec<String>) -> u64 {
+        let Some(head) = head.filter(|head| head.last_seq >= next_seq) else {
+            return next_seq;
+        };
+        alarms.push(format!(
+            "records {next_seq} to {} are missing: the signed head names them",
+            head.last_seq
+        ));
+        head.last_seq + 1
     }
 
     /// Segments without a checkpoint: the last, and those that a crash kept from being sealed.
@@ -224,10 +274,47 @@ impl Opening<'_> {
             }
         }
         unsealed.reverse();
-        if unsealed.is_empty() {
-            alarms.push("the segment that was being written is missing".to_owned());
-        }
         unsealed
+    }
+
+    /// Of the full segments without a checkpoint those behind the last broken one. That one stays as it lies, and so does what
+    /// is before it: to seal it would cut off, and vouch for the loss of, all that is behind its break.
+    fn sound(
+        &self,
+        unsealed: &[u64],
+        last: &Scan,
+        alarms: &mut Vec<String>,
+    ) -> Result<Vec<Scan>, JournalError> {
+        let mut sound = Vec::new();
+        let mut next = last.header;
+        for number in unsealed.iter().rev().skip(1) {
+            let scan = scan(self.dir, *number)?;
+            let (entries, _) = self.chained(*number, &next.journal)?;
+            let chained = entries.last().map_or(0, |last| last.offset + last.length);
+            match scan {
+                Some(scan)
+                    if scan.torn_bytes == 0
+                        && scan.end as u64 >= chained
+                        && scan.next_seq == next.first_seq
+                        && next.number == number + 1 =>
+                {
+                    next = scan.header;
+                    sound.push(scan);
+                }
+                _ => {
+                    // A segment behind it that is chained was begun for its sake: that was told.
+                    if self.chained(next.number, &next.journal)?.0.is_empty() {
+                        alarms.push(format!(
+                            "segment {number} is broken before its end: segment {} begins with record {}",
+                            next.number, next.first_seq
+                        ));
+                    }
+                    break;
+                }
+            }
+        }
+        sound.reverse();
+        Ok(sound)
     }
 
     /// The chain's entries for a segment, the last one checked against the records.
@@ -238,33 +325,41 @@ impl Opening<'_> {
         before: &ChainEnd,
         alarms: &mut Vec<String>,
     ) -> Result<Vec<Entry>, JournalError> {
+        let (entries, are_all_signed) = self.chained(number, journal)?;
+        if !are_all_signed {
+            alarms.push(format!(
+                "segment {number}, block {}: the chain's entry is not signed by this journal's key",
+                entries.len()
+            ));
+            return Ok(entries);
+        }
+        if let Some((last, others)) = entries.split_last() {
+            let before_last = others.last().map_or(before.last_hash, |entry| entry.hash);
+            if !self.holds(number, last, &before_last)? {
+                alarms.push(format!(
+                    "segment {number}, block {}: the records are not those that were chained",
+                    others.len()
+                ));
+            }
+        }
+        Ok(entries)
+    }
+
+    /// A segment's entries in the chain up to the first that is not signed, and whether there is none such.
+    fn chained(&self, number: u64, journal: &[u8; 16]) -> Result<(Vec<Entry>, bool), JournalError> {
         let path = chain::path(self.dir, number);
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(JournalError::io("read", &path)(error)),
         };
         let public = self.key.public();
-        let mut entries = Vec::new();
-        let mut previous = before.last_hash;
-        let mut before_last = previous;
-        for (block, bytes) in bytes.chunks_exact(chain::ENTRY_BYTES).enumerate() {
-            let Some(entry) = Entry::decode(bytes, journal, number, block as u64, &public) else {
-                alarms.push(format!("segment {number}, block {block}: the chain's entry is not signed by this journal's key"));
-                return Ok(entries);
-            };
-            before_last = std::mem::replace(&mut previous, entry.hash);
-            entries.push(entry);
-        }
-        if let Some(last) = entries.last()
-            && !self.holds(number, last, &before_last)?
-        {
-            alarms.push(format!(
-                "segment {number}, block {}: the records are not those that were chained",
-                entries.len() - 1
-            ));
-        }
-        Ok(entries)
+        let blocks = bytes.chunks_exact(chain::ENTRY_BYTES).zip(0..);
+        let entries: Vec<_> = blocks
+            .map_while(|(bytes, block)| Entry::decode(bytes, journal, number, block, &public))
+            .collect();
+        let are_all_signed = entries.len() == bytes.len() / chain::ENTRY_BYTES;
+        Ok((entries, are_all_signed))
     }
 
     /// The last segment that was removed on purpose; zero when none was.
@@ -283,27 +378,26 @@ impl Opening<'_> {
             && block_hash(previous, &block) == entry.hash)
     }
 
-    /// Goes on in the last segment; full ones before it are left to the committer to chain and seal.
+    /// Goes on in the last segment; `full` ones before it are left to the committer to chain and seal.
     fn go_on(
         self,
-        unsealed: &[u64],
+        full: &[Scan],
         entries: &[Entry],
         before: &ChainEnd,
         last: &Scan,
         head: Option<Head>,
         report: Recovery,
     ) -> Result<Recovered, JournalError> {
-        let journal = last.header.journal;
-        let first = unsealed.first().copied().unwrap_or(last.header.number);
+        let SegmentHeader {
+            journal,
+            number: first,
+            first_seq,
+            ..
+        } = full.first().unwrap_or(last).header;
         let mut retired = Vec::new();
-        let mut first_seq = last.header.first_seq;
-        for number in unsealed.iter().rev().skip(1).rev() {
-            let scan = scan(self.dir, *number)?;
-            if retired.is_empty() {
-                first_seq = scan.header.first_seq;
-            }
+        for scan in full {
             retired.push(Extent {
-                segment: Arc::new(reopen(self.dir, *number)?),
+                segment: Arc::new(reopen(self.dir, scan.header.number)?),
                 end: scan.end,
                 next_seq: scan.next_seq,
             });
@@ -391,7 +485,7 @@ impl Opening<'_> {
         previous_root: Hash,
         head: Option<Head>,
     ) -> Result<ChainState, JournalError> {
-        let file = HeadFile::open(self.dir, journal)
+        let mut file = HeadFile::open(self.dir, journal)
             .map_err(JournalError::io("open the head in", self.dir))?;
         if let Some(head) = head {
             // A head that says closed would call what is recorded from here on an addition.
@@ -414,38 +508,39 @@ impl Opening<'_> {
         })
     }
 
-    /// Where the chain stood before the segment `number`.
+    /// Where the chain stood before the segment `number`: as the checkpoint before it says, or, where that is missing or
+    /// damaged, the signed entries of the chain.
     fn end_before(&self, number: u64, journal: &[u8; 16]) -> Result<ChainEnd, JournalError> {
-        if number == 1 {
-            return Ok(ChainEnd {
-                last_hash: chain::genesis(journal),
-                root: [0; 32],
-            });
+        for number in (1..number).rev() {
+            if let Ok(Some(retired)) = &self.retired
+                && retired.segment == number
+            {
+                return Ok(ChainEnd {
+                    last_hash: retired.last_hash,
+                    root: retired.root,
+                });
+            }
+            let seal = Seal::read(self.dir, number, &self.key.public());
+            if let Ok(Some(seal)) = &seal {
+                return Ok(ChainEnd {
+                    last_hash: seal.last_hash,
+                    root: seal.root,
+                });
+            }
+            let (entries, _) = self.chained(number, journal)?;
+            if let Some(last) = entries.last() {
+                let hashes: Vec<_> = entries.iter().map(|entry| entry.hash).collect();
+                return Ok(ChainEnd {
+                    last_hash: last.hash,
+                    // One that was never sealed has none.
+                    root: seal.map_or_else(|_| merkle::root(&hashes), |_| [0; 32]),
+                });
+            }
         }
-        if let Ok(Some(retired)) = &self.retired
-            && retired.segment == number - 1
-        {
-            return Ok(ChainEnd {
-                last_hash: retired.last_hash,
-                root: retired.root,
-            });
-        }
-        let seal = Seal::read(self.dir, number - 1, &self.key.public()).map_err(|error| {
-            JournalError::io(
-                "read the checkpoint before",
-                &segment::path(self.dir, number),
-            )(io::Error::other(error))
-        })?;
-        Ok(seal.map_or(
-            ChainEnd {
-                last_hash: [0; 32],
-                root: [0; 32],
-            },
-            |seal| ChainEnd {
-                last_hash: seal.last_hash,
-                root: seal.root,
-            },
-        ))
+        Ok(ChainEnd {
+            last_hash: chain::genesis(journal),
+            root: [0; 32],
+        })
     }
 }
 
@@ -466,51 +561,8 @@ fn reopen(dir: &Path, number: u64) -> Result<Segment, JournalError> {
     Segment::reopen(&path, number).map_err(JournalError::io("map", &path))
 }
 
-fn scan(dir: &Path, number: u64) -> Result<Scan, JournalError> {
-    let path = segment::path(dir, number);
-    let bytes = Source::open(dir, number)
-        .and_then(|mut source| source.read_from(0))
-        .map_err(JournalError::io("read", &path))?;
-    let header = SegmentHeader::decode(&bytes)
-        .filter(|header| header.number == number)
-        .ok_or_else(|| {
-            JournalError::io("read the header of", &path)(io::ErrorKind::InvalidData.into())
-        })?;
-    let mut scan = Scan {
-        header,
-        end: SEGMENT_HEADER_BYTES,
-        next_seq: header.first_seq,
-        next_id: header.next_id,
-        torn_bytes: 0,
-        beyond: None,
-    };
-    while let Some(rest) = bytes.get(scan.end..)
-        && let Parsed::Record(record, total) = layout::parse(rest)
-        && record.seq == scan.next_seq
-    {
-        scan.end += total;
-        scan.next_seq += 1;
-        scan.next_id = scan.next_id.max(ids_in(record.kind, record.payload) + 1);
-    }
-    let rest = bytes.get(scan.end..).unwrap_or_default();
-    scan.torn_bytes = rest.iter().filter(|byte| **byte != 0).count() as u64;
-    if scan.torn_bytes > 0 {
-        scan.beyond = (0..rest.len())
-            .step_by(8)
-            .filter_map(|at| match layout::parse(&rest[at..]) {
-                Parsed::Record(record, _) => Some(record.seq),
-                _ => None,
-            })
-            .max();
-    }
-    Ok(scan)
-}
+/// More ids than can be given out within a commit interval.
+const LOST_IDS: u64 = 1 << 20;
 
-/// The highest session or statement id that a record names; zero when it names none.
-fn ids_in(kind: RecordKind, payload: &[u8]) -> u64 {
-    match kind {
-        RecordKind::SessionOpened | RecordKind::StatementDecided => layout::take(payload, 0),
-        RecordKind::Requested => layout::take(payload, 0).max(layout::take(payload, 8)),
-        RecordKind::Outcome | RecordKind::Event => 0,
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use weir_sql::{Kind, Use};
+use weir_sql::{ColumnName, ColumnUsage, ColumnUse, Kind, Use};
 
 use super::*;
 use crate::audit::{
@@ -230,6 +230,88 @@ fn a_monstrous_text_is_cut_in_its_dictionary_entry() {
             .facts
             .normalised
             .ends_with("/* weir: cut, 2097152 bytes in all */")
+    );
+}
+
+/// Its length does not fit the field that names it, though the segment has room.
+#[test]
+fn a_record_larger_than_its_length_field_is_refused_and_the_journal_goes_on() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let settings = Settings {
+        segment_mib: 64,
+        ..settings()
+    };
+    let (journal, _) = Journal::open(dir.path(), &settings).expect("a journal");
+    let event = |bytes: usize| Event::Incident {
+        what: "x".repeat(bytes),
+    };
+    let refused = journal.event(&event(17 << 20));
+    assert!(
+        matches!(refused, Err(JournalError::TooLarge { bytes }) if bytes > 17 << 20),
+        "{refused:?}"
+    );
+    let session = journal
+        .session(new_session("alice", "/bin/x"))
+        .expect("recorded");
+    let mut facts = facts(Kind::Select, &[]);
+    facts.parse_error = Some("x".repeat(17 << 20));
+    let statement = journal.statement(facts, allowed(), "digest", Vec::new());
+    assert!(matches!(
+        journal.requested(&session, &statement, Via::Simple, 0, 1),
+        Err(JournalError::TooLarge { .. })
+    ));
+    assert_eq!(journal.event(&event(15 << 20)).expect("recorded"), 2);
+    journal.sync().expect("chained");
+    drop(journal);
+    assert_eq!(read_all(dir.path()).len(), 2);
+}
+
+#[test]
+fn monstrous_lists_of_names_are_cut_in_their_dictionary_entry() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let settings = Settings {
+        segment_mib: 64,
+        ..settings()
+    };
+    let (journal, _) = Journal::open(dir.path(), &settings).expect("a journal");
+    let session = journal
+        .session(new_session("", "/bin/x"))
+        .expect("recorded");
+    let names: Vec<_> = (0..100_000)
+        .map(|at| format!("{at:06}{}", "x".repeat(57)))
+        .collect();
+    let used: Vec<_> = names.iter().map(|name| (&**name, Use::Read)).collect();
+    let mut facts = facts(Kind::Select, &used);
+    facts.normalised = "select * from everything".to_owned();
+    for used in &mut facts.relations {
+        used.relation.schema = Some("public".to_owned());
+    }
+    facts.columns = names
+        .iter()
+        .map(|name| ColumnUse {
+            column: ColumnName {
+                schema: "x".repeat(63),
+                relation: name.clone(),
+                column: name.clone(),
+            },
+            bases: Vec::new(),
+            usage: ColumnUsage::Output,
+        })
+        .collect();
+    let statement = journal.statement(facts, allowed(), "digest", Vec::new());
+    journal
+        .requested(&session, &statement, Via::Simple, 0, 1)
+        .expect("recorded");
+    drop(journal);
+    let records = read_all(dir.path());
+    let Entry::StatementDecided(decided) = &records[1].entry else {
+        panic!("a statement, not {:?}", records[1]);
+    };
+    assert_eq!(decided.facts.relations.len(), 10_000);
+    assert_eq!(decided.facts.columns.len(), 10_000);
+    assert_eq!(
+        decided.facts.normalised,
+        "select * from everything /* weir: cut, 100000 relations, 100000 columns in all */"
     );
 }
 

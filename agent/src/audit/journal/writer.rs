@@ -9,6 +9,8 @@ use std::{
     },
 };
 
+use weir_sql::Facts;
+
 use super::{
     JournalError, Session, Statement,
     layout::{self, HOT_PAYLOAD_BYTES, HOT_RECORD_BYTES, RecordKind, SegmentHeader},
@@ -28,6 +30,10 @@ const MAX_RESERVED_OUTCOMES: u64 = 4096;
 
 /// A text longer than this is cut in its dictionary entry.
 const MAX_TEXT_BYTES: usize = 256 << 10;
+
+/// Of each kind of names, those of a dictionary entry beyond this many are cut: a `SELECT *` over joins of wide tables is
+/// still recorded, in some megabytes at most.
+const MAX_NAMES: usize = 10_000;
 
 /// The place of the next record.
 #[derive(Debug)]
@@ -175,12 +181,16 @@ impl Writer {
             .statement
             .filter(|statement| statement.last_segment.load(Ordering::Relaxed) != number)
             .map(statement_entry);
-        let bytes = [session.as_deref(), statement.as_deref()]
-            .into_iter()
-            .flatten()
-            .chain(entries.record.as_ref().map(|(_, payload)| payload.bytes()))
-            .map(|payload| layout::record_bytes(payload.len()))
-            .sum::<usize>();
+        let record = entries.record.as_ref().map(|(_, payload)| payload.bytes());
+        let payloads = [session.as_deref(), statement.as_deref(), record];
+        let mut bytes = 0;
+        for payload in payloads.into_iter().flatten().map(<[u8]>::len) {
+            // Before anything is stored: a length that does not fit its field would break the segment from there on.
+            if payload > layout::MAX_PAYLOAD_BYTES {
+                return Err(JournalError::TooLarge { bytes: payload });
+            }
+            bytes += layout::record_bytes(payload);
+        }
         if bytes + self.reserved(entries.kind()) > self.segment.capacity() - self.offset {
             return self.rotate_and_write(entries, bytes, next_id);
         }
@@ -261,7 +271,7 @@ impl Writer {
         let room = usize::try_from(self.segment_bytes).unwrap_or(usize::MAX) - FIRST_RECORD;
         let reserved = self.reserved(entries.kind());
         let whole = bytes + reserved + entries.missing_after_rotation(self.segment.number);
-        if whole > room || bytes > layout::MAX_PAYLOAD_BYTES {
+        if whole > room {
             return Err(JournalError::TooLarge { bytes });
         }
         self.rotate(next_id)?;
@@ -382,18 +392,53 @@ fn dictionary_entry(id: u64, value: &impl serde::Serialize) -> Vec<u8> {
     bytes
 }
 
-/// As [`dictionary_entry`]; a monstrous text is cut, and says so.
+/// As [`dictionary_entry`]; a monstrous text and monstrous lists of names are cut, and the text says so.
 fn statement_entry(statement: &Statement) -> Vec<u8> {
-    let text = &statement.decided.facts.normalised;
-    if text.len() <= MAX_TEXT_BYTES {
-        return dictionary_entry(statement.id, &statement.decided);
+    let decided = &statement.decided;
+    let text = decided.facts.normalised.len();
+    let counts = [
+        ("relations", decided.facts.relations.len()),
+        ("columns", decided.facts.columns.len()),
+        ("columns of views", bases(&decided.facts)),
+        ("functions", decided.facts.functions.len()),
+        ("classes", decided.classes.len()),
+        ("masks", decided.decision.obligations.masks.len()),
+        ("schemas", decided.schemas.len()),
+    ];
+    if text <= MAX_TEXT_BYTES && counts.iter().all(|(_, count)| *count <= MAX_NAMES) {
+        return dictionary_entry(statement.id, decided);
     }
-    let mut decided = statement.decided.clone();
-    let cut = decided.facts.normalised.floor_char_boundary(MAX_TEXT_BYTES);
-    decided.facts.normalised.truncate(cut);
-    let note = format!(" /* weir: cut, {} bytes in all */", text.len());
-    decided.facts.normalised.push_str(&note);
+    let mut decided = decided.clone();
+    let facts = &mut decided.facts;
+    facts.relations.truncate(MAX_NAMES);
+    facts.columns.truncate(MAX_NAMES);
+    let mut room = MAX_NAMES;
+    for column in &mut facts.columns {
+        column.bases.truncate(room);
+        room -= column.bases.len();
+    }
+    facts.functions.truncate(MAX_NAMES);
+    decided.classes.truncate(MAX_NAMES);
+    decided.decision.obligations.masks.truncate(MAX_NAMES);
+    if let Some(beyond) = decided.schemas.keys().nth(MAX_NAMES).cloned() {
+        decided.schemas.split_off(&beyond);
+    }
+    let mut notes = Vec::new();
+    if text > MAX_TEXT_BYTES {
+        let cut = facts.normalised.floor_char_boundary(MAX_TEXT_BYTES);
+        facts.normalised.truncate(cut);
+        notes.push(format!("{text} bytes"));
+    }
+    let many = counts.iter().filter(|(_, count)| *count > MAX_NAMES);
+    notes.extend(many.map(|(what, count)| format!("{count} {what}")));
+    let note = format!(" /* weir: cut, {} in all */", notes.join(", "));
+    facts.normalised.push_str(&note);
     dictionary_entry(statement.id, &decided)
+}
+
+/// Columns of tables that the columns of views are made of.
+fn bases(facts: &Facts) -> usize {
+    facts.columns.iter().map(|used| used.bases.len()).sum()
 }
 
 fn json(value: &impl serde::Serialize) -> Vec<u8> {

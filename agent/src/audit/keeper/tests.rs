@@ -192,6 +192,28 @@ fn what_was_kept_long_enough_goes_and_the_rest_verifies() {
     assert!(!check(dir.path()).intact);
 }
 
+/// It has no checkpoint and gets none: it goes with the next segment that has one.
+#[test]
+fn a_broken_segment_goes_once_the_one_behind_it_does() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = open(dir.path());
+    fill(&journal, 1, &[]);
+    drop(journal);
+    let path = segment::path(&dir.path().join(FOLDER), 2);
+    let mut bytes = std::fs::read(&path).expect("readable");
+    bytes[200] ^= 1;
+    std::fs::write(&path, bytes).expect("damaged");
+    let (journal, recovery) = Journal::open(dir.path(), &settings()).expect("a journal");
+    assert!(!recovery.alarms.is_empty());
+    fill(&journal, 1, &[]);
+    catch_up(dir.path(), &journal);
+    assert_eq!(check(dir.path()).fault.expect("a fault").segment, 2);
+    pass(&work(dir.path(), &journal, by_size(), u64::MAX));
+    assert!(!path.exists());
+    let found = check(dir.path());
+    assert!(found.intact && found.segments == 1, "{found:?}");
+}
+
 #[test]
 fn nothing_goes_before_every_export_has_it() {
     let dir = tempfile::tempdir().expect("a folder");
