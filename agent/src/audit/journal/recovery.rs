@@ -165,7 +165,7 @@ impl Opening<'_> {
             && scan.torn_bytes == 0;
         if !clean {
             // Others may have been given out in records that did not reach the disk; approvals that last outlive those.
-            scan.next_id += LOST_IDS;
+            scan.next_id = scan.next_id.saturating_add(LOST_IDS);
         }
         if head.is_some_and(|head| head.closed) && scan.torn_bytes > 0 {
             alarms.push(format!(
@@ -173,13 +173,13 @@ impl Opening<'_> {
                 scan.torn_bytes
             ));
         }
-        let mut next_seq = self.behind_head(head, scan.next_seq, &mut alarms);
+        let mut next_seq = behind_head(head, scan.next_seq, &mut alarms);
         if let Some(beyond) = scan.beyond {
             alarms.push(format!(
                 "segment {last} is broken after record {}: records up to {beyond} follow",
                 scan.next_seq - 1
             ));
-            next_seq = next_seq.max(beyond + 1);
+            next_seq = next_seq.max(beyond.saturating_add(1));
         }
         // Of what lies before the records that are gone on with: no reason to leave those.
         let mut before_alarms = Vec::new();
@@ -236,7 +236,7 @@ impl Opening<'_> {
             alarms.push(error.to_string());
             None
         });
-        let next_seq = self.behind_head(head, next_seq, &mut alarms);
+        let next_seq = behind_head(head, next_seq, &mut alarms);
         let end = self.end_before(last + 1, &journal)?;
         let report = Recovery {
             next_seq,
@@ -245,19 +245,14 @@ impl Opening<'_> {
             torn_bytes: 0,
             alarms,
         };
-        self.begin(journal, last + 1, next_id + LOST_IDS, &end, head, report)
-    }
-
-    /// The next record's number: a number that the signed head names is not given out again.
-    fn behind_head(&self, head: Option<Head>, next_seq: u64, alarms: &mut Vec<String>) -> u64 {
-        let Some(head) = head.filter(|head| head.last_seq >= next_seq) else {
-            return next_seq;
-        };
-        alarms.push(format!(
-            "records {next_seq} to {} are missing: the signed head names them",
-            head.last_seq
-        ));
-        head.last_seq + 1
+        self.begin(
+            journal,
+            last + 1,
+            next_id.saturating_add(LOST_IDS),
+            &end,
+            head,
+            report,
+        )
     }
 
     /// Segments without a checkpoint: the last, and those that a crash kept from being sealed.
@@ -559,6 +554,18 @@ fn start_head(genesis: Hash) -> Head {
 fn reopen(dir: &Path, number: u64) -> Result<Segment, JournalError> {
     let path = segment::path(dir, number);
     Segment::reopen(&path, number).map_err(JournalError::io("map", &path))
+}
+
+/// The next record's number: a number that the signed head names is not given out again.
+fn behind_head(head: Option<Head>, next_seq: u64, alarms: &mut Vec<String>) -> u64 {
+    let Some(head) = head.filter(|head| head.last_seq >= next_seq) else {
+        return next_seq;
+    };
+    alarms.push(format!(
+        "records {next_seq} to {} are missing: the signed head names them",
+        head.last_seq
+    ));
+    head.last_seq + 1
 }
 
 /// More ids than can be given out within a commit interval.

@@ -55,7 +55,9 @@ pub(super) fn scan(dir: &Path, number: u64) -> Result<Option<Scan>, JournalError
     {
         scan.end += total;
         scan.next_seq += 1;
-        scan.next_id = scan.next_id.max(ids_in(record.kind, record.payload) + 1);
+        scan.next_id = scan
+            .next_id
+            .max(ids_in(record.kind, record.payload).saturating_add(1));
     }
     let rest = bytes.get(scan.end..).unwrap_or_default();
     scan.torn_bytes = rest.iter().filter(|byte| **byte != 0).count() as u64;
@@ -92,7 +94,9 @@ fn anywhere(bytes: &[u8]) -> (Option<u64>, u64) {
     for at in (0..bytes.len()).step_by(8) {
         if let Parsed::Record(record, _) = layout::parse(&bytes[at..]) {
             found.0 = found.0.max(Some(record.seq));
-            found.1 = found.1.max(ids_in(record.kind, record.payload) + 1);
+            found.1 = found
+                .1
+                .max(ids_in(record.kind, record.payload).saturating_add(1));
         }
     }
     found
