@@ -76,7 +76,7 @@ impl Places {
         named.map(|(_, bytes)| &bytes[..])
     }
 
-    /// That none of these is in any place, nor one of its [`spellings`].
+    /// That none of these is in any place, nor one of its spellings (as is, hex, base64).
     ///
     /// # Errors
     ///
