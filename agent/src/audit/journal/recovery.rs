@@ -173,7 +173,7 @@ impl Opening<'_> {
                 scan.torn_bytes
             ));
         }
-        let mut next_seq = self.behind_head(head, scan.next_seq, &mut alarms);
+        let mut next_seq = behind_head(head, scan.next_seq, &mut alarms);
         if let Some(beyond) = scan.beyond {
             alarms.push(format!(
                 "segment {last} is broken after record {}: records up to {beyond} follow",
@@ -236,7 +236,7 @@ impl Opening<'_> {
             alarms.push(error.to_string());
             None
         });
-        let next_seq = self.behind_head(head, next_seq, &mut alarms);
+        let next_seq = behind_head(head, next_seq, &mut alarms);
         let end = self.end_before(last + 1, &journal)?;
         let report = Recovery {
             next_seq,
@@ -246,18 +246,6 @@ impl Opening<'_> {
             alarms,
         };
         self.begin(journal, last + 1, next_id + LOST_IDS, &end, head, report)
-    }
-
-    /// The next record's number: a number that the signed head names is not given out again.
-    fn behind_head(&self, head: Option<Head>, next_seq: u64, alarms: &mut Vec<String>) -> u64 {
-        let Some(head) = head.filter(|head| head.last_seq >= next_seq) else {
-            return next_seq;
-        };
-        alarms.push(format!(
-            "records {next_seq} to {} are missing: the signed head names them",
-            head.last_seq
-        ));
-        head.last_seq + 1
     }
 
     /// Segments without a checkpoint: the last, and those that a crash kept from being sealed.
@@ -542,6 +530,18 @@ impl Opening<'_> {
             root: [0; 32],
         })
     }
+}
+
+/// The next record's number: a number that the signed head names is not given out again.
+fn behind_head(head: Option<Head>, next_seq: u64, alarms: &mut Vec<String>) -> u64 {
+    let Some(head) = head.filter(|head| head.last_seq >= next_seq) else {
+        return next_seq;
+    };
+    alarms.push(format!(
+        "records {next_seq} to {} are missing: the signed head names them",
+        head.last_seq
+    ));
+    head.last_seq + 1
 }
 
 /// The head of a chain without blocks.
