@@ -228,6 +228,7 @@ impl SegmentChain {
         let until = until as u64;
         let mut window = Vec::new();
         while self.covered() < until {
+            let before = self.open;
             let count = (until - self.open.offset).min(self.open.length + WINDOW_BYTES);
             read_exact_at(segment, &mut window, self.open.offset, count)?;
             let mut at = usize::try_from(self.open.length).map_err(io::Error::other)?;
@@ -264,7 +265,11 @@ impl SegmentChain {
             self.open.hash = block_hash(&self.previous, &window[..at]);
             let block = self.blocks.len() as u64;
             let entry = self.open.encode(&self.journal, self.segment, block, key);
-            self.file.write_all_at(&entry, block * ENTRY_BYTES as u64)?;
+            if let Err(error) = self.file.write_all_at(&entry, block * ENTRY_BYTES as u64) {
+                // Not covered then: it is tried again once the disk has room.
+                self.open = before;
+                return Err(error);
+            }
             if self.open.records >= u64::from(BLOCK_RECORDS) || at >= BLOCK_BYTES {
                 self.close_block();
             }

@@ -238,6 +238,8 @@ struct Inner {
     /// Set for good once a sync fails: what was lost is unknown from then on.
     failed: AtomicBool,
     failure: Mutex<Option<String>>,
+    /// Why what is recorded cannot be brought to the disk at present.
+    short: Mutex<Option<JournalError>>,
     stopping: AtomicBool,
     committer: OnceLock<Thread>,
 }
@@ -276,6 +278,7 @@ impl Journal {
             syncs: Histogram::new(ON_DISK),
             failed: AtomicBool::new(false),
             failure: Mutex::new(None),
+            short: Mutex::new(None),
             stopping: AtomicBool::new(false),
             committer: OnceLock::new(),
         });
@@ -437,6 +440,7 @@ impl Journal {
                 return Ok(());
             }
             self.inner.check()?;
+            self.inner.check_room()?;
             if synced.changed().await.is_err() {
                 return Err(JournalError::Closed);
             }
@@ -457,6 +461,7 @@ impl Journal {
             {
                 return Ok(());
             }
+            self.inner.check_room()?;
             if self.inner.stopping.load(Ordering::Acquire) {
                 return Err(JournalError::Closed);
             }
@@ -572,6 +577,16 @@ impl Inner {
         Err(JournalError::Sync {
             reason: self.failure().unwrap_or_default(),
         })
+    }
+
+    /// Whether what is recorded can be brought to the disk at present.
+    fn check_room(&self) -> Result<(), JournalError> {
+        let short = self.short.lock().unwrap_or_else(PoisonError::into_inner);
+        short.clone().map_or(Ok(()), Err)
+    }
+
+    fn set_short(&self, error: Option<JournalError>) {
+        *self.short.lock().unwrap_or_else(PoisonError::into_inner) = error;
     }
 
     fn failure(&self) -> Option<String> {

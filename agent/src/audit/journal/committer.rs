@@ -62,15 +62,26 @@ fn run(inner: &Inner, mut chain: ChainState) {
     let mut last_work = Instant::now();
     let mut last_spare = None;
     let mut last_look = None;
+    let mut is_full = false;
     loop {
         let stopping = inner.stopping.load(Ordering::Acquire);
         if !stopping {
             keep_spare(inner, &mut last_spare);
-            watch_disk(inner, &mut last_look);
+            watch_disk(inner, &mut last_look, is_full);
         }
         match commit(inner, &mut chain, stopping) {
-            Ok(Progress::Moved) => last_work = Instant::now(),
-            Ok(Progress::Idle) => {}
+            Ok(progress) => {
+                if std::mem::take(&mut is_full) {
+                    inner.set_short(None);
+                }
+                if progress == Progress::Moved {
+                    last_work = Instant::now();
+                }
+            }
+            Err(error) if is_lack_of_room(&error) => {
+                is_full = true;
+                run_short(inner, error);
+            }
             Err(error) => fail(inner, &error),
         }
         if stopping || inner.failed.load(Ordering::Relaxed) {
@@ -93,7 +104,31 @@ enum Progress {
     Idle,
 }
 
-/// One pass: everything that was recorded when it began is on disk and chained when it ends.
+/// Nothing is lost by it: what is recorded lies in segments that have their room, and is chained once chain and checkpoints
+/// have theirs.
+fn is_lack_of_room(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+/// After a sync that failed the kernel may have forgotten what it could not write, and the next sync succeeds without it: never
+/// tried again, whatever the reason.
+fn unsynced(error: io::Error) -> io::Error {
+    io::Error::other(error)
+}
+
+/// Requests are refused as for any disk that is short, and those who wait for the disk are told.
+fn run_short(inner: &Inner, error: io::Error) {
+    let error = JournalError::io("chain records in", &inner.dir)(error);
+    inner.lock().trouble.begin(error.clone());
+    inner.set_short(Some(error));
+    inner.synced.send_modify(|_| {});
+}
+
+/// One pass: everything that was recorded when it began is on disk and chained when it ends. After an error the next pass
+/// begins with what this one did not finish.
 fn commit(inner: &Inner, chain: &mut ChainState, closing: bool) -> io::Result<Progress> {
     let extents = inner.lock().extents();
     let Some((current, full)) = extents.split_last() else {
@@ -105,12 +140,15 @@ fn commit(inner: &Inner, chain: &mut ChainState, closing: bool) -> io::Result<Pr
         return Ok(Progress::Idle);
     }
     let begun = Instant::now();
-    for extent in full {
-        chain.cover(extent)?;
-        chain.seal(extent)?;
+    for (done, extent) in full.iter().enumerate() {
+        if let Err(error) = chain.cover(extent).and_then(|()| chain.seal(extent)) {
+            let left = full[done..].iter().cloned();
+            inner.lock().retired.splice(0..0, left);
+            return Err(error);
+        }
     }
     chain.cover(current)?;
-    chain.current.sync()?;
+    chain.current.sync().map_err(unsynced)?;
     let (block, hash) = chain.current.last();
     let head = Head {
         segment: chain.current.segment,
@@ -147,7 +185,7 @@ impl ChainState {
             )?;
             self.synced_to = 0;
         }
-        segment.sync(self.synced_to, extent.end)?;
+        segment.sync(self.synced_to, extent.end).map_err(unsynced)?;
         self.synced_to = extent.end;
         self.current.extend(&segment.file, extent.end, &self.key)
     }
@@ -155,9 +193,9 @@ impl ChainState {
     /// Cuts a full segment to size and signs its root.
     fn seal(&mut self, extent: &Extent) -> io::Result<()> {
         let segment = &extent.segment;
-        self.current.sync()?;
+        self.current.sync().map_err(unsynced)?;
         segment.file.set_len(extent.end as u64)?;
-        segment.file.sync_all()?;
+        segment.file.sync_all().map_err(unsynced)?;
         let (_, last_hash) = self.current.last();
         let blocks = self.current.block_hashes();
         let root = merkle::root(&blocks);
@@ -210,7 +248,7 @@ fn keep_spare(inner: &Inner, last_try: &mut Option<Instant>) {
 }
 
 /// Looks whether the disk has its reserve, and keeps an emergency segment where one is asked for.
-fn watch_disk(inner: &Inner, last_look: &mut Option<Instant>) {
+fn watch_disk(inner: &Inner, last_look: &mut Option<Instant>, is_full: bool) {
     if last_look.is_some_and(|at| at.elapsed() < SPARE_RETRY) {
         return;
     }
@@ -225,7 +263,7 @@ fn watch_disk(inner: &Inner, last_look: &mut Option<Instant>) {
                 free_mib: free >> 20,
                 reserve_mib: inner.reserve_bytes >> 20,
             });
-        } else if writer.spare.lock().is_some() {
+        } else if !is_full && writer.spare.lock().is_some() {
             writer.trouble.end();
         }
         let wants = writer.trouble.allow_for.is_some() && writer.trouble.emergency.is_none();

@@ -1,5 +1,7 @@
 //! What the journal promises, on real files.
 
+mod full;
+
 use std::collections::HashSet;
 
 use weir_sql::{ColumnName, ColumnUsage, ColumnUse, Kind, Use};
@@ -365,13 +367,17 @@ fn a_full_disk_refuses_requests_but_takes_the_outcomes_of_those_in_flight() {
         .expect("the disk fills up in good order");
 }
 
-fn fill_a_small_disk(dir: &Path) {
+fn mount_small(dir: &Path) {
     use nix::{mount::MsFlags, sched::CloneFlags};
     nix::sched::unshare(CloneFlags::CLONE_NEWNS).expect("root may have a mount namespace");
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     nix::mount::mount(None::<&str>, "/", None::<&str>, private, None::<&str>).expect("private");
     let size = Some("size=4m");
     nix::mount::mount(Some("tmpfs"), dir, Some("tmpfs"), MsFlags::empty(), size).expect("a disk");
+}
+
+fn fill_a_small_disk(dir: &Path) {
+    mount_small(dir);
     let journal = open(dir);
     let session = journal
         .session(new_session("alice", "/usr/bin/psql"))
