@@ -41,10 +41,98 @@ def a_name_of_the_protocol():
     connection.send(bind(statement="later", values=[word.encode(), b"16"]) + execute() + SYNC)
     approve(number_in(until_notice(connection)))
     expect(ended(connection) == "2 C:UPDATE 1 Z:I" and note("accounts", 16) == word, "not run")
+    # Another name goes, or all that had been given before this one.
+    connection.ask(parse("select 1", name="other") + SYNC)
+    connection.run("deallocate other")
+    refused(connection.ask(query("execute later('x', 16)")), "by its name")
+    connection.send(query("deallocate all") + named + SYNC)
+    expect(ended(connection) == "C:DEALLOCATE ALL Z:I" and ended(connection) == "1 Z:I", "not named again")
+    refused(connection.ask(query("execute later('x', 16)")), "by its name")
     # Nothing is left that has a name.
     connection.run("deallocate all")
     connection.run("prepare harmless as select 'here'")
     expect(connection.run("execute harmless") == [["here"]], "refused for good")
+    connection.close()
+
+
+@case
+def a_name_that_the_server_does_not_give_again():
+    """All in one write: the second Parse fails, and what the name stands for is what waits."""
+    connection = governed()
+    word = secret()
+    named = parse(f"update accounts set note = '{word}' where id = 16", name="taken")
+    expect(wire.shape(connection.ask(named + SYNC)) == "1 Z:I", "not parsed")
+    run = bind(statement="taken") + execute() + SYNC
+    connection.send(parse("select 1", name="taken") + SYNC + run)
+    frames = until_notice(connection)
+    expect("E:ERROR:42P05" in wire.shape(frames), wire.shape(frames))
+    expect(note("accounts", 16) != word, "it ran")
+    approve(number_in(frames))
+    ended(connection)
+    expect(ended(connection) == "2 C:UPDATE 1 Z:I" and note("accounts", 16) == word, "not run")
+    connection.close()
+
+
+@case
+def a_copy_that_fails_before_its_data():
+    """The Sync that went ahead of it is no answer to what comes next."""
+    connection = governed()
+    connection.run("create temporary view seen as select 1 as one")
+    word = secret()
+    update = f"update accounts set note = '{word}' where id = 16"
+    connection.send(parse("copy seen from stdin") + bind() + execute() + SYNC)
+    while connection.read()[0] != "E":
+        pass
+    # Skipped, or waiting, by how far the server had read.
+    connection.send(parse(update) + bind() + execute() + SYNC)
+    said = people.until_silent(connection)
+    expect(note("accounts", 16) != word, said)
+    if "N" in [tag for tag, _ in said]:
+        denied = approvals("alice", "deny", number_in(said), "--reason", "not this one")
+        expect(denied.code == 0, denied.error)
+        people.until_silent(connection)
+    # The session goes on, and counts its answers rightly.
+    expect(connection.run("select 'here'") == [["here"]], "out of step")
+    connection.send(query(update))
+    approve(number_in(until_notice(connection)))
+    expect(ended(connection) == "C:UPDATE 1 Z:I" and note("accounts", 16) == word, "not run")
+    connection.close()
+
+
+@case
+def a_portal_that_is_fetched_from():
+    connection = governed()
+    word = secret()
+    update = f"update accounts set note = '{word}' where id = 18 returning id"
+
+    def bound():
+        connection.run("begin")
+        connection.send(parse(update) + bind(portal="p") + SYNC)
+        approve(number_in(until_notice(connection)))
+        expect(ended(connection) == "1 2 Z:T", "not bound")
+
+    for sql in ("fetch all from p", "move all from p", "select 1"):
+        bound()
+        refused(connection.ask(query(sql)), "executed first")
+        connection.run("rollback")
+    bound()
+    said = wire.shape(connection.ask(execute("p") + SYNC))
+    expect(said == "D:18 C:UPDATE 1 Z:T", said)
+    expect(connection.run("select note from accounts where id = 18") == [[word]], "not written")
+    connection.run("commit")
+    connection.close()
+
+
+@case
+def a_message_too_long_to_wait():
+    connection = governed()
+    connection.ask(parse("update accounts set note = $1 where id = 18", name="long") + SYNC)
+    refused(connection.ask(bind(statement="long", values=[b"x" * 70_000]) + execute() + SYNC), "too long to wait")
+    # Nobody is asked for it, and what comes next is asked for as itself.
+    word = secret()
+    number = asks(connection, f"update accounts set note = '{word}' where id = 18")
+    approve(number)
+    expect(ended(connection) == "C:UPDATE 1 Z:I" and note("accounts", 18) == word, "not run")
     connection.close()
 
 

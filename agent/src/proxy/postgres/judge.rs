@@ -10,7 +10,7 @@ mod records;
 mod sender;
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Weak},
     task::{Context, Poll, ready},
 };
 
@@ -86,6 +86,8 @@ pub(crate) struct SessionJudge {
     strict_seq: u64,
     /// For what only SQL named, once it was needed.
     made_by_sql: Option<Arc<Verdict>>,
+    /// What approvals let through at its `Bind`. SQL can run its portal too, by name.
+    cleared: Vec<Weak<Verdict>>,
 }
 
 /// What a judge is made of.
@@ -135,6 +137,7 @@ impl SessionJudge {
             replication: parts.replication,
             strict_seq: 0,
             made_by_sql: None,
+            cleared: Vec::new(),
         }
     }
 
@@ -344,6 +347,9 @@ impl Judge for SessionJudge {
         if self.lasting.runs_unapproved(verdict) {
             return self.refuse_by_name(verdict, asked);
         }
+        if self.may_run_cleared(verdict) {
+            return self.refuse_ahead_of_cleared(verdict, asked);
+        }
         if verdict.obligations.approvals.is_empty() {
             return Gate::Open(None);
         }
@@ -421,10 +427,16 @@ impl Judge for SessionJudge {
         let (rows, bytes) = (finished.rows, finished.bytes);
         self.named.given(followed.runs, rows, bytes);
         if matches!(finished.ending, Ending::Completed | Ending::Suspended) {
-            self.lasting.done(&followed.verdict);
+            self.lasting.done(&followed.verdict, followed.named);
         } else {
             self.names.failed(&self.guard);
         }
+    }
+
+    fn may_copy(&self, verdict: &Arc<Verdict>) -> bool {
+        let kinds = &verdict.statement.decided.facts.kinds;
+        let may = |kind: &Kind| matches!(kind, Kind::CopyIn | Kind::Replication | Kind::Unknown);
+        kinds.iter().any(may)
     }
 
     fn hash(&mut self, parameters: &[u8]) -> u64 {

@@ -270,6 +270,13 @@ impl Relay {
     /// While a request waits: tells the client so, keeps what it sends and sees it leave. Ready with `false` once the request
     /// is to be read again, with `true` when there is something else to do first: to ask the server about it, or to leave.
     fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if self.conversation.awaits_answers() {
+            // They bring the task back here. The client is not read meanwhile, as by a server that is at work.
+            return Poll::Pending;
+        }
+        if !self.conversation.awaits_decision() {
+            return Poll::Ready(Ok(false));
+        }
         if let (Some(key), true) = (self.conversation.cancel_key(), self.judge.is_new_hold()) {
             self.judge.cancellable(self.route.destination, key);
         }

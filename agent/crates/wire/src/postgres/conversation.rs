@@ -15,7 +15,7 @@ pub use look::{Look, LookError, Looked, Moment, Rows};
 
 use super::{
     Cutter, Ending, Finished, FrameError, Judge, Outbox, Piece, Refusal, backend,
-    expect::{Expect, Queue, Running},
+    expect::{Expect, Named, Queue, Running},
     frontend::tag,
     names::Names,
     watch::{Bound, Prepared},
@@ -56,6 +56,9 @@ pub enum ConversationError {
         /// The message's tag.
         tag: u8,
     },
+    /// Something else came amid copy data: servers end the session for it, or take it for part of the copy.
+    #[error("a message came amid copy data that does not belong there")]
+    AmidCopy,
     /// The server does not end the transaction in which weir looked at its catalog.
     #[error("the server does not end a transaction of weir's")]
     Look,
@@ -115,11 +118,22 @@ pub struct Conversation<J: Judge> {
     early: Vec<u8>,
     /// What the client sent from a request on that waits.
     held: Option<Box<Held>>,
+    /// The answers that what is held waits for, where it waits for some rather than for a decision.
+    unclear: Option<Unclear>,
     transaction: u8,
     sent: Sent,
     look: Option<Box<Looking>>,
     looked: Option<Looked>,
     heard: Heard,
+}
+
+/// What only the server's answers tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unclear {
+    /// What the name of a statement or portal stands for.
+    Name(Named),
+    /// Whether it is going to ask for copy data.
+    Copy,
 }
 
 /// Copy data under way.
@@ -153,7 +167,7 @@ impl Sent {
                 self.unflushed = true;
             }
             tag::FLUSH => self.unflushed = false,
-            // The server swallows it where the copy is still going on.
+            // It was swallowed: the copy is still going on.
             tag::SYNC if copy == Copying::In => {}
             tag::QUERY | tag::FUNCTION_CALL | tag::SYNC => *self = Self::default(),
             _ => {}
@@ -230,6 +244,7 @@ impl<J: Judge> Conversation<J> {
             early: Vec::new(),
             transaction: b'I',
             held: None,
+            unclear: None,
             sent: Sent::default(),
             look: None,
             looked: None,

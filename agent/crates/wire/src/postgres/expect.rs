@@ -19,6 +19,8 @@ pub struct Running<T> {
     pub bytes: u64,
     /// Rows and copy data that have passed to the client so far, in messages.
     pub passed: u64,
+    /// It may ask the client for copy data, and has not yet.
+    pub may_copy: bool,
     /// Whether the server asked for copy data.
     pub copy_in: bool,
     /// The server's error, when it answered with one and more of the answer is to come.
@@ -26,13 +28,14 @@ pub struct Running<T> {
 }
 
 impl<T> Running<T> {
-    /// A request that was just let go.
-    pub fn new(ticket: T) -> Self {
+    /// A request that was just let go; `may_copy` says that it may ask the client for copy data.
+    pub fn new(ticket: T, may_copy: bool) -> Self {
         Self {
             ticket,
             rows: 0,
             bytes: 0,
             passed: 0,
+            may_copy,
             copy_in: false,
             failed: None,
         }
@@ -58,11 +61,8 @@ pub enum Expect<S, T> {
     CloseStatement(Undo<Prepared<S>>),
     /// `CloseComplete`, for a portal.
     ClosePortal(Undo<Bound<S>>),
-    /// `ReadyForQuery`. Optional when a copy in progress may swallow it.
-    Sync {
-        /// Whether no answer may come.
-        optional: bool,
-    },
+    /// `ReadyForQuery`.
+    Sync,
     /// Everything up to its own `ReadyForQuery`.
     Query(Running<T>),
     /// `FunctionCallResponse`, then `ReadyForQuery`.
@@ -83,12 +83,31 @@ impl<S, T> Expect<S, T> {
     fn turns(&self) -> bool {
         matches!(
             self,
-            Self::Startup
-                | Self::Execute(_)
-                | Self::Sync { .. }
-                | Self::Query(_)
-                | Self::Function(_)
+            Self::Startup | Self::Execute(_) | Self::Sync | Self::Query(_) | Self::Function(_)
         )
+    }
+
+    /// What it changes the names of, where the server has to agree.
+    fn renames(&self) -> Option<Named> {
+        match self {
+            Self::Parse(_) | Self::CloseStatement(_) => Some(Named::Statements),
+            Self::Bind(_) | Self::ClosePortal(_) => Some(Named::Portals),
+            _ => None,
+        }
+    }
+
+    /// Whether it changes what `name` stands for.
+    fn is_about(&self, what: Named, name: &[u8]) -> bool {
+        let changed = match (self, what) {
+            (Self::Parse(undo) | Self::CloseStatement(undo), Named::Statements) => undo.name(),
+            (Self::Bind(undo) | Self::ClosePortal(undo), Named::Portals) => undo.name(),
+            _ => return false,
+        };
+        changed == name
+    }
+
+    fn may_copy(&self) -> bool {
+        matches!(self, Self::Execute(running) | Self::Query(running) if running.may_copy)
     }
 
     /// Whether an error on this item makes the server skip to the next `Sync`.
@@ -105,6 +124,50 @@ impl<S, T> Expect<S, T> {
                 | Self::Poison { simple: false, .. }
         )
     }
+}
+
+/// What has names that messages give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Named {
+    /// `Parse` and `Close`.
+    Statements,
+    /// `Bind` and `Close`.
+    Portals,
+}
+
+/// How many changes of names the server has not answered yet.
+#[derive(Debug, Clone, Copy, Default)]
+struct Changes {
+    /// With a `Sync` behind them: should one fail, what comes after the `Sync` runs all the same.
+    doubtful: usize,
+    /// Should one fail, the server skips what has come behind it.
+    fresh: usize,
+}
+
+impl Changes {
+    fn synced(&mut self) {
+        self.doubtful += std::mem::take(&mut self.fresh);
+    }
+
+    /// The oldest is answered, or skipped.
+    fn answered(&mut self) {
+        if self.doubtful > 0 {
+            self.doubtful -= 1;
+        } else {
+            self.fresh -= 1;
+        }
+    }
+}
+
+/// How far the client is with the copy data that the server has asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopyBegun {
+    /// Its end was not sent yet.
+    Going,
+    /// Its end was sent ahead.
+    Ended,
+    /// Something else was, which the server takes for part of the copy.
+    Disturbed,
 }
 
 /// One that is owed, and what its answer is held against.
@@ -128,6 +191,10 @@ pub struct Queue<S, T> {
     watched: usize,
     /// How many of them may turn the transaction status.
     turning: usize,
+    /// How many of them may yet ask for copy data.
+    copying: usize,
+    statements: Changes,
+    portals: Changes,
 }
 
 impl<S, T> Default for Queue<S, T> {
@@ -136,6 +203,9 @@ impl<S, T> Default for Queue<S, T> {
             items: VecDeque::new(),
             watched: 0,
             turning: 0,
+            copying: 0,
+            statements: Changes::default(),
+            portals: Changes::default(),
         }
     }
 }
@@ -173,7 +243,7 @@ impl<S, T> Queue<S, T> {
         let ends = |owed: &Owed<S, T>| {
             matches!(
                 owed.item,
-                Expect::Sync { .. }
+                Expect::Sync
                     | Expect::Query(_)
                     | Expect::Function(_)
                     | Expect::Poison { simple: true, .. }
@@ -191,6 +261,13 @@ impl<S, T> Queue<S, T> {
     pub fn push_watched(&mut self, item: Expect<S, T>, watch: Option<Box<Watch<S>>>) {
         self.watched += usize::from(watch.is_some());
         self.turning += usize::from(item.turns());
+        self.copying += usize::from(item.may_copy());
+        if let Some(what) = item.renames() {
+            self.changes(what).fresh += 1;
+        } else if matches!(item, Expect::Sync) {
+            self.statements.synced();
+            self.portals.synced();
+        }
         self.items.push_back(Owed { item, watch });
     }
 
@@ -206,19 +283,57 @@ impl<S, T> Queue<S, T> {
         self.items.iter().filter(is_request).count()
     }
 
-    /// The one that is next, passing over those that get no answer. `ready` says that the answer is `ReadyForQuery`.
-    pub fn head(&mut self, ready: bool) -> Option<&mut Expect<S, T>> {
-        self.head_and_watch(ready).map(|(item, _)| item)
+    /// Whether any of them may yet ask the client for copy data.
+    #[must_use]
+    pub fn may_copy(&self) -> bool {
+        self.copying > 0
+    }
+
+    /// Whether changes of names are not answered yet of which one may fail without what comes next being skipped.
+    #[must_use]
+    #[inline]
+    pub fn is_doubtful(&self, what: Named) -> bool {
+        let changes = match what {
+            Named::Statements => self.statements,
+            Named::Portals => self.portals,
+        };
+        changes.doubtful > 0
+    }
+
+    /// Whether it is not known yet what a name stands for: the server may refuse what last changed it, and still read what comes
+    /// next.
+    #[must_use]
+    #[inline]
+    pub fn doubts(&self, what: Named, name: &[u8]) -> bool {
+        self.is_doubtful(what) && self.finds_doubtful(what, name)
+    }
+
+    fn finds_doubtful(&self, what: Named, name: &[u8]) -> bool {
+        let mut synced = false;
+        for owed in self.items.iter().rev() {
+            if owed.item.is_about(what, name) {
+                return synced;
+            }
+            synced |= matches!(owed.item, Expect::Sync);
+        }
+        false
+    }
+
+    fn changes(&mut self, what: Named) -> &mut Changes {
+        match what {
+            Named::Statements => &mut self.statements,
+            Named::Portals => &mut self.portals,
+        }
+    }
+
+    /// The one that is next, passing over those that get no answer.
+    pub fn head(&mut self) -> Option<&mut Expect<S, T>> {
+        self.head_and_watch().map(|(item, _)| item)
     }
 
     /// The same, and its watch.
-    pub fn head_and_watch(&mut self, ready: bool) -> Option<Head<'_, S, T>> {
-        while let Some(owed) = self.items.front() {
-            match owed.item {
-                Expect::CopyEnd => {}
-                Expect::Sync { optional: true } if !ready => {}
-                _ => break,
-            }
+    pub fn head_and_watch(&mut self) -> Option<Head<'_, S, T>> {
+        while let Some(Expect::CopyEnd) = self.item_at(0) {
             self.remove(0);
         }
         let owed = self.items.front_mut()?;
@@ -230,7 +345,7 @@ impl<S, T> Queue<S, T> {
         let owed = self
             .items
             .iter_mut()
-            .find(|owed| !matches!(owed.item, Expect::CopyEnd | Expect::Sync { optional: true }))?;
+            .find(|owed| !matches!(owed.item, Expect::CopyEnd))?;
         Some((&mut owed.item, owed.watch.as_deref_mut()))
     }
 
@@ -243,7 +358,7 @@ impl<S, T> Queue<S, T> {
         self.peek()?.1
     }
 
-    /// What is owed next and last, passing over what gets no answer or may get none.
+    /// What is owed next and last, passing over what gets no answer.
     #[must_use]
     pub fn ends(&self) -> Option<Ends<'_, S, T>> {
         let mut answered = self
@@ -269,22 +384,34 @@ impl<S, T> Queue<S, T> {
         Some(owed.item)
     }
 
-    /// The item at the head has begun to take copy data: the server swallows each `Sync` that was sent before the copy's
-    /// end. Returns whether that end is here already.
-    pub fn begin_copy_in(&mut self) -> bool {
-        while self
-            .item_at(1)
-            .is_some_and(|item| matches!(item, Expect::Sync { .. }))
+    /// The item at the head is asked for copy data, of which so many bytes have been sent ahead. `None` when it is no request.
+    pub fn begin_copy_in(&mut self, early_bytes: u64) -> Option<CopyBegun> {
+        let (Expect::Execute(running) | Expect::Query(running)) = self.head()? else {
+            return None;
+        };
+        running.copy_in = true;
+        running.bytes += early_bytes;
+        // A text may have several copies, an `Execute` has one.
+        if let Some(Expect::Execute(running)) = self.items.front_mut().map(|owed| &mut owed.item)
+            && std::mem::take(&mut running.may_copy)
         {
-            self.remove(1);
+            self.copying -= 1;
         }
-        matches!(self.item_at(1), Some(Expect::CopyEnd))
+        Some(match self.item_at(1) {
+            None => CopyBegun::Going,
+            Some(Expect::CopyEnd) => CopyBegun::Ended,
+            Some(_) => CopyBegun::Disturbed,
+        })
     }
 
-    /// The copy at the head has ended well: what was sent before its end gets no answer.
-    pub fn end_copy_in(&mut self) {
-        while matches!(self.item_at(0), Some(Expect::Sync { optional: true })) {
-            self.remove(0);
+    /// One statement of the text at the head has completed. Where it was a copy, its end is done with: the next has one of its own.
+    pub fn end_copy_of_text(&mut self) {
+        let Some(Expect::Query(running)) = self.items.front_mut().map(|owed| &mut owed.item) else {
+            return;
+        };
+        if std::mem::take(&mut running.copy_in) && matches!(self.item_at(1), Some(Expect::CopyEnd))
+        {
+            self.remove(1);
         }
     }
 
@@ -292,6 +419,10 @@ impl<S, T> Queue<S, T> {
         let owed = self.items.remove(index)?;
         self.watched -= usize::from(owed.watch.is_some());
         self.turning -= usize::from(owed.item.turns());
+        self.copying -= usize::from(owed.item.may_copy());
+        if let Some(what) = owed.item.renames() {
+            self.changes(what).answered();
+        }
         Some(owed)
     }
 

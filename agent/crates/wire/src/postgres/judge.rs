@@ -264,6 +264,11 @@ pub trait Judge {
     fn replacement<'a>(&'a self, _statement: &'a Self::Statement) -> Option<&'a [u8]> {
         None
     }
+    /// Whether this may ask the client for copy data. A `Sync` behind it waits until that is known: a server that reads it amid a
+    /// copy does not answer it.
+    fn may_copy(&self, _statement: &Self::Statement) -> bool {
+        false
+    }
     /// Whether answers to this are looked into at all: for positions, words or columns. What is not watched costs nothing.
     fn watches(&self, _statement: &Self::Statement) -> bool {
         false

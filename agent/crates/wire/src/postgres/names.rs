@@ -25,6 +25,14 @@ pub struct Undo<T> {
     before: Option<T>,
 }
 
+impl<T> Undo<T> {
+    /// Which name was changed.
+    #[must_use]
+    pub fn name(&self) -> &[u8] {
+        &self.name
+    }
+}
+
 impl<T> Names<T> {
     /// What a name stands for.
     #[must_use]

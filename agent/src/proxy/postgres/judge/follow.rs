@@ -31,6 +31,8 @@ pub(super) struct Followed {
     pub(super) limits: Option<Limits>,
     /// What it runs that got its name and limits before.
     pub(super) runs: Runs,
+    /// How many names had been given by then.
+    pub(super) named: u64,
     /// Rows and bytes that were taken off the budgets.
     spent: (u64, u64),
     /// A budget is used up, rather than a limit of its own reached.
@@ -44,7 +46,16 @@ impl SessionJudge {
         verdict: &Arc<Verdict>,
     ) -> Result<Option<Box<Followed>>, Box<Refusal>> {
         self.lasting.made(verdict, &self.names.known().naming);
-        if !self.protection.needs_catalog
+        let protection = self.protection;
+        // Where nothing is hidden, no name is rewritten by the search path.
+        let pinned = protection.hides || !protection.needs_catalog;
+        let naming = &self.names.known().naming;
+        if self.lasting.is_outdated(verdict, naming, pinned)
+            && (protection.needs_catalog || !self.guard.permits_everything(&self.scope))
+        {
+            return Err(Box::new(outdated()));
+        }
+        if !protection.needs_catalog
             && is_plain(verdict)
             && self.named.is_empty()
             && !verdict.defines
@@ -52,11 +63,6 @@ impl SessionJudge {
             && !self.lasting.is_watching()
         {
             return Ok(None);
-        }
-        let naming = &self.names.known().naming;
-        let protection = self.protection;
-        if protection.needs_catalog && self.lasting.is_outdated(verdict, naming, protection.hides) {
-            return Err(Box::new(outdated()));
         }
         let mut left = self.guard.take(&self.scope, verdict)?;
         let facts = &verdict.statement.decided.facts;
@@ -81,7 +87,7 @@ impl SessionJudge {
             .into_iter()
             .flatten()
             .reduce(Limits::and);
-        if self.protection.needs_catalog {
+        if protection.needs_catalog {
             self.names.sent(&self.guard, &verdict.steps);
         }
         if verdict.defines {
@@ -95,6 +101,7 @@ impl SessionJudge {
             billed,
             limits,
             runs,
+            named: self.lasting.count(),
             spent: (0, 0),
             over_budget: false,
         })))

@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, Weak},
     task::{Context, Poll},
 };
 
@@ -71,7 +71,7 @@ impl SessionJudge {
             match holding.ticket.outcome() {
                 Some(Outcome::Approved { .. }) if holding.is_for(verdict, self.modes, asked) => {
                     let clearance = holding.ticket.into_clearance(self.reading());
-                    return Gate::Open(Some(verdict.approved(clearance)));
+                    return self.let_through(verdict.approved(clearance));
                 }
                 Some(Outcome::Approved { .. } | Outcome::Recheck) => {
                     holding.ticket.settle(Settled::Changed);
@@ -95,7 +95,16 @@ impl SessionJudge {
         let repeated = self.repeated(verdict, &requester);
         let granted = |it| self.holds.granted(it, self.reading());
         if let Some(clearance) = repeated.as_ref().and_then(granted) {
-            return Gate::Open(Some(verdict.approved(clearance)));
+            return self.let_through(verdict.approved(clearance));
+        }
+        if !asked.whole {
+            // Asked for nothing: nobody could say yes to values that are not there.
+            let refusal = refusal(
+                verdict,
+                "its message is too long to wait for it",
+                "send its values in several shorter statements",
+            );
+            return self.refuse_held(verdict, refusal, asked);
         }
         let ask = Ask {
             session: Arc::clone(&self.session),
@@ -130,6 +139,41 @@ impl SessionJudge {
             }
             Err(error) => self.refuse_held(verdict, cannot_wait(&error), asked),
         }
+    }
+
+    fn let_through(&mut self, verdict: Arc<Verdict>) -> Gate<Arc<Verdict>> {
+        self.cleared.retain(waits_for_execute);
+        self.cleared.push(Arc::downgrade(&verdict));
+        Gate::Open(Some(verdict))
+    }
+
+    /// Whether a statement may run a portal that an approval let through and that waits for its `Execute`: by a cursor's command, or
+    /// by a function that has one.
+    #[inline]
+    pub(super) fn may_run_cleared(&self, verdict: &Verdict) -> bool {
+        if self.cleared.is_empty() || !verdict.obligations.approvals.is_empty() {
+            return false;
+        }
+        let is_harmless = |kind: &Kind| matches!(kind, Kind::Transaction | Kind::Set);
+        let kinds = &verdict.statement.decided.facts.kinds;
+        !kinds.iter().all(is_harmless) && self.cleared.iter().any(waits_for_execute)
+    }
+
+    /// It would run without its record, and whatever has become of the approval since.
+    #[cold]
+    pub(super) fn refuse_ahead_of_cleared(
+        &mut self,
+        verdict: &Arc<Verdict>,
+        asked: &Asked<'_>,
+    ) -> Gate<Arc<Verdict>> {
+        let refusal = Refusal {
+            sqlstate: "42501".into(),
+            message: "weir: a statement that was approved is bound and has to be executed first"
+                .into(),
+            detail: None,
+            hint: Some("execute its portal, or end the transaction".into()),
+        };
+        self.refuse_held(verdict, refusal, asked)
     }
 
     /// A request goes on that an approval let through.
@@ -335,6 +379,15 @@ impl SessionJudge {
     pub(crate) fn give_up_hold(&mut self) {
         self.holding = None;
     }
+}
+
+/// Whether a portal is still there that has not begun to run.
+fn waits_for_execute(cleared: &Weak<Verdict>) -> bool {
+    let verdict = cleared.upgrade();
+    verdict.is_some_and(|verdict| {
+        let clearance = verdict.clearance.as_ref();
+        clearance.is_some_and(|clearance| !clearance.has_begun())
+    })
 }
 
 /// Whether the normalised text tells what a statement does, whatever its literals are: a query's and a write's are data. In

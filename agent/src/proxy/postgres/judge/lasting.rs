@@ -8,6 +8,31 @@ use weir_sql::{Kind, RelationName, catalog::Naming};
 use super::allowance::{Runs, has_word};
 use crate::guard::Verdict;
 
+/// What a statement makes the server forget all of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Forgets {
+    Everything,
+    Prepared,
+    Declared,
+}
+
+impl Forgets {
+    /// By the whole text, which has to be nothing but that: a single name may be called like a word of it.
+    fn of(text: &str) -> Option<Self> {
+        let text = text.trim_end().trim_end_matches(';').to_ascii_lowercase();
+        let mut words = [""; 3];
+        for (at, word) in text.split_ascii_whitespace().enumerate() {
+            *words.get_mut(at)? = word;
+        }
+        match words {
+            ["discard", "all", ""] => Some(Self::Everything),
+            ["deallocate", "all", ""] | ["deallocate", "prepare", "all"] => Some(Self::Prepared),
+            ["close", "all", ""] => Some(Self::Declared),
+            _ => None,
+        }
+    }
+}
+
 /// Of each kind, by what the oldest was judged.
 #[derive(Debug, Default)]
 pub(super) struct Lasting {
@@ -19,6 +44,8 @@ pub(super) struct Lasting {
     /// A message gave a name to a statement that needs an approval. SQL could run it by that name, and say nothing of what it
     /// does.
     unapproved: bool,
+    /// How many names were given.
+    count: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -39,6 +66,7 @@ impl Lasting {
             rules: verdict.rules(),
             search_path: naming.search_path.clone(),
         };
+        self.count += 1;
         if has_word(&facts.normalised, "prepare") {
             self.prepared.get_or_insert_with(since);
         }
@@ -53,6 +81,7 @@ impl Lasting {
 
     /// A message gives a statement a name.
     pub(super) fn parsed(&mut self, verdict: &Verdict, naming: &Naming) {
+        self.count += 1;
         self.unapproved |= !verdict.obligations.approvals.is_empty();
         self.prepared.get_or_insert_with(|| Since {
             rules: verdict.rules(),
@@ -73,8 +102,13 @@ impl Lasting {
         self.unapproved
     }
 
-    /// A statement has run to its end.
-    pub(super) fn done(&mut self, verdict: &Verdict) {
+    /// How many names were given so far.
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// A statement has run to its end; when it was sent, so many names had been given. Names that were given since are still there.
+    pub(super) fn done(&mut self, verdict: &Verdict, count: u64) {
         if self.prepared.is_none() && self.declared.is_none() && self.views.is_none() {
             return;
         }
@@ -86,18 +120,25 @@ impl Lasting {
         {
             return;
         }
-        let text = &verdict.statement.decided.facts.normalised;
-        if verdict.names || !has_word(text, "all") {
+        if verdict.names || count != self.count {
             return;
         }
-        if has_word(text, "discard") {
-            *self = Self::default();
-        } else if has_word(text, "deallocate") {
-            self.prepared = None;
-            self.unapproved = false;
-        } else if has_word(text, "close") {
-            self.declared = None;
-            self.holds = false;
+        match Forgets::of(&verdict.statement.decided.facts.normalised) {
+            Some(Forgets::Everything) => {
+                *self = Self {
+                    count,
+                    ..Self::default()
+                }
+            }
+            Some(Forgets::Prepared) => {
+                self.prepared = None;
+                self.unapproved = false;
+            }
+            Some(Forgets::Declared) => {
+                self.declared = None;
+                self.holds = false;
+            }
+            None => {}
         }
     }
 
@@ -134,5 +175,29 @@ impl Lasting {
             .as_ref()
             .is_some_and(|since| since.rules != verdict.rules())
             && facts.relations.iter().any(|used| own(&used.relation))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Forgets;
+
+    #[test]
+    fn only_what_forgets_all_names_is_taken_for_that() {
+        for (text, expected) in [
+            ("DISCARD ALL", Some(Forgets::Everything)),
+            ("deallocate all;", Some(Forgets::Prepared)),
+            ("DEALLOCATE\n PREPARE  ALL ; ", Some(Forgets::Prepared)),
+            ("close all", Some(Forgets::Declared)),
+            ("deallocate x", None),
+            ("deallocate \"all\"", None),
+            ("deallocate prepare call_all", None),
+            ("close small", None),
+            ("discard plans", None),
+            ("deallocate all; select 1", None),
+            ("", None),
+        ] {
+            assert_eq!(Forgets::of(text), expected, "{text}");
+        }
     }
 }

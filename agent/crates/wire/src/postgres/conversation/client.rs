@@ -1,6 +1,6 @@
 //! From the client: what is decided, what goes on, what is replaced.
 
-use super::{Conversation, ConversationError, Copying, Rest, hold::Held};
+use super::{Conversation, ConversationError, Copying, Rest, Unclear, hold::Held};
 use crate::postgres::{
     Asked, Cutter, Gate, Judge, Outbox, Piece, Place, Point, Refusal, Ruling, Via,
     expect::{Expect, Running},
@@ -88,7 +88,7 @@ impl<J: Judge> Conversation<J> {
                     Place::Input(at) => (Vec::new(), at),
                     Place::Held => (piece.bytes.to_vec(), cursor),
                 };
-                if self.sent.unflushed {
+                if self.sent.unflushed && self.may_need_flush() {
                     // The client may be waiting for the answers before it says anything more.
                     out.push(input, &frontend::message(tag::FLUSH, &[]));
                     self.sent.unflushed = false;
@@ -112,6 +112,9 @@ impl<J: Judge> Conversation<J> {
             self.keep_early(piece)?;
             return Ok(Step::On);
         }
+        if self.copy == Copying::In && !is_of_copy(piece.tag) {
+            return Err(ConversationError::AmidCopy);
+        }
         let step = match piece.tag {
             tag::QUERY => self.query(piece, input, judge, out),
             tag::PARSE => self.parse(piece, input, judge, out)?,
@@ -119,6 +122,7 @@ impl<J: Judge> Conversation<J> {
             tag::EXECUTE => self.execute(piece, input, judge, out)?,
             tag::FUNCTION_CALL => self.function_call(piece, input, judge, out)?,
             tag::DESCRIBE | tag::CLOSE => self.named(piece, input, judge, out)?,
+            tag::SYNC => self.sync(piece, input, out),
             _ => {
                 self.unjudged(piece);
                 out.pass(input, piece);
@@ -131,16 +135,36 @@ impl<J: Judge> Conversation<J> {
         Ok(step)
     }
 
+    /// A server that reads it amid a copy does not answer it, and where it reads it in a copy that fails depends on its pace. So none
+    /// goes to it then: the answers that are owed are known at any time.
+    fn sync(&mut self, piece: &Piece<'_>, input: &[u8], out: &mut Outbox) -> Step {
+        match self.copy {
+            Copying::In => return Step::On,
+            Copying::Both => {
+                out.pass(input, piece);
+                return Step::On;
+            }
+            Copying::None => {}
+        }
+        if self.queue.may_copy() {
+            self.unclear = Some(Unclear::Copy);
+            return Step::Wait;
+        }
+        self.skip.skipping = false;
+        self.skip.poisoned = false;
+        self.queue.push(Expect::Sync);
+        out.pass(input, piece);
+        Step::On
+    }
+
+    /// Whether what is ahead of a message that waits may keep its answers to itself. A server that got a `Sync` behind it does not.
+    fn may_need_flush(&self) -> bool {
+        !matches!(self.unclear, Some(Unclear::Name(_)))
+    }
+
     /// A message that needs no decision.
     fn unjudged(&mut self, piece: &Piece<'_>) {
         match piece.tag {
-            tag::SYNC if self.copy != Copying::Both => {
-                self.skip.skipping = false;
-                self.skip.poisoned = false;
-                self.queue.push(Expect::Sync {
-                    optional: self.copy == Copying::In,
-                });
-            }
             tag::COPY_DATA => match self.queue.first() {
                 Some(Expect::Execute(running) | Expect::Query(running)) if running.copy_in => {
                     running.bytes += piece.total as u64;
@@ -173,7 +197,8 @@ impl<J: Judge> Conversation<J> {
             Ok((statement, ticket)) => {
                 let frame = judge.replacement(&statement).map(frontend::query_with);
                 let watch = watch(judge, &statement, &ticket, Watch::new);
-                self.owe(Expect::Query(Running::new(ticket)), watch, judge);
+                let running = Running::new(ticket, judge.may_copy(&statement));
+                self.owe(Expect::Query(running), watch, judge);
                 match frame {
                     None => out.pass(input, piece),
                     Some(frame) => out.push(input, &frame),
@@ -229,7 +254,7 @@ impl<J: Judge> Conversation<J> {
         match self.admit(ruling, &asked, judge) {
             Ok((statement, ticket)) => {
                 let watch = watch(judge, &statement, &ticket, Watch::new);
-                self.owe(Expect::Function(Running::new(ticket)), watch, judge);
+                self.owe(Expect::Function(Running::new(ticket, false)), watch, judge);
                 out.pass(input, piece);
             }
             // A failing simple query ends as a failing call does: with one error and one `ReadyForQuery`.
@@ -294,6 +319,14 @@ pub(super) fn watch<J: Judge>(
     let mut watch = Box::new(make(statement.clone()));
     watch.limits = limits;
     Some(watch)
+}
+
+/// Whether a message may come while the server takes copy data.
+fn is_of_copy(tag: u8) -> bool {
+    matches!(
+        tag,
+        tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL | tag::FLUSH | tag::SYNC | tag::TERMINATE
+    )
 }
 
 /// A ruling that can be carried out: a text that grew beyond measure is refused.

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::{
-    Conversation, ConversationError,
+    Conversation, ConversationError, Skip, Unclear,
     client::{Step, sendable, watch},
 };
 use crate::postgres::{
     Asked, Gate, Judge, Outbox, Piece, Point, Refusal, Ruling, Via,
-    expect::{Expect, Running},
+    expect::{Expect, Named, Running},
     frontend::{self, tag},
     judge::{LIMIT_REACHED, Unreadable},
     watch::{Bound, Formats, Prepared, SharedPlan, Watch, WatchedPortal},
@@ -88,6 +88,9 @@ impl<J: Judge> Conversation<J> {
             out.pass(input, piece);
             return Ok(Step::On);
         }
+        if self.must_wait_for(Named::Statements, name) {
+            return Ok(Step::Wait);
+        }
         let (statement, plan) = match self.statements.get(name) {
             Some(prepared) => (prepared.statement.clone(), prepared.plan.clone()),
             None => (judge.made_by_sql(), None),
@@ -146,6 +149,9 @@ impl<J: Judge> Conversation<J> {
             out.pass(input, piece);
             return Ok(Step::On);
         }
+        if self.must_wait_for(Named::Portals, portal) {
+            return Ok(Step::Wait);
+        }
         let made_by_sql;
         let bound = self.portals.get(portal);
         let (statement, parameters) = if let Some(bound) = bound {
@@ -175,7 +181,7 @@ impl<J: Judge> Conversation<J> {
                     Some(portal) => Watch::portal(statement, portal),
                     None => Watch::new(statement),
                 });
-                (ticket, watch)
+                (Running::new(ticket, judge.may_copy(statement)), watch)
             });
         if let Some(other) = other
             && let Some(bound) = self.portals.get_mut(portal)
@@ -183,8 +189,8 @@ impl<J: Judge> Conversation<J> {
             bound.statement = other;
         }
         match requested {
-            Ok((ticket, watch)) => {
-                self.owe(Expect::Execute(Running::new(ticket)), watch, judge);
+            Ok((running, watch)) => {
+                self.owe(Expect::Execute(running), watch, judge);
                 out.pass(input, piece);
             }
             Err(refusal) => self.poison(refusal, false, input, out),
@@ -208,6 +214,14 @@ impl<J: Judge> Conversation<J> {
         let (kind, name) =
             frontend::target(piece.body()).ok_or(ConversationError::Malformed { message })?;
         if !self.skip.skipping {
+            let what = if kind == b'S' {
+                Named::Statements
+            } else {
+                Named::Portals
+            };
+            if piece.tag == tag::DESCRIBE && self.must_wait_for(what, name) {
+                return Ok(Step::Wait);
+            }
             let (item, watch) = match (piece.tag, kind) {
                 (tag::CLOSE, b'S') => (Expect::CloseStatement(self.statements.remove(name)), None),
                 (tag::CLOSE, b'P') => (Expect::ClosePortal(self.portals.remove(name)), None),
@@ -219,6 +233,17 @@ impl<J: Judge> Conversation<J> {
         }
         out.pass(input, piece);
         Ok(Step::On)
+    }
+
+    /// Whether it is not known yet what a name stands for: what last changed it may have failed, and a `Sync` came behind it, so that
+    /// the server runs what comes next by what the name stood for before. What is judged has to be what runs.
+    #[inline]
+    fn must_wait_for(&mut self, what: Named, name: &[u8]) -> bool {
+        if self.skip != Skip::default() || !self.queue.doubts(what, name) {
+            return false;
+        }
+        self.unclear = Some(Unclear::Name(what));
+        true
     }
 
     fn watch_statement(&self, name: &[u8]) -> Option<Watch<J::Statement>> {

@@ -4,7 +4,7 @@
 //! in what is in flight: with [`Conversation::resume`] it is read as if it had only just come, so that whatever has changed
 //! meanwhile (rules, catalog, modes, the server's state) counts.
 
-use super::{Conversation, ConversationError, client::Stopped};
+use super::{Conversation, ConversationError, Copying, Unclear, client::Stopped};
 use crate::postgres::{
     Asked, Cutter, Gate, HEADER_BYTES, Judge, MAX_LENGTH, Outbox, Piece, Point, Refusal, Via,
     frontend::tag, judge::LIMIT_REACHED,
@@ -84,6 +84,22 @@ impl<J: Judge> Conversation<J> {
         self.held.is_some()
     }
 
+    /// Whether what waits does so for answers that the server is going to give: they say how it is to be read. Once it does not
+    /// any more, [`Self::resume`] is due.
+    #[must_use]
+    pub fn awaits_answers(&self) -> bool {
+        self.unclear.is_some_and(|unclear| match unclear {
+            Unclear::Name(what) => self.queue.is_doubtful(what),
+            Unclear::Copy => self.copy == Copying::None && self.queue.may_copy(),
+        })
+    }
+
+    /// Whether what waits does so for a decision, rather than for answers.
+    #[must_use]
+    pub fn awaits_decision(&self) -> bool {
+        self.is_held() && self.unclear.is_none()
+    }
+
     /// How many bytes of the client are kept: the request that waits and everything behind it. The caller stops reading the
     /// client above its limit.
     #[must_use]
@@ -146,6 +162,7 @@ impl<J: Judge> Conversation<J> {
         let Some(mut held) = self.held.take() else {
             return Ok(Vec::new());
         };
+        self.unclear = None;
         let mut cutter = Cutter::default();
         out.begin();
         let stopped = self.read(&mut cutter, held.kept(), judge, out)?;

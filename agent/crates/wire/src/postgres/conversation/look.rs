@@ -421,7 +421,7 @@ fn is_end<S, T>(item: &Expect<S, T>) -> bool {
     matches!(
         item,
         Expect::Startup
-            | Expect::Sync { optional: false }
+            | Expect::Sync
             | Expect::Query(_)
             | Expect::Function(_)
             | Expect::Poison { simple: true, .. }

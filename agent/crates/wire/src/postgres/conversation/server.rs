@@ -9,7 +9,7 @@ use crate::postgres::{
     Ending, Incident, Judge, Outbox, Piece, Shield,
     backend::{self, tag},
     cells::{self, RowPlan},
-    expect::Expect,
+    expect::{CopyBegun, Expect},
     shield,
 };
 
@@ -127,7 +127,7 @@ impl<J: Judge> Conversation<J> {
     /// Counts what has passed.
     pub(super) fn row(&mut self, bytes: usize, messages: u64, rows: u64) {
         if let Some(Expect::Execute(running) | Expect::Query(running) | Expect::Function(running)) =
-            self.queue.head(false)
+            self.queue.head()
         {
             running.rows = running.rows.saturating_add(rows);
             running.passed += messages;
@@ -155,7 +155,7 @@ impl<J: Judge> Conversation<J> {
                     self.check_columns(piece, judge)?;
                 }
                 let described = matches!(
-                    self.queue.head(false),
+                    self.queue.head(),
                     Some(Expect::DescribeStatement | Expect::DescribePortal)
                 );
                 if described {
@@ -164,7 +164,7 @@ impl<J: Judge> Conversation<J> {
             }
             tag::FUNCTION_CALL_RESPONSE => self.row(piece.total, 1, 1),
             tag::BACKEND_KEY_DATA => self.key_data = Some(piece.body().into()),
-            tag::COPY_IN_RESPONSE => self.begin_copy_in(),
+            tag::COPY_IN_RESPONSE => self.begin_copy_in()?,
             tag::COPY_BOTH_RESPONSE => self.copy = Copying::Both,
             tag::COPY_OUT_RESPONSE => self.copy_out = true,
             tag::COPY_DONE => self.copy_out = false,
@@ -175,7 +175,7 @@ impl<J: Judge> Conversation<J> {
 
     /// A result is described: none of its columns may come straight from a hidden one.
     fn check_columns(&mut self, piece: &Piece<'_>, judge: &mut J) -> Result<(), ConversationError> {
-        let Some((item, Some(watch))) = self.queue.head_and_watch(false) else {
+        let Some((item, Some(watch))) = self.queue.head_and_watch() else {
             return Ok(());
         };
         let malformed = ConversationError::MalformedAnswer {
@@ -232,7 +232,7 @@ impl<J: Judge> Conversation<J> {
         tag: u8,
         expected: impl Fn(&Expect<J::Statement, J::Ticket>) -> bool,
     ) -> Result<(), ConversationError> {
-        if self.queue.head(false).is_some_and(|item| expected(item)) {
+        if self.queue.head().is_some_and(|item| expected(item)) {
             self.queue.pop();
             Ok(())
         } else {
@@ -242,55 +242,45 @@ impl<J: Judge> Conversation<J> {
 
     /// `CommandComplete` ends an `Execute`; in a simple query more may follow.
     fn complete(&mut self, touched: u64, judge: &mut J) {
-        match self.queue.head(false) {
+        match self.queue.head() {
             Some(Expect::Execute(running)) => {
                 running.rows = running.rows.saturating_add(touched);
                 self.end_execute(Ending::Completed, judge);
             }
-            Some(Expect::Query(running)) => running.rows = running.rows.saturating_add(touched),
+            Some(Expect::Query(running)) => {
+                running.rows = running.rows.saturating_add(touched);
+                self.queue.end_copy_of_text();
+            }
             _ => {}
         }
     }
 
     fn end_execute(&mut self, ending: Ending, judge: &mut J) {
-        if !matches!(self.queue.head(false), Some(Expect::Execute(_))) {
+        if !matches!(self.queue.head(), Some(Expect::Execute(_))) {
             return;
         }
-        if let Some((Expect::Execute(running), Some(watch))) = self.queue.head_and_watch(false)
+        if let Some((Expect::Execute(running), Some(watch))) = self.queue.head_and_watch()
             && let Some(tally) = &watch.tally
         {
             tally.add(running.passed, running.bytes);
         }
         if let Some(Expect::Execute(running)) = self.queue.pop() {
-            if running.copy_in {
-                self.queue.end_copy_in();
-            }
             finish(judge, running, ending);
         }
     }
 
-    fn begin_copy_in(&mut self) {
+    /// The server asks for copy data.
+    ///
+    /// It takes everything for part of the copy from here to the copy's end. Where something else was sent ahead, nobody can tell
+    /// how much of it the server will have taken so once the copy fails: which answers are still owed is not known then.
+    fn begin_copy_in(&mut self) -> Result<(), ConversationError> {
         let early = std::mem::take(&mut self.early_copy_bytes);
-        match self.queue.head(false) {
-            Some(Expect::Execute(running)) => {
-                running.copy_in = true;
-                running.bytes += early;
-                self.copy = if self.queue.begin_copy_in() {
-                    Copying::None
-                } else {
-                    Copying::In
-                };
-                if !self.queue.is_ended() {
-                    // What was sent as its end is swallowed.
-                    self.sent = Sent::ALL;
-                }
-            }
-            Some(Expect::Query(running)) => {
-                running.copy_in = true;
-                running.bytes += early;
-            }
-            _ => {}
-        }
+        self.copy = match self.queue.begin_copy_in(early) {
+            Some(CopyBegun::Going) => Copying::In,
+            Some(CopyBegun::Ended) | None => Copying::None,
+            Some(CopyBegun::Disturbed) => return Err(ConversationError::AmidCopy),
+        };
+        Ok(())
     }
 
     fn ready_for_query(
@@ -302,11 +292,11 @@ impl<J: Judge> Conversation<J> {
         self.copy = Copying::None;
         self.copy_out = false;
         self.early_copy_bytes = 0;
-        match self.queue.head(true) {
+        match self.queue.head() {
             // A poisoned query is over with its own `ReadyForQuery`; its error came before.
             Some(
                 Expect::Startup
-                | Expect::Sync { .. }
+                | Expect::Sync
                 | Expect::Query(_)
                 | Expect::Function(_)
                 | Expect::Poison { simple: true, .. },
@@ -316,13 +306,13 @@ impl<J: Judge> Conversation<J> {
             Some(_) => return Err(ConversationError::OutOfTurn { tag: piece.tag }),
         }
         let mut fate = Fate::Pass;
-        if matches!(self.queue.head(true), Some(Expect::Query(_))) {
+        if matches!(self.queue.head(), Some(Expect::Query(_))) {
             // An answer that ended without a completion of its own.
             fate = self.tell_of_limit(judge).map_or(fate, Fate::Precede);
         }
         match self.queue.pop() {
             Some(Expect::Startup) => self.ready = true,
-            Some(Expect::Sync { .. }) => self.stopping.muted = false,
+            Some(Expect::Sync) => self.stopping.muted = false,
             Some(Expect::Query(running) | Expect::Function(running)) => {
                 let ending = running.failed.map_or(Ending::Completed, Ending::Failed);
                 finish(judge, running, ending);
@@ -333,7 +323,7 @@ impl<J: Judge> Conversation<J> {
             // Of a `Query` that a client which skips to `Sync` knows to be discarded.
             fate = Fate::Drop;
         }
-        if self.queue.head(false).is_none() {
+        if self.queue.head().is_none() {
             // Whatever the client had sent since would be owed an answer.
             self.sent = Sent::default();
             judge.settled(self.transaction);
@@ -349,7 +339,7 @@ impl<J: Judge> Conversation<J> {
         let (mut state, fatal) = backend::error_state(piece.body());
         self.copy_out = false;
         let stopped = self.is_stopped();
-        let Some((head, watch)) = self.queue.head_and_watch(false) else {
+        let Some((head, watch)) = self.queue.head_and_watch() else {
             return words(piece, state, None, judge);
         };
         let mut fate = match head {
@@ -370,9 +360,10 @@ impl<J: Judge> Conversation<J> {
         if self.stopping.muted && !fatal {
             fate = Fate::Drop;
         }
-        match self.queue.head(false) {
+        match self.queue.head() {
             Some(Expect::Query(running) | Expect::Function(running)) => {
                 running.failed = Some(state);
+                self.copy = Copying::None;
             }
             Some(item) if item.is_extended() => self.skip(state, judge),
             _ => {}
@@ -385,18 +376,18 @@ impl<J: Judge> Conversation<J> {
         self.copy = Copying::None;
         // The error is that of the first request: it may come at its Parse or Bind, where rights are checked. A poison
         // has none; what stands behind it did not fail by itself.
-        let mut ending = match self.queue.head(false) {
+        let mut ending = match self.queue.head() {
             Some(Expect::Poison { .. }) => Ending::Skipped,
             _ => Ending::Failed(state),
         };
         let mut undone = Vec::new();
         loop {
-            match self.queue.head(true) {
+            match self.queue.head() {
                 None => {
                     self.skip.skipping = true;
                     break;
                 }
-                Some(Expect::Sync { .. } | Expect::Startup) => break,
+                Some(Expect::Sync | Expect::Startup) => break,
                 Some(_) => {}
             }
             match self.queue.pop() {

@@ -59,7 +59,7 @@ impl<J: Judge> Conversation<J> {
         }
         let mut fate = Fate::Pass;
         if let Some((Expect::Execute(running) | Expect::Query(running), Some(watch))) =
-            self.queue.head_and_watch(false)
+            self.queue.head_and_watch()
         {
             if watch.stopped.is_some() {
                 return Ok(Fate::Drop);

@@ -1,7 +1,9 @@
 mod answers;
+mod copies;
 mod governed;
 mod hold;
 mod look;
+mod names;
 mod refusals;
 
 use std::collections::VecDeque;
@@ -98,6 +100,9 @@ impl Judge for Recorder {
             .push(String::from_utf8_lossy(name).into_owned());
     }
     fn settled(&mut self, _: u8) {}
+    fn may_copy(&self, statement: &String) -> bool {
+        statement.contains("COPY") && !statement.contains("STDOUT")
+    }
 
     /// Statements that speak of `secret` are rewritten to `masked`; what they are called makes them watched.
     fn replacement<'a>(&'a self, statement: &'a String) -> Option<&'a [u8]> {
@@ -200,6 +205,37 @@ impl Session {
         self.out.finish(bytes).to_vec()
     }
 
+    /// The server has given the answers that what is held waits for: reads on.
+    fn go_on(&mut self) -> Vec<u8> {
+        assert!(self.conversation.is_held() && !self.conversation.awaits_answers());
+        self.resume()
+    }
+
+    fn resume(&mut self) -> Vec<u8> {
+        self.conversation
+            .resume(&mut self.judge, &mut self.out)
+            .expect("well-formed")
+    }
+
+    /// The server answers everything that it owes, without rows.
+    fn answer_all(&mut self) {
+        while let Some(item) = self.conversation.queue.head() {
+            let answer = match item {
+                Expect::Parse(_) => bare(b'1'),
+                Expect::Bind(_) => bare(b'2'),
+                Expect::CloseStatement(_) | Expect::ClosePortal(_) => bare(b'3'),
+                Expect::DescribeStatement | Expect::DescribePortal => bare(b'n'),
+                Expect::Execute(_) => complete("SELECT 0"),
+                Expect::Query(_) => [complete("SELECT 0"), ready(b'I')].concat(),
+                Expect::Function(_) | Expect::Startup | Expect::Sync => ready(b'I'),
+                Expect::Poison { simple: true, .. } => [syntax_error(), ready(b'I')].concat(),
+                Expect::Poison { simple: false, .. } => syntax_error(),
+                Expect::CopyEnd => unreachable!("nobody waits for it"),
+            };
+            self.server(&answer);
+        }
+    }
+
     fn endings(&self) -> Vec<Ending> {
         self.judge
             .endings
@@ -228,6 +264,9 @@ fn bind(portal: &str, statement: &str) -> Vec<u8> {
             b"\0\0\0\0\0\0\0",
         ],
     )
+}
+fn close(kind: u8, name: &str) -> Vec<u8> {
+    message(b'C', &[&[kind], name.as_bytes(), b"\0"])
 }
 fn execute(portal: &str) -> Vec<u8> {
     message(b'E', &[portal.as_bytes(), b"\0\0\0\0\0"])

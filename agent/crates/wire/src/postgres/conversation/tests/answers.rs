@@ -66,46 +66,6 @@ fn the_server_skips_what_comes_after_its_error_was_seen() {
 }
 
 #[test]
-fn a_sync_sent_before_a_copy_began_is_swallowed() {
-    let mut session = Session::new();
-    session.client(
-        &[
-            parse("", "COPY t FROM STDIN"),
-            bind("", ""),
-            execute(""),
-            sync(),
-        ]
-        .concat(),
-    );
-    session.server(&[bare(b'1'), bare(b'2'), message(b'G', &[b"\0\0\0"])].concat());
-    session.client(&[message(b'd', &[b"1\n"]), bare(b'c'), sync()].concat());
-    session.server(&[complete("COPY 1"), ready(b'I')].concat());
-    assert_eq!(session.conversation.in_flight(), 0);
-    assert_eq!(session.judge.endings[0].1.rows, 1);
-    // The same with everything sent ahead.
-    session.client(
-        &[
-            bind("", ""),
-            execute(""),
-            message(b'd', &[b"1\n"]),
-            bare(b'c'),
-            sync(),
-        ]
-        .concat(),
-    );
-    session.server(
-        &[
-            bare(b'2'),
-            message(b'G', &[b"\0\0\0"]),
-            complete("COPY 1"),
-            ready(b'I'),
-        ]
-        .concat(),
-    );
-    assert_eq!(session.conversation.in_flight(), 0);
-}
-
-#[test]
 fn portals_may_be_suspended_and_interleaved() {
     let mut session = Session::new();
     session.client(

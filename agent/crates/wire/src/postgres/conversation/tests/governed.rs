@@ -428,7 +428,8 @@ fn behind_an_error_of_ours_the_client_gets_nothing_until_sync_as_behind_any_erro
         bind("", "s"),
         execute(""),
         sync(),
-        bind("", "s"),
+        parse("", "SELECT"),
+        bind("", ""),
         execute(""),
         sync(),
     ]
@@ -443,6 +444,7 @@ fn behind_an_error_of_ours_the_client_gets_nothing_until_sync_as_behind_any_erro
         message(b'S', &[b"a\0b\0"]),
         complete("INSERT 0 1"),
         ready(b'I'),
+        bare(b'1'),
         bare(b'2'),
         rows(1),
         complete("SELECT 1"),
@@ -456,6 +458,7 @@ fn behind_an_error_of_ours_the_client_gets_nothing_until_sync_as_behind_any_erro
         limit_error("rows"),
         message(b'S', &[b"a\0b\0"]),
         ready(b'I'),
+        bare(b'1'),
         bare(b'2'),
         rows(1),
         complete("SELECT 1"),
@@ -473,6 +476,12 @@ fn behind_an_error_of_ours_the_client_gets_nothing_until_sync_as_behind_any_erro
     // What the server did is what is recorded.
     assert_eq!(session.endings(), [Ending::Completed; 3]);
     assert_eq!(session.conversation.in_flight(), 0);
+    // The statement that was prepared meanwhile is there.
+    session.client(&[bind("", "s"), execute(""), sync()].concat());
+    assert_eq!(
+        session.judge.requests.last(),
+        Some(&("INSERT".to_owned(), Via::Execute))
+    );
 }
 
 #[test]

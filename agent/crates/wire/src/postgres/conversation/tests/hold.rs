@@ -17,12 +17,6 @@ impl Session {
         self.resume()
     }
 
-    fn resume(&mut self) -> Vec<u8> {
-        self.conversation
-            .resume(&mut self.judge, &mut self.out)
-            .expect("well-formed")
-    }
-
     fn held_bytes(&self) -> usize {
         self.conversation.held_bytes()
     }
@@ -275,7 +269,7 @@ fn a_flush_is_added_only_where_the_server_keeps_answers() {
                 parse("s", "SELECT 1"),
                 sync(),
                 FLUSH.to_vec(),
-                bind("", "s"),
+                bind("", "t"),
             ],
             true,
         ),
@@ -353,33 +347,6 @@ fn an_error_ahead_of_what_waits_makes_the_wait_vain() {
     assert_eq!(session.judge.asked.len(), asked + 1, "only behind the Sync");
     assert!(session.conversation.is_held() && !session.conversation.is_held_in_vain());
     assert_eq!(session.held_bytes(), behind[4].len());
-}
-
-#[test]
-fn a_copys_swallowed_sync_is_no_end() {
-    for late in [false, true] {
-        let mut session = Session::new();
-        let begin = [parse("", "COPY"), bind("", ""), execute("")].concat();
-        let copying = [bare(b'1'), bare(b'2'), message(b'G', &[b"\0\0\0"])].concat();
-        session.client(&begin);
-        if late {
-            session.server(&copying);
-            session.client(&sync());
-        } else {
-            session.client(&sync());
-            session.server(&copying);
-        }
-        session.client(&[bare(b'c'), bare(b'H')].concat());
-        session.server(&complete("COPY 0"));
-        assert_eq!(
-            session.conversation.moment(),
-            Moment::Open,
-            "the copy's own transaction"
-        );
-        session.client(&sync());
-        session.server(&ready(b'I'));
-        assert_eq!(session.conversation.moment(), Moment::Idle);
-    }
 }
 
 #[test]
@@ -474,16 +441,4 @@ fn notices_stand_between_messages_and_never_among_copied_data() {
     session.client(&query("START_REPLICATION"));
     session.server(&message(b'W', &[b"\0\0\0"]));
     assert!(!may(&session));
-}
-
-#[test]
-fn a_sync_that_a_failed_copy_left_for_the_server_is_an_end() {
-    let mut session = Session::new();
-    session.client(&[parse("", "COPY"), bind("", ""), execute("")].concat());
-    session.server(&[bare(b'1'), bare(b'2'), message(b'G', &[b"\0\0\0"])].concat());
-    session.client(&sync());
-    session.server(&[failure("57014"), ready(b'I')].concat());
-    assert_eq!(session.conversation.moment(), Moment::Idle);
-    session.client(&query("HOLD"));
-    assert_eq!(session.judge.transactions.last(), Some(&(false, true)));
 }

@@ -209,14 +209,13 @@ fn transactions_are_told_from_what_is_not_settled() {
     let ended = with(&answers, ready(b'I'));
     assert_eq!(asked(&with(&round, sync()), &ended), (false, true));
     assert_eq!(asked(&[sync()], &[]), (true, false));
-    // A copy swallows the Sync ahead of its end.
     let copied = [
         bare(b'1'),
         bare(b'2'),
         message(b'G', &[b"\0\0\0"]),
         complete("COPY 0"),
     ];
-    let copy = [with(&round, sync()), vec![bare(b'c'), bare(b'H')]].concat();
+    let copy = [&round[..], &[bare(b'c'), bare(b'H')]].concat();
     assert_eq!(asked(&copy, &copied), (true, true));
     let copy = with(&copy, sync());
     assert_eq!(
