@@ -246,6 +246,8 @@ impl Holds {
             approval: id,
             approver: approver.identity.clone(),
         })?;
+        // Nobody has seen them of whom that could be lost.
+        self.journal.sync()?;
         Ok(values::exact(&held.ask))
     }
 

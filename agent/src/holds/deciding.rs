@@ -140,6 +140,11 @@ impl Holds {
             until_ns,
             break_glass: decision.break_glass,
         })?;
+        if lasts.is_some() {
+            // It outlives a power failure, and so does the record of who gave it. For one that is for a single statement that
+            // statement's own record sees to that.
+            self.journal.sync()?;
+        }
         held.given = given;
         if let Some(Err(error)) = lasts.map(|change| grants.put(change)) {
             tracing::error!(
@@ -207,6 +212,7 @@ impl Holds {
             approver: approver.identity.clone(),
             reason: reason.to_owned(),
         })?;
+        self.journal.sync()?;
         state.grants.put(change).map_err(DecideError::Returns)?;
         Ok(grant)
     }
