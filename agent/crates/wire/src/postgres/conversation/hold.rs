@@ -48,7 +48,8 @@ impl Held {
         if self.start > self.bytes.len() / 2 {
             self.bytes.drain(..self.start);
             self.bytes.shrink_to(2 * self.bytes.len());
-            self.unseen -= self.start;
+            // Behind a good-bye nothing is looked for.
+            self.unseen = self.unseen.saturating_sub(self.start);
             self.start = 0;
         }
     }
@@ -246,5 +247,17 @@ mod tests {
         }
         held.push(b"X\0\0\0\x04");
         assert!(held.terminates, "headers are still found");
+    }
+
+    #[test]
+    fn what_follows_a_good_bye_can_be_done_with_too() {
+        const BYE: &[u8] = b"X\0\0\0\x04";
+        const MESSAGE: &[u8] = b"Q\0\0\0\x09HOLD\0";
+        let mut held = Held::new([BYE, MESSAGE, MESSAGE].concat());
+        held.advance(BYE.len() + MESSAGE.len());
+        assert_eq!(held.kept(), MESSAGE);
+        held.push(MESSAGE);
+        held.advance(MESSAGE.len());
+        assert!(held.terminates && held.kept() == MESSAGE);
     }
 }
