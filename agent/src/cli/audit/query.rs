@@ -20,7 +20,7 @@ use crate::{
 /// Ask the audit store with SQL; nothing can be changed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Views: usage_view, sessions, bindings, evidence, proofs, statements, relations, columns, classes, activity_view, approvals, events.
+Views: usage_view, sessions, unread_sessions, bindings, evidence, proofs, statements, relations, columns, classes, activity_view, approvals, events.
 
 Examples:
   weir audit query 'SELECT principal, relation, sum(rows) FROM usage_view GROUP BY 1, 2'

@@ -100,12 +100,12 @@ impl Dictionary {
     fn words(&self, entry: &Entry) -> String {
         match entry {
             Entry::SessionOpened(opened) => {
-                format!(
-                    "session {}  {} → {}",
-                    opened.session,
-                    who(opened),
-                    opened.target.database
-                )
+                let to = if opened.unread {
+                    "relayed unread"
+                } else {
+                    &opened.target.database
+                };
+                format!("session {}  {} → {to}", opened.session, who(opened))
             }
             Entry::StatementDecided(decided) => {
                 format!("statement {}  {}", decided.id, decided.facts.normalised)
