@@ -91,7 +91,11 @@ impl World {
 
     /// Goes through the provider's pages; the answer to what it sent back, and the cookie of the way.
     fn come_back(&self, login: &str) -> Result<(Answer, String)> {
-        let left = self.site.get("/login/start")?;
+        self.come_back_from("/login/start", login)
+    }
+
+    fn come_back_from(&self, start: &str, login: &str) -> Result<(Answer, String)> {
+        let left = self.site.get(start)?;
         ensure!(left.status == 303, "{left:?}");
         let cookie = left.cookie("__Host-weir-login")?;
         ensure!(is_guarded(&left, "__Host-weir-login", "Lax"), "{left:?}");
@@ -152,6 +156,7 @@ fn the_web_page_lets_in_whom_it_should_and_tells_nothing_secret() -> Result<()> 
         refused.status == 403 && refused.body.contains("None of your groups"),
         "{refused:?}"
     );
+    doors::a_link_on_another_site_leads_to_its_page(&world, &people[0])?;
     let [viewer, approver, auditor, admin] = people.as_slice() else {
         bail!("four people");
     };
