@@ -8,6 +8,7 @@ mod doctor;
 mod exec;
 mod login;
 mod logout;
+mod output;
 mod policy;
 mod report;
 mod run;

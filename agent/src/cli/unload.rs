@@ -5,6 +5,7 @@ use std::{fs, path::PathBuf, process::ExitCode};
 use anyhow::Context;
 use serde::Deserialize;
 
+use super::output::print;
 use crate::capture::{self, Settings};
 
 /// Removes the kernel programs and maps that an agent left; connections are no longer governed.
@@ -39,8 +40,11 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         (None, None) => Settings::default().pin_dir,
     };
     match capture::unload(&folder)? {
-        0 => println!("nothing was loaded below {}", folder.display()),
-        count => println!("{count} kernel programs removed from {}", folder.display()),
+        0 => print(&format!("nothing was loaded below {}\n", folder.display()))?,
+        count => print(&format!(
+            "{count} kernel programs removed from {}\n",
+            folder.display()
+        ))?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use weir_policy::{Delegation, Identity, Strength};
 
+use super::output::print;
 use crate::identity::{Said, Tried};
 use crate::{
     control::{
@@ -36,17 +37,17 @@ pub(super) struct Args {
 /// When the agent cannot be reached.
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let answer = Client::connect(&socket_path())?.ask(&Request::Whoami)?;
-    print(&answer, args.json)
+    tell(&answer, args.json)
 }
 
 /// Prints an answer to `whoami` or `whois`.
-pub(super) fn print(answer: &Value, json: bool) -> anyhow::Result<ExitCode> {
+pub(super) fn tell(answer: &Value, json: bool) -> anyhow::Result<ExitCode> {
     let who: Who =
         serde_json::from_value(answer.clone()).context("cannot read the agent's answer")?;
     if json {
-        println!("{}", serde_json::to_string_pretty(answer)?);
+        print(&format!("{answer:#}\n"))?;
     } else {
-        println!("{}", describe(&who));
+        print(&format!("{}\n", describe(&who)))?;
     }
     Ok(if who.binding.is_some() {
         ExitCode::SUCCESS

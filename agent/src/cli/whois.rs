@@ -53,7 +53,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         },
     };
     let answer = Client::connect(&socket_path())?.ask(&request)?;
-    whoami::print(&answer, args.json)
+    whoami::tell(&answer, args.json)
 }
 
 #[cfg(test)]

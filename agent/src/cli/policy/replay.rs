@@ -24,7 +24,7 @@ use crate::{
         record::{Entry, SessionOpened, StatementDecided},
         reports::period::Period,
     },
-    cli::audit::{StateDir, print},
+    cli::{audit::StateDir, output::print},
     clock,
     policy::Settings,
 };
@@ -111,7 +111,7 @@ struct Change {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let pack = match open(args.pack.clone()) {
         Ok(loaded) => loaded.pack,
-        Err(error) => return Ok(refused(&args.pack, &error)),
+        Err(error) => return refused(&args.pack, &error),
     };
     compare(&args.record, &[&pack], |_, decided, _| {
         decided.decision.clone()
@@ -128,7 +128,7 @@ pub(super) fn diff(args: &DiffArgs) -> anyhow::Result<ExitCode> {
     for dir in [&args.before, &args.after] {
         match open(dir.clone()) {
             Ok(loaded) => packs.push(loaded.pack),
-            Err(error) => return Ok(refused(dir, &error)),
+            Err(error) => return refused(dir, &error),
         }
     }
     let [before, after] = packs.as_slice() else {
