@@ -51,7 +51,14 @@ pub(crate) fn changes_come_from_the_sites_own_pages(world: &World, admin: &Visit
             .post(
                 admin,
                 path,
-                &["-H", &origin, "-H", "sec-fetch-site: same-origin"]
+                &[
+                    "-H",
+                    &origin,
+                    "-H",
+                    "sec-fetch-site: same-origin",
+                    "--data",
+                    "reason=why"
+                ]
             )?
             .status
             == 404
