@@ -24,6 +24,9 @@ const DEFAULT_STATE_DIR: &str = "/var/lib/weir";
 
 /// Check the audit journal, follow it, ask the audit store.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 done (verify: intact), 1 not (verify: broken), 2 bad usage (verify: cannot be read).\n\nExamples:\n  weir audit verify\n  weir audit tail --follow\n  weir audit query 'SELECT * FROM sessions WHERE closed IS NULL'\n  weir audit reindex --state-dir /var/lib/weir"
+)]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -47,7 +50,9 @@ pub(crate) struct StateDir {
 
 /// Rebuild the audit store from the journal.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  weir audit reindex --state-dir /var/lib/weir")]
+#[command(
+    after_help = "Exit codes: 0 rebuilt, 1 not.\n\nExample:\n  weir audit reindex --state-dir /var/lib/weir"
+)]
 struct ReindexArgs {
     #[command(flatten)]
     state_dir: StateDir,

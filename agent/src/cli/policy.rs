@@ -28,8 +28,14 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Says what is wrong with a pack: file, line, column, and what to do.
+    #[command(
+        after_help = "Exit codes: 0 nothing wrong, 1 findings, 2 bad usage or a folder that cannot be read.\n\nExample:\n  weir policy check policies/baseline"
+    )]
     Check(PackArgs),
     /// Decides every case of the pack's cases.yaml and compares.
+    #[command(
+        after_help = "Exit codes: 0 all are decided as they say, 1 some are not, or there is none, 2 bad usage or a folder that cannot be read.\n\nExample:\n  weir policy test policies/baseline --json"
+    )]
     Test(PackArgs),
     /// Shows which rules decide about a statement, field by field, and which nearly did.
     Explain(Box<explain::Args>),

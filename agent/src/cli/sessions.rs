@@ -11,6 +11,9 @@ use crate::control::{Client, protocol::Request, socket_path};
 
 /// Lists the open sessions; ends one.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 no such session, or the agent cannot be reached or refuses.\n\nExamples:\n  weir sessions list\n  weir sessions end 42 --reason 'runs since yesterday'"
+)]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,

@@ -9,7 +9,12 @@ use super::output::print;
 use crate::capture::{self, Settings};
 
 /// Removes the kernel programs and maps that an agent left; connections are no longer governed.
+///
+/// No agent may run; what an agent with `on_stop = "keep"`, a crash or a kill left is what it is for.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 nothing is loaded any more, 1 an agent runs or a pin cannot be removed.\n\nExamples:\n  weir unload\n  weir unload --config /etc/weir/weir.toml"
+)]
 pub(super) struct Args {
     /// Where they are pinned.
     #[arg(long, value_name = "FOLDER")]

@@ -22,7 +22,7 @@ use crate::{
 /// Show who weir takes this process for.
 #[derive(Debug, Clone, Copy, clap::Args)]
 #[command(
-    after_help = "Examples:\n  weir whoami\n  weir whoami --json | jq .binding.identity.principal"
+    after_help = "Exit codes: 0 identified, 1 unidentified, or the agent cannot be reached or refuses.\n\nExamples:\n  weir whoami\n  weir whoami --json | jq .binding.identity.principal"
 )]
 pub(super) struct Args {
     /// Print the whole answer as JSON

@@ -25,7 +25,9 @@ Views: usage_view, sessions, unread_sessions, bindings, evidence, proofs, statem
 Examples:
   weir audit query 'SELECT principal, relation, sum(rows) FROM usage_view GROUP BY 1, 2'
   weir audit query --format csv 'SELECT * FROM sessions WHERE closed IS NULL'
-  weir audit query \"SELECT time, body FROM events WHERE event = 'incident'\"")]
+  weir audit query \"SELECT time, body FROM events WHERE event = 'incident'\"
+
+Exit codes: 0 answered, 1 not a question, or the store cannot be read.")]
 pub(super) struct Args {
     /// One SQL statement, in SQLite's dialect
     sql: String,

@@ -30,6 +30,9 @@ use crate::{
 };
 
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 replayed, 1 changes with --fail-on-change, a pack that is refused, or a journal that cannot be read, 2 bad usage or a folder that cannot be read.\n\nExample:\n  weir policy replay --policy policies/pii --since 7d"
+)]
 pub(super) struct Args {
     /// The pack that decides again.
     #[arg(long, visible_alias = "policy", value_name = "DIR", default_value_os_t = Settings::default().dir)]
@@ -39,6 +42,9 @@ pub(super) struct Args {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: as of replay.\n\nExample:\n  weir policy diff policies/baseline policies/production --since 24h --json"
+)]
 pub(super) struct DiffArgs {
     /// The pack that decides first.
     before: PathBuf,
