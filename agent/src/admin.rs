@@ -32,7 +32,7 @@ use crate::{
 };
 
 pub use access::{Need, Role};
-pub use server::{Admin, StartError, WebHandle};
+pub use server::{Admin, StartError, WebHandle, unusable_files};
 pub use settings::{AdminSettings, AdminSettingsError};
 
 /// The parts of the agent that pages show.

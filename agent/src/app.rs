@@ -26,7 +26,7 @@ use crate::{
         keeper::{KeepError, Keeper},
         record::Event,
     },
-    capture::{self, Capture, CaptureError, ListenerPorts, Takeover},
+    capture::{self, Capture, CaptureError, ListenerPorts, Provisional, Takeover},
     catalog::{Catalogs, Dial},
     clock,
     config::{Config, ConfigError},
@@ -154,11 +154,12 @@ pub fn run(config: &Config) -> Result<(), AppError> {
             Arc::new(move || exports.confirmed())
         },
     )?;
-    let configured = config.capture.cgroup.clone();
-    let cgroup = configured.or_else(capture::cgroup2_mount);
-    let cgroup = cgroup.ok_or(AppError::NoCgroup)?;
+    let cgroup = find_cgroup(config)?;
     let identities = Arc::new(Identities::open(&config.identity(), &state_dir, &cgroup)?);
     let authority = Authority::open(&state_dir)?;
+
+    let mask_key = MaskKey::open(&state_dir)?;
+    let holds = open_holds(&state_dir, &journal, &webhooks)?;
 
     // Sockets belong to the cgroup that their process is in when they are made.
     capture::enter(&cgroup)?;
@@ -170,6 +171,8 @@ pub fn run(config: &Config) -> Result<(), AppError> {
     };
     let rules = config.rules(&endpoints);
     let (capture, takeover) = Capture::attach(&config.capture, &rules, ports)?;
+    // Whatever fails from here on must not leave programs that take the agent for dead.
+    let provisional = capture.provisional();
 
     let deadlines = Arc::new(Deadlines::default());
     let dialler = Dialler::new(&deadlines, capture.marker(), endpoints.values());
@@ -186,9 +189,9 @@ pub fn run(config: &Config) -> Result<(), AppError> {
             Arc::clone(&policy),
             Arc::clone(&journal),
             config.audit.durability,
-            MaskKey::open(&state_dir)?,
+            mask_key,
         )),
-        holds: open_holds(&state_dir, &journal, &webhooks)?,
+        holds,
         catalogs,
         logins,
         journal: Arc::clone(&journal),
@@ -223,9 +226,15 @@ pub fn run(config: &Config) -> Result<(), AppError> {
         },
     )?;
     let listeners = [Some(v4), v6].into_iter().flatten().collect();
-    let outcome = serve(config, &running, &auto, listeners);
+    let outcome = serve(config, &running, &auto, listeners, provisional);
     drop((indexer, keeper));
     outcome
+}
+
+fn find_cgroup(config: &Config) -> Result<PathBuf, AppError> {
+    let configured = config.capture.cgroup.clone();
+    let cgroup = configured.or_else(capture::cgroup2_mount);
+    cgroup.ok_or(AppError::NoCgroup)
 }
 
 fn start_webhooks(config: &Config) -> Result<Webhooks, AppError> {
@@ -277,6 +286,7 @@ fn serve(
     running: &Arc<Running>,
     auto: &Arc<Auto>,
     listeners: Vec<std::net::TcpListener>,
+    provisional: Option<Provisional>,
 ) -> Result<(), AppError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -305,6 +315,9 @@ fn serve(
         ));
         host::start_chores(config, running)?;
         tokio::spawn(Arc::clone(auto).keep_looking());
+        if let Some(provisional) = provisional {
+            provisional.stay();
+        }
         tracing::info!(port = running.port, workers = count, "weir governs");
         let reason = stop_requested(running).await?;
         tracing::info!(reason, "weir stops");

@@ -48,7 +48,7 @@ pub use listeners::{ListenerPorts, listeners};
 pub use observe::Unattended;
 pub use older::{Fate, Older};
 pub use origins::{Marker, Origin, Origins};
-pub use pins::unload;
+pub use pins::{Provisional, unload};
 pub use probe::{Finding, probe};
 pub use rules::EndpointRule;
 pub use settings::{Existing, OnAgentDown, OnStop, OtherNamespaces, Settings, WatchWriters};

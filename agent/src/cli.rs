@@ -8,6 +8,7 @@ mod doctor;
 mod exec;
 mod login;
 mod logout;
+mod output;
 mod policy;
 mod report;
 mod run;
@@ -58,7 +59,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
-        Command::Doctor(args) => Ok(doctor::run(&args)),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Sessions(args) => sessions::run(args),
         Command::Top(args) => top::run(&args),

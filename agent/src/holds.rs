@@ -38,7 +38,7 @@ use crate::{
 };
 
 pub use approver::Approver;
-pub use deciding::{Choices, Decided, Decision};
+pub use deciding::{Choices, Decided, Decision, check_reason};
 pub use error::DecideError;
 pub use grants::{Grant, Repeated};
 pub use note::{Note, Tell, What};

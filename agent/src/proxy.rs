@@ -191,20 +191,37 @@ impl Candidate {
         .await
     }
 
-    /// Records the session and registers it.
+    /// Records a session whose statements are read, and registers it.
     fn record(
         &self,
         target: Target,
         application_name: Option<String>,
     ) -> Result<Registration, JournalError> {
-        let session = self.proxy.journal.session(NewSession {
+        self.register(self.new_session(target, application_name))
+    }
+
+    /// Records a session that is relayed without being read, and registers it.
+    fn record_unread(&self, target: Target) -> Result<Registration, JournalError> {
+        self.register(NewSession {
+            unread: true,
+            ..self.new_session(target, None)
+        })
+    }
+
+    fn new_session(&self, target: Target, application_name: Option<String>) -> NewSession {
+        NewSession {
             origin: self.origin.clone(),
             evidence: (*self.resolved.evidence).clone(),
             identity: self.identity(),
             proof: self.resolved.identity.as_ref().map(|bound| bound.proof()),
             target,
             application_name,
-        })?;
+            unread: false,
+        }
+    }
+
+    fn register(&self, new: NewSession) -> Result<Registration, JournalError> {
+        let session = self.proxy.journal.session(new)?;
         let bound = self.resolved.identity.clone();
         Ok(self.proxy.sessions.register(session, bound, self.address))
     }

@@ -81,6 +81,15 @@ pub struct Webhooks {
     thread: Option<JoinHandle<()>>,
 }
 
+/// Opens a hook's files as [`Webhooks::start`] does.
+///
+/// # Errors
+///
+/// What is wrong with them.
+pub fn check(settings: &WebhookSettings) -> Result<(), WebhookSettingsError> {
+    Hook::open(settings).map(drop)
+}
+
 impl Webhooks {
     /// Starts a thread for all hooks, where there are some.
     ///

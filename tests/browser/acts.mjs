@@ -201,7 +201,9 @@ export async function seesEffect({ page }, of, table, effect) {
 export async function endSession(person, settings, of) {
   const { page } = person;
   await page.goto(`${settings.origin}/sessions`);
-  await page.getByRole("button", { name: new RegExp(`^End session \\d+ of ${of}`) }).first().click();
+  const button = page.getByRole("button", { name: new RegExp(`^End session \\d+ of ${of}`) }).first();
+  await button.locator("..").getByRole("textbox", { name: /^Why session \d+ is ended$/ }).fill("seen on the map");
+  await button.click();
   await page.waitForLoadState();
   const says = await page.locator("main").innerText();
   if (!says.startsWith("Sessions")) throw new Error(`the button does not work: ${says}`);

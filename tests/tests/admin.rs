@@ -1,10 +1,11 @@
 //! The web page and its API: who gets in, who may do what, what browsers are told, and that nothing secret is in it.
 
-use std::time::Duration;
+use std::{fs, net::TcpListener, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
-use tests::{LabOptions, Web};
+use tests::{Identity, LabOptions, Web};
+use toml::Table;
 
 #[path = "admin/doings.rs"]
 mod doings;
@@ -33,6 +34,45 @@ rules:
     effect: { approve: { groups: [approvers], quorum: 1, ttl: 5m } }
 ";
 
+/// The last word of a start comes after the kernel programs are in their places: nobody may be left in front of a closed door.
+#[test]
+fn a_start_that_fails_takes_its_programs_out_of_the_kernel_again() -> Result<()> {
+    let mut web = Web::start(&[("rules.yaml", PACK)], "", LabOptions::default())?;
+    let config = fs::read_to_string(web.lab.agent().config()).context("no configuration")?;
+    let config: Table = config.parse().context("no TOML")?;
+    let pins = config["capture"]["pin_dir"].as_str().context("no folder")?;
+    let pins = PathBuf::from(pins);
+    ensure!(pins.exists(), "the agent pins nothing");
+    web.lab.agent_mut().stop()?;
+    ensure!(!pins.exists(), "an agent that stops leaves its pins");
+
+    let address = web.origin.trim_start_matches("https://").to_owned();
+    let taken = TcpListener::bind(&address).context("the port is not free")?;
+    let Err(failure) = web.lab.agent_mut().resume() else {
+        bail!("the agent starts although its port is taken");
+    };
+    let said = format!("{failure:#}");
+    ensure!(
+        said.contains(&format!("cannot listen on {address}")),
+        "{said}"
+    );
+    ensure!(!pins.exists(), "a start that failed leaves its pins");
+    // As long as the kernel takes a missing heartbeat for patience, and longer.
+    std::thread::sleep(Duration::from_millis(1500));
+    let psql = web.lab.postgres().programs().client("psql");
+    let connected = web
+        .lab
+        .command(Identity::Nobody, psql)
+        .args(["-XAtc", "select 1"])
+        .output()?;
+    ensure!(connected.status.success(), "{connected:?}");
+
+    drop(taken);
+    web.lab.agent_mut().resume()?;
+    ensure!(pins.exists(), "the agent pins nothing");
+    Ok(())
+}
+
 struct World {
     web: Web,
     site: Site,
@@ -51,7 +91,11 @@ impl World {
 
     /// Goes through the provider's pages; the answer to what it sent back, and the cookie of the way.
     fn come_back(&self, login: &str) -> Result<(Answer, String)> {
-        let left = self.site.get("/login/start")?;
+        self.come_back_from("/login/start", login)
+    }
+
+    fn come_back_from(&self, start: &str, login: &str) -> Result<(Answer, String)> {
+        let left = self.site.get(start)?;
         ensure!(left.status == 303, "{left:?}");
         let cookie = left.cookie("__Host-weir-login")?;
         ensure!(is_guarded(&left, "__Host-weir-login", "Lax"), "{left:?}");
@@ -112,6 +156,7 @@ fn the_web_page_lets_in_whom_it_should_and_tells_nothing_secret() -> Result<()> 
         refused.status == 403 && refused.body.contains("None of your groups"),
         "{refused:?}"
     );
+    doors::a_link_on_another_site_leads_to_its_page(&world, &people[0])?;
     let [viewer, approver, auditor, admin] = people.as_slice() else {
         bail!("four people");
     };

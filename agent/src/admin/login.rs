@@ -18,6 +18,7 @@ use super::{
     error::Error,
     page,
     request::{self, Ask, Connection, VISIT},
+    routes::page_at,
     settings::Site,
     visits::{self, VisitKey},
 };
@@ -44,7 +45,15 @@ const LEFT: &str = "__Host-weir-login";
 /// Log-ins under way.
 #[derive(Debug, Default)]
 pub(super) struct Logins {
-    left: Mutex<Pending<CodeRequest>>,
+    left: Mutex<Pending<Away>>,
+}
+
+/// Somebody who is at the provider.
+#[derive(Debug)]
+struct Away {
+    request: CodeRequest,
+    /// The page that they wanted to see.
+    to: String,
 }
 
 /// What waits for somebody to come back.
@@ -108,16 +117,21 @@ impl<T> Pending<T> {
 }
 
 impl Logins {
-    fn leave(&self, cookie: &Secret, caller: &str, request: CodeRequest) {
+    fn leave(&self, cookie: &Secret, caller: &str, away: Away) {
         let key = visits::key(cookie.expose());
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        left.add(key, caller, request, Instant::now());
+        left.add(key, caller, away, Instant::now());
     }
 
-    fn come_back(&self, cookie: &str) -> Option<CodeRequest> {
+    fn come_back(&self, cookie: &str) -> Option<Away> {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         left.take(&visits::key(cookie), Instant::now())
     }
+}
+
+/// The page that somebody wants to see after the log-in; the start where they name none of this site's.
+fn wanted(ask: &Ask) -> &str {
+    ask.query("to").and_then(page_at).unwrap_or("/")
 }
 
 /// `GET /login`
@@ -127,12 +141,16 @@ pub(super) async fn page(ask: Ask) -> Result<Response, Error> {
         .ok()
         .and_then(|url| url.host_str().map(str::to_owned))
         .unwrap_or_else(|| site.issuer.clone());
+    let start = match wanted(&ask) {
+        "/" => "/login/start".to_owned(),
+        to => page::link("/login/start", [("to", to)]),
+    };
     Ok(page::bare(
         StatusCode::OK,
         "Log in",
         &html! {
             p { "This page shows who uses which data on this host. What you may see depends on your groups." }
-            p { a.button href="/login/start" { "Log in at " (host) } }
+            p { a.button href=(start) { "Log in at " (host) } }
         },
     ))
 }
@@ -150,7 +168,8 @@ pub(super) async fn start(ask: Ask) -> Result<Response, Error> {
         .await
         .map_err(|error| refused(&error))?;
     let cookie = random()?;
-    ask.web.logins.leave(&cookie, &caller, request);
+    let to = wanted(&ask).to_owned();
+    ask.web.logins.leave(&cookie, &caller, Away { request, to });
     let mut response = Redirect::to(url.as_str()).into_response();
     // `Lax`: the way back begins at the provider.
     set_cookie(
@@ -175,25 +194,18 @@ pub(super) async fn callback(ask: Ask) -> Result<Response, Error> {
         Error::bad("this is not the answer to a log-in of this browser")
             .hint("log in again at /login")
     };
-    let left = request::cookie(&ask.headers, LEFT)
+    let Away { request, to } = request::cookie(&ask.headers, LEFT)
         .and_then(|cookie| ask.web.logins.come_back(cookie))
         .ok_or_else(stray)?;
     let url = Url::parse(&format!("{}{}", site.origin, ask.uri)).map_err(|_| stray())?;
-    let answer = left.answer(&url).ok_or_else(stray)?;
-    let granted = left
+    let answer = request.answer(&url).ok_or_else(stray)?;
+    let granted = request
         .finish(issuer, &answer)
         .await
         .map_err(|error| refused(&error))?;
     let cookie = admit(&ask, granted).await?;
     // A page and no redirect: browsers send no strict cookie along a way that began elsewhere.
-    let mut response = page::bare(
-        StatusCode::OK,
-        "Logged in",
-        &html! {
-            meta http-equiv="refresh" content="0; url=/";
-            p { a.button href="/" { "To the start" } }
-        },
-    );
+    let mut response = page::forward("Logged in", &to);
     set_cookie(
         &mut response,
         &format!(

@@ -78,6 +78,18 @@ pub(super) fn bare(status: StatusCode, title: &str, content: &Markup) -> Respons
     (status, Html(markup.into_string())).into_response()
 }
 
+/// A page that shows nothing and leads to `to`, an address of this site, by a request of this site's own.
+pub(super) fn forward(title: &str, to: &str) -> Response {
+    bare(
+        StatusCode::OK,
+        title,
+        &html! {
+            meta http-equiv="refresh" content={ "0; url=" (to) };
+            p { a.button href=(to) { "Go on" } }
+        },
+    )
+}
+
 fn head(title: &str) -> Markup {
     html! {
         head {

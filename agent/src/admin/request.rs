@@ -27,7 +27,7 @@ use super::{
     live::Live,
     login::Logins,
     page,
-    routes::{Route, chain::Verifier},
+    routes::{Route, chain::Verifier, page_at},
     settings::{AdminSettings, Site},
     visits::Visits,
 };
@@ -189,6 +189,7 @@ impl Ask {
 pub(super) async fn serve(web: Arc<Web>, route: Route, request: Request<Body>) -> Response {
     let wants = Wants::of(request.uri());
     let is_page = wants == Wants::Page && request.method() == Method::GET;
+    let stranger = is_page.then(|| to_log_in(request.uri(), request.headers()));
     match admit(web, route, request).await {
         Ok(ask) => {
             let (visitor, path) = (ask.visitor.clone(), ask.uri.path().to_owned());
@@ -198,11 +199,32 @@ pub(super) async fn serve(web: Arc<Web>, route: Route, request: Request<Body>) -
                 Err(error) => error.to(visitor, &path).render(wants),
             }
         }
-        Err(Refused::Unknown) if is_page => Redirect::to("/login").into_response(),
-        Err(Refused::Unknown) => Error::new(StatusCode::UNAUTHORIZED, "nobody is logged in")
-            .hint("log in at /login, or ask on the socket of this host")
-            .render(wants),
+        Err(Refused::Unknown) => stranger.unwrap_or_else(|| {
+            Error::new(StatusCode::UNAUTHORIZED, "nobody is logged in")
+                .hint("log in at /login, or ask on the socket of this host")
+                .render(wants)
+        }),
         Err(Refused::Known(error)) => error.render(wants),
+    }
+}
+
+/// The answer to who wants a page, and is not known. After a log-in the way leads to the page.
+///
+/// Browsers send no strict cookie along a link on another site, such as an announcement of an approval: who follows one may be
+/// logged in all the same. A page of this site that shows nothing asks again, and that request has the cookie.
+fn to_log_in(uri: &Uri, headers: &HeaderMap) -> Response {
+    let address = uri.path_and_query().map_or("", |it| it.as_str());
+    let page = page_at(address);
+    let says = |name: &str, value: &str| headers.get(name).is_some_and(|it| it == value);
+    let is_link = says("sec-fetch-site", "cross-site") && says("sec-fetch-mode", "navigate");
+    match page {
+        Some(page) if is_link && cookie(headers, VISIT).is_none() => {
+            page::forward("One moment", page)
+        }
+        Some(page) if page != "/" => {
+            Redirect::to(&page::link("/login", [("to", page)])).into_response()
+        }
+        _ => Redirect::to("/login").into_response(),
     }
 }
 
@@ -473,4 +495,53 @@ pub(super) fn limits() -> (Limit, Limit) {
         Limit::new(20, Duration::from_secs(3)),
         Limit::new(30, Duration::from_secs(1)),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(address: &str, headers: &[(&'static str, &'static str)]) -> (StatusCode, String) {
+        let uri: Uri = address.parse().expect("an address");
+        let mut sent = HeaderMap::new();
+        for (name, value) in headers {
+            sent.append(*name, value.parse().expect("a value"));
+        }
+        let response = to_log_in(&uri, &sent);
+        let location = response.headers().get(header::LOCATION);
+        let to = location.map_or("", |to| to.to_str().expect("text"));
+        (response.status(), to.to_owned())
+    }
+
+    const LINK: &[(&str, &str)] = &[
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-mode", "navigate"),
+    ];
+
+    #[test]
+    fn who_follows_a_link_of_another_site_is_asked_for_the_cookie_again() {
+        let (status, to) = answer("/approvals/7?x=1", LINK);
+        assert_eq!((status, to.as_str()), (StatusCode::OK, ""));
+        // One that was sent and is not known will not be known the next time.
+        let old = [LINK, &[("cookie", "__Host-weir=old")]].concat();
+        assert_eq!(answer("/approvals/7", &old).0, StatusCode::SEE_OTHER);
+        let embedded = [LINK[0], ("sec-fetch-mode", "no-cors")];
+        assert_eq!(answer("/approvals/7", &embedded).0, StatusCode::SEE_OTHER);
+        assert_eq!(answer("/nothing", LINK).0, StatusCode::SEE_OTHER);
+    }
+
+    #[test]
+    fn a_log_in_keeps_where_somebody_wanted_to_go() {
+        let site = [("sec-fetch-site", "same-origin")];
+        for (address, to) in [
+            ("/approvals/7", "/login?to=%2Fapprovals%2F7"),
+            ("/usage?since=7d", "/login?to=%2Fusage%3Fsince%3D7d"),
+            ("/", "/login"),
+            ("/events", "/login"),
+            ("//evil.example", "/login"),
+        ] {
+            let (status, location) = answer(address, &site);
+            assert_eq!((status, location.as_str()), (StatusCode::SEE_OTHER, to));
+        }
+    }
 }

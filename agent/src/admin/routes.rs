@@ -55,12 +55,55 @@ impl Route {
             .collect()
     }
 
+    /// Whether a browser may be sent to `path` as a page of this one, for people who are logged in.
+    fn is_page_at(&self, path: &str) -> bool {
+        let is_page = !self.is_change
+            && matches!(self.need, Need::Role(_))
+            && !self.path.starts_with("/api/")
+            && self.path != EVENTS;
+        let (mut wanted, mut given) = (self.path.split('/'), path.split('/'));
+        is_page
+            && loop {
+                match (wanted.next(), given.next()) {
+                    (None, None) => break true,
+                    (Some(wanted), Some(given)) if wanted == given => {}
+                    (Some(wanted), Some(given)) if wanted.starts_with('{') && is_name(given) => {}
+                    _ => break false,
+                }
+            }
+    }
+
     /// The least that somebody must have.
     #[must_use]
     pub fn need(&self) -> Need {
         self.need
     }
 }
+
+/// What stands for a parameter in the path of a page: numbers and kinds of reports.
+fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+/// What the map's script listens to.
+const EVENTS: &str = "/events";
+
+/// `text` as the address of a page of this site, with or without a query; `None` for everything else. Whoever writes links
+/// chooses it: it must lead nowhere else.
+pub(super) fn page_at(text: &str) -> Option<&str> {
+    let (path, _) = text.split_once('?').unwrap_or((text, ""));
+    let is_plain = text.len() <= LONGEST_ADDRESS
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'#' | b'"' | b'\''));
+    (is_plain && all().iter().any(|route| route.is_page_at(path))).then_some(text)
+}
+
+/// Bytes; addresses of pages are kept while people log in.
+const LONGEST_ADDRESS: usize = 1_024;
 
 macro_rules! table {
     ($($method:ident $path:literal $(= $twin:literal)?, $need:expr => $handler:path;)*) => {
@@ -108,5 +151,60 @@ pub fn all() -> Vec<Route> {
         get "/assets/{name}", Need::Nothing => assets::get;
         get "/healthz", Need::Nothing => health::get;
         get "/metrics", Need::Metrics => metrics::get;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_of_this_site_are_places_to_go_to() {
+        for page in [
+            "/",
+            "/approvals",
+            "/approvals/4711",
+            "/policies/explain?seq=12",
+            "/reports/completeness?since=7d&until=2026-01-01",
+        ] {
+            assert_eq!(page_at(page), Some(page));
+        }
+    }
+
+    #[test]
+    fn nothing_else_is() {
+        for other in [
+            "",
+            "approvals",
+            "//evil.example",
+            "///evil.example",
+            "/\\evil.example",
+            "/approvals\\..",
+            "https://evil.example/approvals",
+            "javascript:alert(1)",
+            "/approvals/..//evil.example",
+            "/approvals/..",
+            "/approvals/%2f%2fevil.example",
+            "/approvals/1/decide",
+            "/approvals/1/2",
+            "/approvals/",
+            "/approvals\n",
+            "/approvals?a\r\nb",
+            "/approvals?a b",
+            "/approvals#x",
+            "/events",
+            "/login",
+            "/login/start",
+            "/logout",
+            "/metrics",
+            "/api/me",
+            "/api/approvals",
+            "/assets/theme.js",
+            "/nothing",
+        ] {
+            assert_eq!(page_at(other), None, "{other:?}");
+        }
+        let long = format!("/approvals?{}", "x".repeat(LONGEST_ADDRESS));
+        assert_eq!(page_at(&long), None);
     }
 }

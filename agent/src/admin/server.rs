@@ -4,6 +4,7 @@ use std::{
     hash::Hash,
     io,
     net::SocketAddr,
+    path::{Path, PathBuf},
     sync::{Arc, Weak},
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -49,7 +50,7 @@ use crate::{
         seats::{Seat, Seats, network},
         socket::{BindError, Listener},
     },
-    tls::{Authority, SiteTlsError, site_tls},
+    tls::{Authority, ServerPair, SiteTlsError, site_tls},
 };
 
 /// Why the page is not served.
@@ -77,7 +78,7 @@ pub enum StartError {
     #[error("cannot read metrics_token_file {}", path.display())]
     Token {
         /// Which.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// Why.
         #[source]
         source: io::Error,
@@ -140,16 +141,7 @@ impl Admin {
             .map(|site| listen(site, &settings, authority))
             .transpose()?;
         drop(inside);
-        let metrics_token = settings
-            .metrics_token_file
-            .as_ref()
-            .map(|path| {
-                Secret::read(path).map_err(|source| StartError::Token {
-                    path: path.clone(),
-                    source,
-                })
-            })
-            .transpose()?;
+        let metrics_token = metrics_token(&settings)?;
         let (tries, changes) = request::limits();
         let web = Arc::new(Web {
             live: Arc::new(Live::new(reach.clone())),
@@ -204,6 +196,36 @@ impl Drop for Admin {
     }
 }
 
+/// What is wrong with the files that `[admin]` names, opened as [`Admin::start`] does.
+#[must_use]
+pub fn unusable_files(settings: &AdminSettings) -> Vec<StartError> {
+    let pair = pair(settings).map(|(certificate, key)| {
+        let loaded = ServerPair::load(certificate, key).map(drop);
+        loaded.map_err(|error| StartError::Tls(error.into()))
+    });
+    let token = metrics_token(settings).map(drop);
+    pair.into_iter()
+        .chain([token])
+        .filter_map(Result::err)
+        .collect()
+}
+
+fn metrics_token(settings: &AdminSettings) -> Result<Option<Secret>, StartError> {
+    let read = |path: &PathBuf| {
+        Secret::read(path).map_err(|source| StartError::Token {
+            path: path.clone(),
+            source,
+        })
+    };
+    settings.metrics_token_file.as_ref().map(read).transpose()
+}
+
+/// Certificate and key.
+fn pair(settings: &AdminSettings) -> Option<(&Path, &Path)> {
+    let (certificate, key) = (settings.tls_cert.as_deref(), settings.tls_key.as_deref());
+    certificate.zip(key)
+}
+
 struct Tls {
     listener: TcpListener,
     acceptor: TlsAcceptor,
@@ -220,12 +242,8 @@ fn listen(
     };
     let listener = std::net::TcpListener::bind(site.listen).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
-    let pair = settings
-        .tls_cert
-        .as_deref()
-        .zip(settings.tls_key.as_deref());
     let ip = site.listen.ip().to_string();
-    let config = site_tls(pair, authority, &[&site.name, &ip, "localhost"])?;
+    let config = site_tls(pair(settings), authority, &[&site.name, &ip, "localhost"])?;
     Ok(Tls {
         listener: TcpListener::from_std(listener).map_err(failed)?,
         acceptor: TlsAcceptor::from(config),

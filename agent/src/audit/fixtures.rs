@@ -92,6 +92,7 @@ pub(crate) fn new_session(who: &str, exe: &str) -> NewSession {
             database_user: "app".to_owned(),
         },
         application_name: Some("test".to_owned()),
+        unread: false,
     }
 }
 

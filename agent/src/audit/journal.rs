@@ -138,6 +138,8 @@ pub struct NewSession {
     pub target: Target,
     /// `application_name` as claimed.
     pub application_name: Option<String>,
+    /// Whether its bytes are relayed without being read.
+    pub unread: bool,
 }
 
 /// A recorded session, shared by everything that records for it.
@@ -312,6 +314,7 @@ impl Journal {
             target: new.target,
             application_name: new.application_name,
             opened_ns: Some(clock::now_ns()),
+            unread: new.unread,
         });
         self.inner.write(&Entries::session(&session))?;
         Ok(Arc::new(session))

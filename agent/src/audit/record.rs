@@ -33,7 +33,14 @@ pub struct SessionOpened {
     /// Earlier versions did not record it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opened_ns: Option<u64>,
+    /// Whether its bytes are relayed without being read: what is said in it is not known, and no statement of it recorded.
+    /// Earlier versions tell it at the session's end only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unread: bool,
 }
+
+/// How the end of a session begins whose bytes were relayed without being read.
+pub const NOT_INSPECTED: &str = "not inspected";
 
 /// A statement as decided: dictionary entry that decision records refer to by `id`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

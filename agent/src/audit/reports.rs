@@ -272,6 +272,9 @@ fn select(
 }
 
 /// As SQL says who a context is.
+/// How many sessions of a period weir relayed without reading them.
+const UNREAD_SESSIONS: &str =
+    "SELECT count(*) FROM session_records WHERE unread AND opened_ns >= ?1 AND opened_ns < ?2";
 const PRINCIPAL: &str = "CASE c.subject WHEN '' THEN 'unidentified' ELSE c.subject END";
 
 /// SQL for how the identities of the contexts were proved that are like `c` in these columns: a JSON list of words.

@@ -22,6 +22,7 @@ const SCHEMA: &[&str] = &[
     include_str!("../../migrations/0006_retention.sql"),
     include_str!("../../migrations/0007_bound.sql"),
     include_str!("../../migrations/0008_closings.sql"),
+    include_str!("../../migrations/0009_unread.sql"),
 ];
 /// Rows of versions before this one do not say which segments state them and how sessions ended, or when an identity was
 /// verified: such a store is built anew from the journal.

@@ -17,7 +17,7 @@ use super::{
     Origins, OtherNamespaces, Settings, Unattended,
     cgroups::Cgroup,
     listeners,
-    pins::PinFolder,
+    pins::{PinFolder, Provisional},
     programs::{self, BACKSTOP, Link, PROGRAMS},
     rules::{self, Table},
     writers::{Watch, Writers},
@@ -31,6 +31,8 @@ use crate::clock;
 pub struct Capture {
     pub(super) folder: PinFolder,
     pub(super) links: Vec<Link>,
+    /// Whether no programs of an earlier agent were there.
+    is_new: bool,
     on_stop: OnStop,
     pub(super) cgroup: Cgroup,
     pub(super) existing: Existing,
@@ -135,7 +137,8 @@ impl Capture {
         let older = capture.older()?;
         capture.place(&loaded, BACKSTOP)?;
         // Programs of another layout would take this agent for dead and refuse its clients.
-        capture.folder.retire_other_versions()?;
+        let retired = capture.folder.retire_other_versions()?;
+        capture.is_new = !resumed && retired == 0;
         let Unattended { passed, denied } = capture.unattended()?;
         let takeover = Takeover {
             resumed,
@@ -162,6 +165,7 @@ impl Capture {
         Ok(Self {
             folder,
             links: Vec::with_capacity(PROGRAMS.len()),
+            is_new: false,
             on_stop: settings.on_stop,
             cgroup,
             existing: settings.existing,
@@ -263,6 +267,12 @@ impl Capture {
     #[must_use]
     pub fn writers(&self) -> Option<Writers> {
         self.watch.is_on().then(|| self.writers.clone())
+    }
+
+    /// What a start that fails later has to drop: it takes the programs out of the kernel again. `None` where an earlier agent
+    /// had left some, because then it was governed before this start and goes on being so.
+    pub fn provisional(&self) -> Option<Provisional> {
+        self.is_new.then(|| self.folder.provisional())
     }
 
     /// Governs other destinations from now on. Connections that exist are not touched: see

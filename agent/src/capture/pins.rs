@@ -8,6 +8,7 @@ use std::{
         unix::fs::{DirBuilderExt, PermissionsExt},
     },
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use agent_ebpf::{
@@ -30,7 +31,7 @@ pub(super) struct PinFolder {
     root: PathBuf,
     path: PathBuf,
     /// Released by the kernel when the process ends, however it ends.
-    _lock: Flock<File>,
+    lock: Arc<Flock<File>>,
 }
 
 /// Where bpf file systems are usually mounted.
@@ -59,7 +60,7 @@ impl PinFolder {
         Ok(Self {
             root,
             path,
-            _lock: lock,
+            lock: Arc::new(lock),
         })
     }
 
@@ -115,14 +116,50 @@ impl PinFolder {
         }
     }
 
-    /// Removes what agents with other layouts left, unless one of them is still running.
-    pub(super) fn retire_other_versions(&self) -> Result<(), CaptureError> {
+    /// Removes what agents with other layouts left, unless one of them is still running. Returns how many programs there were.
+    pub(super) fn retire_other_versions(&self) -> Result<usize, CaptureError> {
+        let mut detached = 0;
         for version in versions(&self.root)? {
             if version.path != self.path && version.lock().is_ok() {
-                version.remove()?;
+                detached += version.remove()?;
             }
         }
-        Ok(())
+        Ok(detached)
+    }
+
+    /// What undoes a start; it keeps the folder held as long as it is there.
+    pub(super) fn provisional(&self) -> Provisional {
+        Provisional {
+            version: Some(self.version()),
+            _lock: Arc::clone(&self.lock),
+        }
+    }
+}
+
+/// What a start has put into the kernel where nothing was before. Dropping it takes that out again, so that a start that fails
+/// leaves no programs that would take the agent for dead and refuse everybody.
+#[derive(Debug)]
+#[must_use = "dropping it takes the programs out of the kernel"]
+pub struct Provisional {
+    version: Option<Version>,
+    /// Until everything is gone, no other agent may put something there.
+    _lock: Arc<Flock<File>>,
+}
+
+impl Provisional {
+    /// The agent has started: what is in the kernel stays there.
+    pub fn stay(mut self) {
+        self.version = None;
+    }
+}
+
+impl Drop for Provisional {
+    fn drop(&mut self) {
+        if let Some(version) = self.version.take()
+            && let Err(error) = version.remove()
+        {
+            tracing::error!(%error, "the kernel programs of a start that failed cannot be removed: weir unload does");
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::{
     audit::record::Verdict,
+    cli::output::print,
     control::{
         Client,
         protocol::{Approvals, Request},
@@ -119,11 +120,11 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
                 .transpose()?;
             if form.json {
                 answer["exact"] = exact.unwrap_or_default();
-                println!("{answer:#}");
+                print(&format!("{answer:#}\n"))?;
                 return Ok(ExitCode::SUCCESS);
             }
             let exact: Option<Exact> = exact.map(read).transpose()?;
-            print!("{}", show::one(&read::<View>(answer)?, exact.as_ref()));
+            print(&show::one(&read::<View>(answer)?, exact.as_ref()))?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Approve {
@@ -171,9 +172,9 @@ impl Form {
         show: impl FnOnce(&T) -> String,
     ) -> anyhow::Result<ExitCode> {
         if self.json {
-            println!("{answer:#}");
+            print(&format!("{answer:#}\n"))?;
         } else {
-            print!("{}", show(&read(answer.clone())?));
+            print(&show(&read(answer.clone())?))?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -5,8 +5,6 @@ mod tail;
 mod verify;
 
 use std::{
-    io::{self, Write},
-    ops::ControlFlow,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -15,6 +13,7 @@ use std::{
 use anyhow::Context;
 use rusqlite::Connection;
 
+use super::output::{print, print_on};
 use crate::{
     audit::{index, store},
     control::{Client, protocol::Request, socket_path},
@@ -25,6 +24,9 @@ const DEFAULT_STATE_DIR: &str = "/var/lib/weir";
 
 /// Check the audit journal, follow it, ask the audit store.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 done (verify: intact), 1 not (verify: broken), 2 bad usage (verify: cannot be read).\n\nExamples:\n  weir audit verify\n  weir audit tail --follow\n  weir audit query 'SELECT * FROM sessions WHERE closed IS NULL'\n  weir audit reindex --state-dir /var/lib/weir"
+)]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -48,7 +50,9 @@ pub(crate) struct StateDir {
 
 /// Rebuild the audit store from the journal.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  weir audit reindex --state-dir /var/lib/weir")]
+#[command(
+    after_help = "Exit codes: 0 rebuilt, 1 not.\n\nExample:\n  weir audit reindex --state-dir /var/lib/weir"
+)]
 struct ReindexArgs {
     #[command(flatten)]
     state_dir: StateDir,
@@ -111,21 +115,6 @@ pub(crate) fn open_store(state_dir: &Path) -> anyhow::Result<Connection> {
     }
     store::open_read_only(state_dir)
         .context("cannot read the audit store (its reader has to be root)")
-}
-
-/// Writes to standard output; a reader that has seen enough is no error.
-pub(crate) fn print(text: &str) -> anyhow::Result<()> {
-    print_on(text).map(|_| ())
-}
-
-/// As [`print`]; breaks when its reader has seen enough.
-fn print_on(text: &str) -> anyhow::Result<ControlFlow<()>> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
-        Err(error) => Err(error).context("cannot write to standard output"),
-        Ok(()) => Ok(ControlFlow::Continue(())),
-    }
 }
 
 fn reindex(args: &ReindexArgs) -> anyhow::Result<ExitCode> {

@@ -16,6 +16,7 @@ use serde_json::json;
 use weir_detect::columns::{Evidence, Extent};
 
 use crate::{
+    cli::output::print,
     control::{Client, socket_path},
     discover::{Found, Plan, Progress, Proposed},
     terminal::visible_line,
@@ -60,9 +61,16 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         write(file, &progress.found)?;
     }
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&progress.found)?);
+        print(&format!(
+            "{}\n",
+            serde_json::to_string_pretty(&progress.found)?
+        ))?;
     } else {
-        progress.found.iter().for_each(print);
+        let mut out = String::new();
+        for found in &progress.found {
+            describe(&mut out, found);
+        }
+        print(&out)?;
     }
     let failed = progress.found.iter().any(|found| found.problem.is_some());
     Ok(if failed || !progress.done {
@@ -94,8 +102,9 @@ fn ask(request: &serde_json::Value) -> Result<serde_json::Value> {
     Ok(Client::connect(&socket_path())?.ask(request)?)
 }
 
-fn print(found: &Found) {
-    println!(
+fn describe(out: &mut String, found: &Found) {
+    let _ = writeln!(
+        out,
         "{} at {} ({}): {} columns of {} tables",
         visible_line(&found.database),
         found.address,
@@ -104,21 +113,21 @@ fn print(found: &Found) {
         found.relations
     );
     if let Some(problem) = &found.problem {
-        println!("  not looked at to the end: {}", visible_line(problem));
+        let _ = writeln!(out, "  not looked at to the end: {}", visible_line(problem));
         if found.columns == 0 {
-            println!();
+            out.push('\n');
             return;
         }
     }
     if !found.unread.is_empty() {
-        println!("  judged by names and types only:");
+        let _ = writeln!(out, "  judged by names and types only:");
         for unread in &found.unread {
             let line = format!("    {}: {}", unread.relation, unread.why);
-            println!("{}", visible_line(&line));
+            let _ = writeln!(out, "{}", visible_line(&line));
         }
     }
     if found.proposals.is_empty() {
-        println!("  nothing to propose\n");
+        let _ = writeln!(out, "  nothing to propose\n");
         return;
     }
     let mut table = Table::new();
@@ -131,7 +140,7 @@ fn print(found: &Found) {
             visible_line(&why(&proposed.proposal.evidence)),
         ]);
     }
-    println!("{table}\n");
+    let _ = writeln!(out, "{table}\n");
 }
 
 fn class(proposed: &Proposed) -> String {

@@ -1,7 +1,9 @@
 //! `weir doctor`: would enforcement hold on this host?
 
 use std::{
-    io::IsTerminal,
+    collections::BTreeSet,
+    fmt::Write as _,
+    io::{self, IsTerminal},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -9,8 +11,9 @@ use std::{
 use serde::Serialize;
 use serde_json::json;
 
+use super::output::print;
 use crate::{
-    capture,
+    admin, capture,
     config::Config,
     control::{Client, protocol::Request, socket_path},
     identity::{
@@ -20,6 +23,8 @@ use crate::{
     policy,
     proxy::Engine,
     telemetry,
+    terminal::visible_line,
+    webhooks,
 };
 
 /// Checks kernel features, privileges, configuration, policies, issuers and ways around the agent.
@@ -57,7 +62,7 @@ enum Grade {
     Bad,
 }
 
-pub(super) fn run(args: &Args) -> ExitCode {
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut findings: Vec<Finding> = capture::probe()
         .into_iter()
         .map(|found| Finding {
@@ -77,37 +82,39 @@ pub(super) fn run(args: &Args) -> ExitCode {
     findings.push(privileged_processes());
     let holds = findings.iter().all(|finding| finding.grade != Grade::Bad);
     if args.json {
-        println!("{:#}", json!({"holds": holds, "findings": findings}));
+        let report = json!({"holds": holds, "findings": findings});
+        print(&format!("{report:#}\n"))?;
     } else {
-        print(&findings);
+        print(&shown(&findings, io::stdout().is_terminal()))?;
     }
-    if holds {
+    Ok(if holds {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    }
+    })
 }
 
-fn print(findings: &[Finding]) {
-    let colours = std::io::stdout().is_terminal();
+/// Names of processes, paths of sockets and providers' words are of others' choosing: none of them may steer the terminal.
+fn shown(findings: &[Finding], colours: bool) -> String {
+    let mut out = String::new();
     for finding in findings {
         let (mark, colour) = match finding.grade {
             Grade::Ok => ("ok", "32"),
             Grade::Note => ("note", "33"),
             Grade::Bad => ("BAD", "31"),
         };
-        if colours {
-            println!(
-                "\x1b[{colour}m{mark:<5}\x1b[0m {:<18} {}",
-                finding.name, finding.detail
-            );
+        let mark = if colours {
+            format!("\x1b[{colour}m{mark:<5}\x1b[0m")
         } else {
-            println!("{mark:<5} {:<18} {}", finding.name, finding.detail);
-        }
+            format!("{mark:<5}")
+        };
+        let detail = visible_line(&finding.detail);
+        let _ = writeln!(out, "{mark} {:<18} {detail}", finding.name);
         if !finding.remedy.is_empty() {
-            println!("{:25}{}", "", finding.remedy);
+            let _ = writeln!(out, "{:25}{}", "", visible_line(&finding.remedy));
         }
     }
+    out
 }
 
 fn configuration(path: Option<&Path>, findings: &mut Vec<Finding>) {
@@ -156,6 +163,7 @@ fn configuration(path: Option<&Path>, findings: &mut Vec<Finding>) {
         }
         Err(error) => failed("policy", &error, "run \"weir policy check\""),
     }));
+    page_and_hooks(&config, findings);
     if config.issuer.is_empty() {
         findings.push(finding(
             "issuers",
@@ -191,6 +199,36 @@ fn configuration(path: Option<&Path>, findings: &mut Vec<Finding>) {
             &error,
             "correct [[issuer]] and [[workload]]",
         ));
+    }
+}
+
+/// The files that the web page and the webhooks need, opened as `weir run` does.
+fn page_and_hooks(config: &Config, findings: &mut Vec<Finding>) {
+    if let Some(settings) = &config.admin {
+        let unusable = admin::unusable_files(settings);
+        let remedy =
+            "correct tls_cert, tls_key or metrics_token_file of [admin]: weir run would not start";
+        if unusable.is_empty() {
+            findings.push(finding("web page", Grade::Ok, "its files can be used", ""));
+        }
+        findings.extend(
+            unusable
+                .iter()
+                .map(|error| failed("web page", error, remedy)),
+        );
+    }
+    for hook in &config.webhook {
+        findings.push(match webhooks::check(hook) {
+            Ok(()) => {
+                let detail = format!("the files of {:?} can be used", hook.name);
+                finding("webhooks", Grade::Ok, &detail, "")
+            }
+            Err(error) => {
+                let detail = format!("webhook {:?}: {}", hook.name, telemetry::chain(&error));
+                let remedy = "correct this [[webhook]]: weir run would not start";
+                finding("webhooks", Grade::Bad, &detail, remedy)
+            }
+        });
     }
 }
 
@@ -371,29 +409,45 @@ fn agent(findings: &mut Vec<Finding>) {
 
 /// Database sockets in the file system, which go around TCP.
 fn unix_sockets() -> Vec<Finding> {
-    let listed = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
-    let mut paths: Vec<&str> = listed
-        .lines()
-        .filter_map(|line| line.split_whitespace().nth(7))
+    match std::fs::read(UNIX_SOCKETS) {
+        Ok(listed) => database_sockets(&listed)
+            .iter()
+            .map(|path| {
+                let detail =
+                    format!("{path} is a local database socket; its connections are not governed");
+                finding(
+                    "unix socket",
+                    Grade::Note,
+                    &detail,
+                    "restrict it by file permissions or pg_hba.conf",
+                )
+            })
+            .collect(),
+        Err(error) => vec![finding(
+            "unix socket",
+            Grade::Note,
+            &format!(
+                "cannot read {UNIX_SOCKETS}, so local database sockets are not looked for: {error}"
+            ),
+            "mount /proc, and run this as root",
+        )],
+    }
+}
+
+const UNIX_SOCKETS: &str = "/proc/net/unix";
+
+/// Paths are bytes, of anybody's choosing: one that is no UTF-8 must not hide the others.
+fn database_sockets(listed: &[u8]) -> BTreeSet<String> {
+    listed
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| {
+            let line = String::from_utf8_lossy(line);
+            line.split_whitespace().nth(7).map(str::to_owned)
+        })
         .filter(|path| {
             path.contains(".s.PGSQL.")
                 || path.ends_with("mysqld.sock")
                 || path.ends_with("mysql.sock")
-        })
-        .collect();
-    paths.sort_unstable();
-    paths.dedup();
-    paths
-        .into_iter()
-        .map(|path| {
-            let detail =
-                format!("{path} is a local database socket; its connections are not governed");
-            finding(
-                "unix socket",
-                Grade::Note,
-                &detail,
-                "restrict it by file permissions or pg_hba.conf",
-            )
         })
         .collect()
 }
@@ -447,4 +501,66 @@ fn finding(name: &str, grade: Grade, detail: &str, remedy: &str) -> Finding {
 
 fn failed(name: &str, error: &dyn std::error::Error, remedy: &str) -> Finding {
     finding(name, Grade::Bad, &telemetry::chain(error), remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_is_no_text_hides_no_other_socket() {
+        let head = b"Num       RefCount Protocol Flags    Type St Inode Path\n";
+        let line = b"0000000000000000: 00000002 00000000 00010000 0001 01 20155 ";
+        let paths: [&[u8]; 5] = [
+            b"/tmp/\xff\xfe",
+            b"/run/postgresql/.s.PGSQL.5432",
+            b"/tmp/\xff/mysqld.sock",
+            b"@abstract",
+            b"/run/postgresql/.s.PGSQL.5432",
+        ];
+        let mut listed = head.to_vec();
+        for path in paths {
+            listed.extend([line.as_slice(), path, b"\n"].concat());
+        }
+        let found: Vec<String> = database_sockets(&listed).into_iter().collect();
+        assert_eq!(
+            found,
+            ["/run/postgresql/.s.PGSQL.5432", "/tmp/\u{fffd}/mysqld.sock"]
+        );
+    }
+
+    #[test]
+    fn nothing_found_steers_the_terminal() {
+        let found = finding(
+            "unix socket",
+            Grade::Note,
+            "/tmp/\u{1b}[2K\nBAD",
+            "\u{202e}",
+        );
+        let text = shown(&[found], false);
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text}");
+    }
+
+    #[test]
+    fn files_of_page_and_hooks_are_opened_as_the_agent_does() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let text = "[policy]\n[admin]\nmetrics_token_file = \"missing-token\"\n\
+            [[webhook]]\nname = \"ops\"\nurl = \"https://hooks.example\"\nsecret_file = \"missing-key\"\n";
+        let file = folder.path().join("weir.toml");
+        std::fs::write(&file, text).expect("written");
+        let mut findings = Vec::new();
+        page_and_hooks(
+            &Config::load(&file).expect("a configuration"),
+            &mut findings,
+        );
+        let details: Vec<&str> = findings.iter().map(|it| it.detail.as_str()).collect();
+        assert!(
+            findings.iter().all(|it| it.grade == Grade::Bad)
+                && details.len() == 2
+                && details[0].contains("missing-token")
+                && details[1].contains("missing-key"),
+            "{details:?}"
+        );
+    }
 }

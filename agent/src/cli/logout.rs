@@ -4,10 +4,13 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use crate::control::{
-    Client,
-    protocol::{Binding, Request},
-    socket_path,
+use crate::{
+    control::{
+        Client,
+        protocol::{Binding, Request},
+        socket_path,
+    },
+    terminal::visible_line,
 };
 
 /// End this session's login, and with it its connections and the agents that act for it.
@@ -26,7 +29,8 @@ pub(super) fn run(_args: Args) -> anyhow::Result<ExitCode> {
         serde_json::from_value(answer).context("cannot read the agent's answer")?;
     eprintln!(
         "weir: {} is logged out of {}",
-        binding.identity.principal.display, binding.key
+        visible_line(&binding.identity.principal.display),
+        visible_line(&binding.key)
     );
     Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,7 @@ mod changes;
 pub(super) mod explain;
 mod replay;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{fmt::Write as _, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -12,7 +12,7 @@ use serde_json::json;
 use weir_policy::{Finding, PackError, Severity};
 
 use crate::{
-    cli::audit::print,
+    cli::output::print,
     clock,
     policy::{Loaded, Settings, load},
 };
@@ -28,8 +28,14 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Says what is wrong with a pack: file, line, column, and what to do.
+    #[command(
+        after_help = "Exit codes: 0 nothing wrong, 1 findings, 2 bad usage or a folder that cannot be read.\n\nExample:\n  weir policy check policies/baseline"
+    )]
     Check(PackArgs),
     /// Decides every case of the pack's cases.yaml and compares.
+    #[command(
+        after_help = "Exit codes: 0 all are decided as they say, 1 some are not, or there is none, 2 bad usage or a folder that cannot be read.\n\nExample:\n  weir policy test policies/baseline --json"
+    )]
     Test(PackArgs),
     /// Shows which rules decide about a statement, field by field, and which nearly did.
     Explain(Box<explain::Args>),
@@ -85,14 +91,14 @@ fn check(args: &PackArgs) -> Result<ExitCode> {
         merge(&mut report, summary);
         print(&format!("{report:#}\n"))?;
     } else {
-        print_findings(&args.dir, &findings);
+        print(&listed(&args.dir, &findings))?;
         if findings.is_empty() {
-            println!(
-                "{}: {} rules, {} cases, nothing wrong",
+            print(&format!(
+                "{}: {} rules, {} cases, nothing wrong\n",
                 args.dir.display(),
                 summary["rules"],
                 summary["cases"]
-            );
+            ))?;
         }
     }
     Ok(exit(findings.is_empty()))
@@ -101,7 +107,7 @@ fn check(args: &PackArgs) -> Result<ExitCode> {
 fn test(args: &PackArgs) -> Result<ExitCode> {
     let pack = match open(args.dir.clone()) {
         Ok(loaded) => loaded.pack,
-        Err(error) => return Ok(refused(&args.dir, &error)),
+        Err(error) => return refused(&args.dir, &error),
     };
     let results = pack.cases().run(&pack, clock::now());
     let failed: Vec<_> = results
@@ -115,24 +121,28 @@ fn test(args: &PackArgs) -> Result<ExitCode> {
             json!({ "path": args.dir, "ok": ok, "cases": results.len(), "failed": failed });
         print(&format!("{report:#}\n"))?;
     } else {
+        let mut out = String::new();
         for result in &failed {
             let failure = result.failure.as_deref().unwrap_or_default();
-            println!(
+            let _ = writeln!(
+                out,
                 "{}/{}: {}: {failure}",
                 args.dir.display(),
                 result.place,
                 result.name
             );
         }
-        println!(
+        let _ = writeln!(
+            out,
             "{}: {} cases, {} failed",
             args.dir.display(),
             results.len(),
             failed.len()
         );
         if results.is_empty() {
-            println!("add a cases.yaml that says what the rules are for");
+            out.push_str("add a cases.yaml that says what the rules are for\n");
         }
+        print(&out)?;
     }
     Ok(exit(ok))
 }
@@ -144,25 +154,27 @@ pub(super) fn open(dir: PathBuf) -> Result<Loaded, PackError> {
     })
 }
 
-fn print_findings(dir: &std::path::Path, findings: &[Finding]) {
+fn listed(dir: &std::path::Path, findings: &[Finding]) -> String {
+    let mut out = String::new();
     for finding in findings {
-        println!("{}/{finding}", dir.display());
+        let _ = writeln!(out, "{}/{finding}", dir.display());
     }
     let errors = findings
         .iter()
         .filter(|finding| finding.severity == Severity::Error)
         .count();
     if !findings.is_empty() {
-        println!("{errors} errors, {} warnings", findings.len() - errors);
+        let _ = writeln!(out, "{errors} errors, {} warnings", findings.len() - errors);
     }
+    out
 }
 
-fn refused(dir: &std::path::Path, error: &PackError) -> ExitCode {
+fn refused(dir: &std::path::Path, error: &PackError) -> Result<ExitCode> {
     if error.findings().is_empty() {
-        return unreadable(error);
+        return Ok(unreadable(error));
     }
-    print_findings(dir, error.findings());
-    exit(false)
+    print(&listed(dir, error.findings()))?;
+    Ok(exit(false))
 }
 
 fn unreadable(error: &PackError) -> ExitCode {

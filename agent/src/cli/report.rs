@@ -10,7 +10,10 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::audit::{StateDir, open_store, print};
+use super::{
+    audit::{StateDir, open_store},
+    output::print,
+};
 use crate::{
     audit::reports::{
         self, Period, Question,

@@ -1,16 +1,19 @@
 //! `weir sessions`: what is open, and how an administrator ends it.
 
-use std::process::ExitCode;
+use std::{fmt::Write as _, process::ExitCode};
 
 use clap::Subcommand;
 use comfy_table::Table;
 use serde_json::Value;
 
-use super::status::text;
+use super::{output::print, status::text};
 use crate::control::{Client, protocol::Request, socket_path};
 
 /// Lists the open sessions; ends one.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 no such session, or the agent cannot be reached or refuses.\n\nExamples:\n  weir sessions list\n  weir sessions end 42 --reason 'runs since yesterday'"
+)]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -62,16 +65,17 @@ fn list(args: &List) -> anyhow::Result<ExitCode> {
     let status = Client::connect(&socket_path())?.ask(&Request::Status)?;
     let sessions = status["sessions"].as_array().map_or(&[][..], Vec::as_slice);
     if args.json {
-        println!("{:#}", status["sessions"]);
+        print(&format!("{:#}\n", status["sessions"]))?;
     } else if sessions.is_empty() {
-        println!("no sessions");
+        print("no sessions\n")?;
     } else {
-        println!("{}", table(sessions));
+        let mut out = format!("{}\n", table(sessions));
         let live = status["totals"]["live"].as_u64().unwrap_or_default();
         let more = live.saturating_sub(sessions.len() as u64);
         if more > 0 {
-            println!("{more} more are open");
+            let _ = writeln!(out, "{more} more are open");
         }
+        print(&out)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -96,9 +100,9 @@ fn end(args: End) -> anyhow::Result<ExitCode> {
     };
     let answer = Client::connect(&socket_path())?.ask(&request)?;
     if args.json {
-        println!("{answer}");
+        print(&format!("{answer}\n"))?;
     } else {
-        println!("session {} was ended", args.session);
+        print(&format!("session {} was ended\n", args.session))?;
     }
     Ok(ExitCode::SUCCESS)
 }

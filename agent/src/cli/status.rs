@@ -1,11 +1,11 @@
 //! `weir status`: hooks, listeners, sessions.
 
-use std::process::ExitCode;
+use std::{fmt::Write as _, process::ExitCode};
 
 use comfy_table::Table;
 use serde_json::Value;
 
-use super::sessions;
+use super::{output::print, sessions};
 use crate::{
     control::{Client, protocol::Request, socket_path},
     terminal::visible_line,
@@ -26,9 +26,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let status = Client::connect(&socket_path())?.ask(&Request::Status)?;
     let ready = status["ready"] == true;
     if args.json {
-        println!("{status:#}");
+        print(&format!("{status:#}\n"))?;
     } else {
-        print(&status);
+        print(&shown(&status))?;
     }
     Ok(if ready {
         ExitCode::SUCCESS
@@ -37,58 +37,64 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn print(status: &Value) {
-    println!(
+fn shown(status: &Value) -> String {
+    let mut lines = String::new();
+    let out = &mut lines;
+    let _ = writeln!(
+        out,
         "weir {}, since {}",
         text(&status["version"]),
         text(&status["since"])
     );
     if status["development_issuer"] == true {
-        println!(
+        let _ = writeln!(
+            out,
             "a development issuer is trusted: identities are not verified by a company's provider"
         );
     }
     for section in [
         "policy", "listener", "totals", "logins", "kernel", "journal", "masking",
     ] {
-        println!("\n{section}");
+        let _ = writeln!(out, "\n{section}");
         for (key, value) in status[section].as_object().into_iter().flatten() {
-            println!("  {:<24}{}", key.replace('_', " "), text(value));
+            let _ = writeln!(out, "  {:<24}{}", key.replace('_', " "), text(value));
         }
     }
-    println!("\nhooks");
+    let _ = writeln!(out, "\nhooks");
     for hook in status["hooks"].as_array().into_iter().flatten() {
         let state = match (hook["ok"] == true, hook["optional"] == true) {
             (true, _) => "ok",
             (false, true) => "absent",
             (false, false) => "BROKEN",
         };
-        println!(
+        let _ = writeln!(
+            out,
             "  {:<24}{state:<8}{}",
             text(&hook["name"]),
             text(&hook["detail"])
         );
     }
-    latency(&status["latency"]);
-    endpoints(status);
+    latency(out, &status["latency"]);
+    endpoints(out, status);
     let problems = status["identity_problems"].as_array();
     for problem in problems.into_iter().flatten() {
-        println!("\nidentity: {}", text(problem));
+        let _ = writeln!(out, "\nidentity: {}", text(problem));
     }
-    catalogs(status);
-    exports(status);
-    webhooks(status);
+    catalogs(out, status);
+    exports(out, status);
+    webhooks(out, status);
     let open = status["sessions"].as_array().map_or(&[][..], Vec::as_slice);
     if open.is_empty() {
-        println!("\nno sessions");
-        return;
+        let _ = writeln!(out, "\nno sessions");
+        return lines;
     }
-    println!("\n{}", sessions::table(open));
+    let _ = writeln!(out, "\n{}", sessions::table(open));
+    lines
 }
 
 /// How long weir keeps what clients send.
-fn latency(latency: &Value) {
-    println!("\nlatency");
+fn latency(out: &mut String, latency: &Value) {
+    let _ = writeln!(out, "\nlatency");
     for (name, figures) in latency.as_object().into_iter().flatten() {
         let within = |name: &str| match &figures[name] {
             Value::Null => "beyond what is told apart".to_owned(),
@@ -102,15 +108,16 @@ fn latency(latency: &Value) {
                 within("p99_us")
             ),
         };
-        println!("  {:<24}{told}", name.replace('_', " "));
+        let _ = writeln!(out, "  {:<24}{told}", name.replace('_', " "));
     }
 }
 
 /// How log-ins pass at each endpoint.
-fn endpoints(status: &Value) {
-    println!("\nendpoints");
+fn endpoints(out: &mut String, status: &Value) {
+    let _ = writeln!(out, "\nendpoints");
     for endpoint in status["endpoints"].as_array().into_iter().flatten() {
-        println!(
+        let _ = writeln!(
+            out,
             "  {:<24}mode {}, {}",
             text(&endpoint["name"]),
             text(&endpoint["mode"]),
@@ -122,17 +129,19 @@ fn endpoints(status: &Value) {
         ] {
             match endpoint[key].as_u64() {
                 None | Some(0) => {}
-                Some(count) => println!("{:26}{count} {what}", ""),
+                Some(count) => {
+                    let _ = writeln!(out, "{:26}{count} {what}", "");
+                }
             }
         }
         if !endpoint["problem"].is_null() {
-            println!("{:26}{}", "", problem(endpoint));
+            let _ = writeln!(out, "{:26}{}", "", problem(endpoint));
         }
     }
 }
 
 /// What is known of the databases that somebody may not see all of.
-fn catalogs(status: &Value) {
+fn catalogs(out: &mut String, status: &Value) {
     let catalogs = status["catalogs"].as_array().map_or(&[][..], Vec::as_slice);
     if catalogs.is_empty() {
         return;
@@ -166,11 +175,11 @@ fn catalogs(status: &Value) {
                 ]),
         );
     }
-    println!("\ncatalogs\n{table}");
+    let _ = writeln!(out, "\ncatalogs\n{table}");
 }
 
 /// How far records have got elsewhere.
-fn exports(status: &Value) {
+fn exports(out: &mut String, status: &Value) {
     let exports = status["exports"].as_array().map_or(&[][..], Vec::as_slice);
     if exports.is_empty() {
         return;
@@ -186,11 +195,11 @@ fn exports(status: &Value) {
                 .chain([problem(export)]),
         );
     }
-    println!("\nexports\n{table}");
+    let _ = writeln!(out, "\nexports\n{table}");
 }
 
 /// Whether those who are to be told of approvals are.
-fn webhooks(status: &Value) {
+fn webhooks(out: &mut String, status: &Value) {
     let hooks = status["webhooks"].as_array().map_or(&[][..], Vec::as_slice);
     if hooks.is_empty() {
         return;
@@ -202,7 +211,7 @@ fn webhooks(status: &Value) {
         let cells = columns.map(|column| text(&hook[column]));
         table.add_row(cells.into_iter().chain([problem(hook)]));
     }
-    println!("\nwebhooks\n{table}");
+    let _ = writeln!(out, "\nwebhooks\n{table}");
 }
 
 /// A value for people to read: what is in it may be of anybody's choosing.

@@ -5,10 +5,16 @@ use std::{fs, path::PathBuf, process::ExitCode};
 use anyhow::Context;
 use serde::Deserialize;
 
+use super::output::print;
 use crate::capture::{self, Settings};
 
 /// Removes the kernel programs and maps that an agent left; connections are no longer governed.
+///
+/// No agent may run; what an agent with `on_stop = "keep"`, a crash or a kill left is what it is for.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 nothing is loaded any more, 1 an agent runs or a pin cannot be removed.\n\nExamples:\n  weir unload\n  weir unload --config /etc/weir/weir.toml"
+)]
 pub(super) struct Args {
     /// Where they are pinned.
     #[arg(long, value_name = "FOLDER")]
@@ -39,8 +45,11 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         (None, None) => Settings::default().pin_dir,
     };
     match capture::unload(&folder)? {
-        0 => println!("nothing was loaded below {}", folder.display()),
-        count => println!("{count} kernel programs removed from {}", folder.display()),
+        0 => print(&format!("nothing was loaded below {}\n", folder.display()))?,
+        count => print(&format!(
+            "{count} kernel programs removed from {}\n",
+            folder.display()
+        ))?,
     }
     Ok(ExitCode::SUCCESS)
 }

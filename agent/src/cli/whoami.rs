@@ -7,6 +7,7 @@ use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use weir_policy::{Delegation, Identity, Strength};
 
+use super::output::print;
 use crate::identity::{Said, Tried};
 use crate::{
     control::{
@@ -21,7 +22,7 @@ use crate::{
 /// Show who weir takes this process for.
 #[derive(Debug, Clone, Copy, clap::Args)]
 #[command(
-    after_help = "Examples:\n  weir whoami\n  weir whoami --json | jq .binding.identity.principal"
+    after_help = "Exit codes: 0 identified, 1 unidentified, or the agent cannot be reached or refuses.\n\nExamples:\n  weir whoami\n  weir whoami --json | jq .binding.identity.principal"
 )]
 pub(super) struct Args {
     /// Print the whole answer as JSON
@@ -36,17 +37,17 @@ pub(super) struct Args {
 /// When the agent cannot be reached.
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let answer = Client::connect(&socket_path())?.ask(&Request::Whoami)?;
-    print(&answer, args.json)
+    tell(&answer, args.json)
 }
 
 /// Prints an answer to `whoami` or `whois`.
-pub(super) fn print(answer: &Value, json: bool) -> anyhow::Result<ExitCode> {
+pub(super) fn tell(answer: &Value, json: bool) -> anyhow::Result<ExitCode> {
     let who: Who =
         serde_json::from_value(answer.clone()).context("cannot read the agent's answer")?;
     if json {
-        println!("{}", serde_json::to_string_pretty(answer)?);
+        print(&format!("{answer:#}\n"))?;
     } else {
-        println!("{}", describe(&who));
+        print(&format!("{}\n", describe(&who)))?;
     }
     Ok(if who.binding.is_some() {
         ExitCode::SUCCESS

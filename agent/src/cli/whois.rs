@@ -7,7 +7,9 @@ use crate::control::{Client, protocol::Request, socket_path};
 
 /// Show who is behind a process, or behind the client's end of a connection, and how that answer came about.
 #[derive(Debug, Clone, Copy, clap::Args)]
-#[command(after_help = "Examples:\n  weir whois 4242\n  weir whois 127.0.0.1:51724 --json")]
+#[command(
+    after_help = "Exit codes: 0 identified, 1 unidentified, or the agent cannot be reached or refuses.\n\nExamples:\n  weir whois 4242\n  weir whois 127.0.0.1:51724 --json"
+)]
 pub(super) struct Args {
     /// A process id, or the client's address and port
     #[arg(value_name = "PID|ADDR:PORT")]
@@ -53,7 +55,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         },
     };
     let answer = Client::connect(&socket_path())?.ask(&request)?;
-    whoami::print(&answer, args.json)
+    whoami::tell(&answer, args.json)
 }
 
 #[cfg(test)]

@@ -224,7 +224,12 @@ fn names(given: &[Given]) -> Vec<String> {
     given.map(|it| it.approver.name().to_owned()).collect()
 }
 
-fn check_reason(reason: &str) -> Result<(), DecideError> {
+/// Looks whether somebody says why, in a line that fits into the record.
+///
+/// # Errors
+///
+/// [`DecideError::Reason`]
+pub fn check_reason(reason: &str) -> Result<(), DecideError> {
     let fits = !reason.trim().is_empty()
         && reason.len() <= REASON_BYTES
         && !reason.chars().any(char::is_control);

@@ -10,7 +10,7 @@ use std::{
 use tokio::{io::copy_bidirectional, net::TcpStream};
 
 use super::{Candidate, listener::Place, reset};
-use crate::net::Leg;
+use crate::{audit::record::NOT_INSPECTED, net::Leg};
 
 /// Serves one connection. What is inside cannot be judged, so it may pass only where no rule could refuse anything.
 pub(super) async fn serve(candidate: Candidate, client: TcpStream, place: Place) {
@@ -42,7 +42,7 @@ impl Candidate {
 
     /// Relays until a side closes or somebody ends the session.
     pub(super) async fn relay_unread(&self, client: TcpStream, mut server: Leg) {
-        let live = match self.record(self.target(), None) {
+        let live = match self.record_unread(self.target()) {
             Ok(live) => live,
             Err(error) => {
                 tracing::error!(%error, "cannot record a session: it is refused");
@@ -61,12 +61,13 @@ impl Candidate {
             copying.as_mut().poll(cx).map(Some)
         })
         .await;
-        let (reason, (up, down)) = match copied {
-            Some(copied) => ("not inspected", copied.unwrap_or_default()),
-            None => ("not inspected; ended", (0, 0)),
+        let (how, (up, down)) = match copied {
+            Some(copied) => ("", copied.unwrap_or_default()),
+            None => ("; ended", (0, 0)),
         };
+        let reason = format!("{NOT_INSPECTED}{how}");
         let journal = &self.proxy.journal;
-        if let Err(error) = journal.session_closed(&live.session, reason, 0, up, down) {
+        if let Err(error) = journal.session_closed(&live.session, &reason, 0, up, down) {
             tracing::error!(%error, "cannot record a session's end");
         }
     }

@@ -43,10 +43,16 @@ pub(crate) fn a_statement_shows_on_the_map_and_its_session_can_be_ended(
         .with_context(|| format!("no session of bob: {sessions}"))?;
     let path = format!("/api/sessions/{session}/end");
     ensure!(world.post(viewer, &path, &[])?.status == 403);
-    let ended = world.post(admin, &path, &[])?;
+    let silent = world.post(admin, &path, &[])?;
+    ensure!(
+        silent.status == 400 && silent.body.contains("say why"),
+        "{silent:?}"
+    );
+    let why = ["--data-urlencode", "reason=runs since yesterday"];
+    let ended = world.post(admin, &path, &why)?;
     ensure!(ended.status == 200, "{ended:?}");
     ensure!(client.ends_with("due to administrator command"));
-    ensure!(world.post(admin, &path, &[])?.status == 404);
+    ensure!(world.post(admin, &path, &why)?.status == 404);
     let record = world.web.lab.agent().json(&[
         "audit",
         "query",
@@ -54,9 +60,10 @@ pub(crate) fn a_statement_shows_on_the_map_and_its_session_can_be_ended(
         "json",
         "select body from events where event = 'session_ended'",
     ])?;
+    let record = record.to_string();
     ensure!(
-        record.to_string().contains("adm"),
-        "it is not recorded who did it: {record}"
+        record.contains("adm") && record.contains("runs since yesterday"),
+        "it is not recorded who did it and why: {record}"
     );
     Ok(())
 }

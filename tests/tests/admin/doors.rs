@@ -8,6 +8,41 @@ use tests::{Identity, Web};
 
 use super::{Visitor, World};
 
+/// Browsers send no strict cookie along such a link; the answer has them ask again, or leads there by a log-in.
+pub(crate) fn a_link_on_another_site_leads_to_its_page(
+    world: &World,
+    viewer: &Visitor,
+) -> Result<()> {
+    let link = ["sec-fetch-site: cross-site", "sec-fetch-mode: navigate"];
+    let first = world
+        .site
+        .ask(&["-H", link[0], "-H", link[1]], "/approvals/999999")?;
+    ensure!(
+        first.status == 200 && first.body.contains("0; url=/approvals/999999"),
+        "{first:?}"
+    );
+    let own = "sec-fetch-site: same-origin";
+    let again = world
+        .site
+        .ask(&["-H", own, "-H", &viewer.jar], "/approvals/999999")?;
+    ensure!(
+        again.status == 404 && again.body.contains("report of approvals"),
+        "{again:?}"
+    );
+    let stranger = world.site.ask(&["-H", own], "/approvals/999999")?;
+    let to = "/login?to=%2Fapprovals%2F999999";
+    ensure!(
+        stranger.status == 303 && stranger.header("location") == to,
+        "{stranger:?}"
+    );
+    let (back, _) = world.come_back_from("/login/start?to=%2Fapprovals%2F999999", "vic")?;
+    ensure!(
+        back.status == 200 && back.body.contains("0; url=/approvals/999999\""),
+        "{back:?}"
+    );
+    Ok(())
+}
+
 pub(crate) fn changes_come_from_the_sites_own_pages(world: &World, admin: &Visitor) -> Result<()> {
     let path = "/api/sessions/999999/end";
     let origin = format!("origin: {}", world.site.origin);
@@ -16,7 +51,14 @@ pub(crate) fn changes_come_from_the_sites_own_pages(world: &World, admin: &Visit
             .post(
                 admin,
                 path,
-                &["-H", &origin, "-H", "sec-fetch-site: same-origin"]
+                &[
+                    "-H",
+                    &origin,
+                    "-H",
+                    "sec-fetch-site: same-origin",
+                    "--data",
+                    "reason=why"
+                ]
             )?
             .status
             == 404

@@ -138,7 +138,12 @@ fn nobody_gets_in(world: &World, path: &str, is_change: bool, who: For) -> Resul
     } else if is_change || path.starts_with("/api/") {
         answer.status == 401
     } else {
-        answer.status == 303 && answer.header("location") == "/login" && answer.body.is_empty()
+        // To the page that was wanted, where it is one.
+        let to = path.trim_start_matches('/').replace('/', "%2F");
+        let kept = format!("/login?to=%2F{to}");
+        answer.status == 303
+            && ["/login", &kept].contains(&answer.header("location"))
+            && answer.body.is_empty()
     };
     ensure!(is_right, "{path} without a log-in: {answer:?}");
     Ok(())

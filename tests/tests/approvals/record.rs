@@ -209,7 +209,26 @@ pub(crate) fn reported(lab: &Lab) -> Result<()> {
         find("ended", how)?;
     }
     find("actor", "churn-bot")?;
-    find("holds_for", "until ")?;
+    ensure!(
+        denied["holds_for"] == "",
+        "a refusal holds for nothing: {denied}"
+    );
+    let lasting = find("holds_for", "until ")?;
+    ensure!(lasting["verdict"] != "denied", "{lasting}");
+    let revoked = rows
+        .iter()
+        .find(|row| row["revoked_by"] != "")
+        .with_context(|| format!("nothing was taken back: {report}"))?;
+    ensure!(
+        revoked["revoked"]
+            .as_str()
+            .is_some_and(|it| it.ends_with('Z'))
+            && revoked["revoked_because"] != ""
+            && revoked["holds_for"]
+                .as_str()
+                .is_some_and(|it| it.starts_with("until ")),
+        "{revoked}"
+    );
     Ok(())
 }
 

@@ -61,6 +61,35 @@ fn what_is_not_inspected_is_visible_and_deniable() -> Result<()> {
         endpoint["mode"] == "opaque" && endpoint["not_inspected"].as_u64() >= Some(1),
         "{endpoint}"
     );
+    what_is_not_inspected_is_no_governed_session(&lab)
+}
+
+fn what_is_not_inspected_is_no_governed_session(lab: &Lab) -> Result<()> {
+    let report = lab
+        .agent()
+        .json(&["report", "completeness", "--format", "json"])?;
+    let measure = |name: &str| {
+        let rows = report["rows"].as_array().into_iter().flatten();
+        let row = rows.into_iter().find(|row| row["measure"] == name);
+        row.and_then(|row| row["count"].as_u64())
+    };
+    ensure!(
+        measure("sessions governed") == Some(0) && measure("sessions relayed unread") == Some(1),
+        "{report}"
+    );
+    let notes = report["header"]["incomplete"].to_string();
+    ensure!(
+        notes.contains("1 session that was relayed unread"),
+        "{notes}"
+    );
+    let tail = lab
+        .weir(&["audit", "tail", "--json", "-n", "1000"])
+        .output()?;
+    let opened = String::from_utf8_lossy(&tail.stdout)
+        .lines()
+        .filter(|line| line.contains("\"unread\":true"))
+        .count();
+    ensure!(opened == 1, "{tail:?}");
     Ok(())
 }
 

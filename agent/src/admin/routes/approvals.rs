@@ -132,10 +132,14 @@ fn shown(ask: &Ask, view: &View) -> Markup {
                 div { dt { "Touches" } dd { (view.relations.join(", ")) } }
                 div.wide { dt { "Columns" } dd { (view.columns.join(", ")) } }
                 div { dt { "The server expects" } dd { (estimate(view.estimate.as_ref())) } }
+                @if view.rewritten {
+                    div { dt { "Hidden" } dd { "the server gets it with data masked or filtered" } }
+                }
                 div { dt { "In a transaction" } dd { @if view.in_transaction { "yes: its locks are held meanwhile" } @else { "no" } } }
                 div { dt { "Program" } dd.mono { (summary.process) } }
                 div { dt { "Bound values" } dd { (view.values_bytes) " bytes" } }
                 div.wide { dt { "Processes, child first" } dd.mono { (view.lineage.join(" ← ")) } }
+                div.wide { dt { "Cgroup" } dd.mono { (view.cgroup) } }
                 div.wide { dt { "SHA-256 of the exact text" } dd.mono { (view.text_sha256) } }
             }
         }

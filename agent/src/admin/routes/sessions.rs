@@ -11,6 +11,7 @@ use crate::{
         page::{Column, csrf, heads},
         request::Ask,
     },
+    holds::check_reason,
     sessions::{EndError, EndOrder, Summary},
 };
 
@@ -85,7 +86,8 @@ fn row(ask: &Ask, session: &Summary, may_end: bool) -> Markup {
                 td data-name="end" {
                     form method="post" action={ "/sessions/" (session.session) "/end" } {
                         (csrf(ask))
-                        button.danger type="submit" aria-label={ "End session " (session.session) " of " (session.identity) } { "End" }
+                        input type="text" name="reason" required maxlength="500" size="14" placeholder="why" aria-label={ "Why session " (session.session) " is ended" };
+                        " " button.danger type="submit" aria-label={ "End session " (session.session) " of " (session.identity) } { "End" }
                     }
                 }
             }
@@ -96,11 +98,13 @@ fn row(ask: &Ask, session: &Summary, may_end: bool) -> Markup {
 /// `POST /sessions/{id}/end`
 pub(super) async fn end(ask: Ask) -> Result<Response, Error> {
     let session = ask.number("id")?;
+    let reason = ask.form("reason").unwrap_or_default();
+    check_reason(reason).map_err(|error| Error::from(&error))?;
     let order = EndOrder {
         session,
         administrator: ask.visitor.identity.clone(),
         evidence: ask.visitor.evidence.as_deref().cloned(),
-        reason: "by the web page".to_owned(),
+        reason: reason.to_owned(),
     };
     let reach = &ask.web.reach;
     match reach.sessions.end_by_order(order, &reach.journal) {

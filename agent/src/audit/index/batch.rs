@@ -13,7 +13,10 @@ use crate::audit::{
         layout::{self, RawRecord, RecordKind},
         reader,
     },
-    record::{Ending, Entry, Event, Outcome, Requested, SessionOpened, StatementDecided, Via},
+    record::{
+        Ending, Entry, Event, NOT_INSPECTED, Outcome, Requested, SessionOpened, StatementDecided,
+        Via,
+    },
 };
 
 const HOUR_NS: u64 = 3_600_000_000_000;
@@ -211,8 +214,8 @@ impl Batch {
             .prepare_cached(
                 "INSERT INTO session_records (id, context, opened_ns, application_name, destination, pid, cgroup, method, strength, purpose,
                  binding, token, issued_s, not_after_s, last_verified_s, stale, development, delegation, auth_time_s, acr, amr, evidence,
-                 groups, segment, last_hour, verified_s)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?15)",
+                 groups, segment, last_hour, verified_s, unread)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?15, ?26)",
             )?
             .execute(params![
                 opened.session,
@@ -242,6 +245,7 @@ impl Batch {
                 groups,
                 self.segment,
                 opened_ns / HOUR_NS,
+                opened.unread,
             ])?;
         transaction
             .prepare_cached(
@@ -429,7 +433,7 @@ fn record_event(
     {
         let mut close = transaction.prepare_cached(
             "UPDATE session_records SET closed_ns = ?2, close_reason = ?3, requests = ?4, client_bytes = ?5, server_bytes = ?6,
-             closed_seq = ?7, closed_segment = max(coalesce(closed_segment, 0), ?8) WHERE id = ?1",
+             closed_seq = ?7, closed_segment = max(coalesce(closed_segment, 0), ?8), unread = max(unread, ?9) WHERE id = ?1",
         )?;
         let closed = close.execute(params![
             session,
@@ -440,6 +444,8 @@ fn record_event(
             signed(*server_bytes),
             place.seq,
             place.segment,
+            // Earlier versions did not tell it at the opening.
+            reason.starts_with(NOT_INSPECTED),
         ])?;
         return Ok(closed == 1);
     }

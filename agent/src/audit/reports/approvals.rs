@@ -1,4 +1,4 @@
-//! approvals: who asked, who decided and why, and what ran.
+//! approvals: who asked, who decided and why, what ran, and what was taken back.
 
 use std::collections::BTreeMap;
 
@@ -28,6 +28,9 @@ const COLUMNS: &[Column] = &[
     column("policy", Shape::Text),
     column("ran_as_bound", Shape::Text),
     column("ran_again", Shape::Count),
+    column("revoked", Shape::Time),
+    column("revoked_by", Shape::Text),
+    column("revoked_because", Shape::Text),
 ];
 
 /// Everything known of one approval.
@@ -38,17 +41,20 @@ struct Case {
     ended: Option<Json>,
     /// How often a lasting approval let the same statement run again.
     used: u64,
+    /// When, by whom and why a lasting approval was taken back.
+    revoked: Option<(u64, Json)>,
 }
 
 pub(super) fn rows(store: &Reading<'_>, period: Period) -> rusqlite::Result<Answer> {
     let (from, until) = period.nanoseconds();
-    // What was asked in the period, with all that came of it, also later; what was decided and used in it, also of what was
-    // asked before.
+    // What was asked in the period, with all that came of it, also later; what was decided, used and taken back in it, also of
+    // what was asked before.
     let mut query = store.prepare(
         "SELECT time_ns, event, body FROM event_records
-         WHERE event IN ('approval_requested', 'approval_decided', 'approval_ended', 'approval_used') AND body ->> '$.approval' IN (
+         WHERE event IN ('approval_requested', 'approval_decided', 'approval_ended', 'approval_used', 'approval_revoked')
+         AND body ->> '$.approval' IN (
              SELECT body ->> '$.approval' FROM event_records
-             WHERE event IN ('approval_requested', 'approval_decided', 'approval_used') AND time_ns >= ?1 AND time_ns < ?2)
+             WHERE event IN ('approval_requested', 'approval_decided', 'approval_used', 'approval_revoked') AND time_ns >= ?1 AND time_ns < ?2)
          ORDER BY seq",
     )?;
     let mut found = query.query(params![from, until])?;
@@ -69,6 +75,7 @@ pub(super) fn rows(store: &Reading<'_>, period: Period) -> rusqlite::Result<Answ
             "approval_requested" => case.requested = Some((time, body)),
             "approval_decided" => case.decisions.push((time, body)),
             "approval_used" => case.used += 1,
+            "approval_revoked" => case.revoked = Some((time, body)),
             _ => case.ended = Some(body),
         }
     }
@@ -110,15 +117,10 @@ fn row(store: &Connection, approval: u64, case: &Case) -> rusqlite::Result<Vec<V
                 .collect::<Vec<_>>()
                 .join("; "),
         ),
-        Value::Text(verdict(case)),
+        Value::Text(verdict(case).to_owned()),
         time(last.map(|(time, _)| *time)),
         time(waited),
-        Value::Text(last.map_or_else(String::new, |(_, decision)| {
-            match decision["until_ns"].as_u64() {
-                Some(until) => format!("until {}", super::period::rfc3339(until)),
-                None => "once".to_owned(),
-            }
-        })),
+        Value::Text(holds_for(case)),
         Value::Text(ended["how"].as_str().unwrap_or("waits").replace('_', " ")),
         Value::Text(
             ended["request"]
@@ -129,7 +131,28 @@ fn row(store: &Connection, approval: u64, case: &Case) -> rusqlite::Result<Vec<V
         text(&request["bound"]["policy"]),
         Value::Text(as_bound(&request["bound"]["to"], &ended["ran"]).to_owned()),
         Value::Number(case.used),
+        time(case.revoked.as_ref().map(|(time, _)| *time)),
+        Value::Text(
+            case.revoked
+                .as_ref()
+                .map_or_else(String::new, |(_, revoked)| who(&revoked["approver"])),
+        ),
+        text(&case.revoked.as_ref().unwrap_or(&(0, Json::Null)).1["reason"]),
     ])
+}
+
+/// How long an approval holds; empty for what nobody approved.
+fn holds_for(case: &Case) -> String {
+    let Some((_, last)) = case.decisions.last() else {
+        return String::new();
+    };
+    if !matches!(verdict(case), "approved" | "break glass") {
+        return String::new();
+    }
+    match last["until_ns"].as_u64() {
+        Some(until) => format!("until {}", super::period::rfc3339(until)),
+        None => "once".to_owned(),
+    }
 }
 
 /// Whether what ran is what was approved, where both are known.
@@ -143,31 +166,38 @@ fn as_bound(bound: &Json, ran: &Json) -> &'static str {
 
 /// Who said what, and why.
 fn decided(decision: &Json) -> String {
-    let mut who = words::subject(&decision["approver"]);
-    let actor = words::actors(&decision["approver"]);
-    if !actor.is_empty() {
-        who = format!("{who} via {actor}");
-    }
     let glass = if decision["break_glass"] == true {
         ", glass broken"
     } else {
         ""
     };
     format!(
-        "{who}: {}{glass} ({})",
+        "{}: {}{glass} ({})",
+        who(&decision["approver"]),
         decision["verdict"].as_str().unwrap_or_default(),
         decision["reason"].as_str().unwrap_or_default()
     )
 }
 
+/// Somebody, and through whom.
+fn who(identity: &Json) -> String {
+    let who = words::subject(identity);
+    let actor = words::actors(identity);
+    if actor.is_empty() {
+        who
+    } else {
+        format!("{who} via {actor}")
+    }
+}
+
 /// One refusal is a refusal.
-fn verdict(case: &Case) -> String {
+fn verdict(case: &Case) -> &'static str {
     let says = |word: &str| {
         case.decisions
             .iter()
             .any(|(_, decision)| decision["verdict"] == word)
     };
-    let word = if says("denied") {
+    if says("denied") {
         "denied"
     } else if case
         .decisions
@@ -179,8 +209,7 @@ fn verdict(case: &Case) -> String {
         "approved"
     } else {
         "undecided"
-    };
-    word.to_owned()
+    }
 }
 
 /// Program and database of a session.

@@ -25,6 +25,7 @@ pub(super) fn rows(store: &Connection, period: Period) -> rusqlite::Result<Answe
         |sql: &str| store.query_row(sql, params![from_ns, until_ns], |row| row.get::<_, u64>(0));
     let sessions =
         count("SELECT count(*) FROM session_records WHERE opened_ns >= ?1 AND opened_ns < ?2")?;
+    let unread = count(super::UNREAD_SESSIONS)?;
     let refused = count(&events("connection_refused", "count(*)"))?;
     // Each of these shares its connection with the session before it.
     let continued = count(
@@ -38,12 +39,16 @@ pub(super) fn rows(store: &Connection, period: Period) -> rusqlite::Result<Answe
             measure(name, count, meaning);
         }
     }
-    measure("sessions governed", sessions, "recorded");
+    measure(
+        "sessions governed",
+        sessions.saturating_sub(unread),
+        "recorded",
+    );
     measure(
         "of them unidentified",
         count(
             "SELECT count(*) FROM session_records s JOIN contexts c ON c.id = s.context
-             WHERE opened_ns >= ?1 AND opened_ns < ?2 AND c.subject = ''",
+             WHERE opened_ns >= ?1 AND opened_ns < ?2 AND c.subject = '' AND NOT s.unread",
         )?,
         "recorded",
     );
@@ -52,16 +57,13 @@ pub(super) fn rows(store: &Connection, period: Period) -> rusqlite::Result<Answe
         continued,
         "recorded",
     );
+    measure(
+        "sessions relayed unread",
+        unread,
+        "recorded as a whole, content unknown",
+    );
     measure("connections refused before a session", refused, "recorded");
-    let mut query = store.prepare(
-        "SELECT body ->> '$.why', count(*) FROM event_records
-         WHERE event = 'ungoverned' AND time_ns >= ?1 AND time_ns < ?2 GROUP BY 1 ORDER BY 1",
-    )?;
-    let ungoverned = query.query_map(params![from_ns, until_ns], |row| {
-        Ok((row.get::<_, String>(0)?, row.get(1)?))
-    })?;
-    for reason in ungoverned {
-        let (why, connections) = reason?;
+    for (why, connections) in ungoverned(store, from_ns, until_ns)? {
         measure(
             &format!("connections not governed: {why}"),
             connections,
@@ -108,6 +110,16 @@ pub(super) fn rows(store: &Connection, period: Period) -> rusqlite::Result<Answe
         "listed below",
     );
     Ok((COLUMNS, rows))
+}
+
+/// How many connections were not governed, by why.
+fn ungoverned(store: &Connection, from: u64, until: u64) -> rusqlite::Result<Vec<(String, u64)>> {
+    let mut query = store.prepare(
+        "SELECT body ->> '$.why', count(*) FROM event_records
+         WHERE event = 'ungoverned' AND time_ns >= ?1 AND time_ns < ?2 GROUP BY 1 ORDER BY 1",
+    )?;
+    let found = query.query_map(params![from, until], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    found.collect()
 }
 
 /// Every gap, one by one.
@@ -290,7 +302,11 @@ fn counted(kernel: &Counters, told: u64) -> Vec<(&'static str, u64, &'static str
 /// Every connection to a database has one of these.
 fn fates(kernel: &Counters) -> [(&'static str, u64, &'static str); 8] {
     [
-        ("redirected to weir", kernel.governed, "governed"),
+        (
+            "redirected to weir",
+            kernel.governed,
+            "governed, relayed unread or refused",
+        ),
         (
             "let through: no agent ran",
             kernel.passed_agent_down,

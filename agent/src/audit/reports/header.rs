@@ -193,6 +193,11 @@ fn incomplete(store: &Connection, period: Period) -> rusqlite::Result<Vec<String
         "connections that were not governed",
     );
     note(
+        count(super::UNREAD_SESSIONS)?,
+        "session that was relayed unread",
+        "sessions that were relayed unread",
+    );
+    note(
         store.query_row("SELECT count(*) FROM open_requests", [], |row| row.get(0))?,
         "request without an outcome",
         "requests without an outcome",

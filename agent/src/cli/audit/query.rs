@@ -20,12 +20,14 @@ use crate::{
 /// Ask the audit store with SQL; nothing can be changed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Views: usage_view, sessions, bindings, evidence, proofs, statements, relations, columns, classes, activity_view, approvals, events.
+Views: usage_view, sessions, unread_sessions, bindings, evidence, proofs, statements, relations, columns, classes, activity_view, approvals, events.
 
 Examples:
   weir audit query 'SELECT principal, relation, sum(rows) FROM usage_view GROUP BY 1, 2'
   weir audit query --format csv 'SELECT * FROM sessions WHERE closed IS NULL'
-  weir audit query \"SELECT time, body FROM events WHERE event = 'incident'\"")]
+  weir audit query \"SELECT time, body FROM events WHERE event = 'incident'\"
+
+Exit codes: 0 answered, 1 not a question, or the store cannot be read.")]
 pub(super) struct Args {
     /// One SQL statement, in SQLite's dialect
     sql: String,

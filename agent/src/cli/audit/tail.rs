@@ -25,7 +25,7 @@ const POLL: Duration = Duration::from_millis(100);
 /// Show the journal's last records; with --follow, new ones as they come.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  weir audit tail -n 50\n  weir audit tail --follow --json | jq 'select(.effect == \"deny\")'"
+    after_help = "Exit codes: 0 shown, 1 the journal cannot be read.\n\nExamples:\n  weir audit tail -n 50\n  weir audit tail --follow --json | jq 'select(.effect == \"deny\")'"
 )]
 pub(super) struct Args {
     #[command(flatten)]
@@ -100,12 +100,12 @@ impl Dictionary {
     fn words(&self, entry: &Entry) -> String {
         match entry {
             Entry::SessionOpened(opened) => {
-                format!(
-                    "session {}  {} → {}",
-                    opened.session,
-                    who(opened),
-                    opened.target.database
-                )
+                let to = if opened.unread {
+                    "relayed unread"
+                } else {
+                    &opened.target.database
+                };
+                format!("session {}  {} → {to}", opened.session, who(opened))
             }
             Entry::StatementDecided(decided) => {
                 format!("statement {}  {}", decided.id, decided.facts.normalised)

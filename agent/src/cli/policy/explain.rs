@@ -16,7 +16,7 @@ use weir_sql::{
 
 use super::{open, refused};
 use crate::{
-    cli::audit::print,
+    cli::output::print,
     clock,
     control::{
         Client,
@@ -139,7 +139,7 @@ enum AsKind {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let pack = match open(args.policy.clone()) {
         Ok(loaded) => loaded.pack,
-        Err(error) => return Ok(refused(&args.policy, &error)),
+        Err(error) => return refused(&args.policy, &error),
     };
     let own = args.catalog.as_ref().map(read_catalog).transpose()?;
     let database = own.as_ref().or(pack.cases().database());

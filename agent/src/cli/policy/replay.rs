@@ -24,12 +24,15 @@ use crate::{
         record::{Entry, SessionOpened, StatementDecided},
         reports::period::Period,
     },
-    cli::audit::{StateDir, print},
+    cli::{audit::StateDir, output::print},
     clock,
     policy::Settings,
 };
 
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 replayed, 1 changes with --fail-on-change, a pack that is refused, or a journal that cannot be read, 2 bad usage or a folder that cannot be read.\n\nExample:\n  weir policy replay --policy policies/pii --since 7d"
+)]
 pub(super) struct Args {
     /// The pack that decides again.
     #[arg(long, visible_alias = "policy", value_name = "DIR", default_value_os_t = Settings::default().dir)]
@@ -39,6 +42,9 @@ pub(super) struct Args {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: as of replay.\n\nExample:\n  weir policy diff policies/baseline policies/production --since 24h --json"
+)]
 pub(super) struct DiffArgs {
     /// The pack that decides first.
     before: PathBuf,
@@ -111,7 +117,7 @@ struct Change {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let pack = match open(args.pack.clone()) {
         Ok(loaded) => loaded.pack,
-        Err(error) => return Ok(refused(&args.pack, &error)),
+        Err(error) => return refused(&args.pack, &error),
     };
     compare(&args.record, &[&pack], |_, decided, _| {
         decided.decision.clone()
@@ -128,7 +134,7 @@ pub(super) fn diff(args: &DiffArgs) -> anyhow::Result<ExitCode> {
     for dir in [&args.before, &args.after] {
         match open(dir.clone()) {
             Ok(loaded) => packs.push(loaded.pack),
-            Err(error) => return Ok(refused(dir, &error)),
+            Err(error) => return refused(dir, &error),
         }
     }
     let [before, after] = packs.as_slice() else {

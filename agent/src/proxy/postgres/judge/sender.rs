@@ -133,6 +133,7 @@ impl SessionJudge {
             proof: bound.as_ref().map(|bound| bound.proof()),
             target: target.clone(),
             application_name: self.session.opened.application_name.clone(),
+            unread: false,
         });
         for budget in run_budgets(bound.as_ref()) {
             if !self.sending.budgets.contains(&budget) {
