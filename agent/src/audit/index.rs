@@ -223,7 +223,7 @@ fn read_batch(
             Ok(None) => return Ok(false),
             Err(ReadError::Broken { at: broken }) => {
                 // A break is noted once and indexing goes on behind it: the rest is worth reporting.
-                if !reader.skip_segment()? {
+                if !reader.skip_broken()? {
                     return Ok(false);
                 }
                 note_break(transaction, broken, reader.position().seq.saturating_sub(1))?;

@@ -152,7 +152,7 @@ impl Tape {
                 }
                 Ok(None) => break,
                 Err(ReadError::Broken { at }) => {
-                    if !self.reader.skip_segment()? {
+                    if !self.reader.skip_broken()? {
                         // Nothing follows yet; what is there cannot be read.
                         break;
                     }

@@ -321,6 +321,41 @@ fn what_is_not_on_disk_is_not_sent_yet() {
     assert_eq!(read.last().map(|item| item.seq), Some(journal.health().seq));
 }
 
+/// A power failure took the last records of a full segment: those are told, and what was recorded behind it is sent.
+#[test]
+fn numbers_missing_between_segments_are_told_and_the_next_segment_is_sent() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = open(dir.path());
+    while journal.health().segment < 2 {
+        record(&journal, 200);
+    }
+    record(&journal, 10);
+    let (folder, last) = (journal.folder().to_owned(), journal.health().seq);
+    drop(journal);
+    let read = || {
+        let mut tape = tape::Tape::new(&folder, Position::START, &tape::Carry::default(), None);
+        tape.read(1 << 20).expect("readable")
+    };
+    let whole = read();
+    let of_first: Vec<_> = whole.iter().filter(|item| item.at.segment == 1).collect();
+    let cut = of_first[of_first.len() - 20].at;
+    let path = folder.join("000000000001.segment");
+    let mut bytes = std::fs::read(&path).expect("the segment");
+    bytes[usize::try_from(cut.offset).expect("fits")..].fill(0);
+    std::fs::write(&path, bytes).expect("cut");
+    let told = read();
+    let at = told.iter().position(|item| item.seq == cut.seq).expect("told");
+    let tape::What::Missing { until_seq } = told[at].what else {
+        panic!("{:?} is missing", told[at]);
+    };
+    assert!((cut.seq + 19..cut.seq + 30).contains(&until_seq), "{until_seq}");
+    let behind: Vec<_> = told[at + 1..].iter().map(|item| item.seq).collect();
+    let expected = whole.iter().map(|item| item.seq);
+    let expected: Vec<_> = expected.filter(|seq| *seq > until_seq).collect();
+    assert_eq!(behind, expected);
+    assert_eq!(behind.last(), Some(&last));
+}
+
 /// A power failure may leave an empty file.
 #[test]
 fn with_a_cursor_that_makes_no_sense_everything_is_sent_again() {

@@ -82,6 +82,8 @@ pub struct Reader {
     window_offset: u64,
     /// The last record that counts as written; `None` is all that are there.
     limit: Option<Arc<AtomicU64>>,
+    /// Whether the reader is behind what it told last that it cannot be read.
+    is_behind_break: bool,
 }
 
 impl Reader {
@@ -95,6 +97,7 @@ impl Reader {
             window: Vec::new(),
             window_offset: 0,
             limit: None,
+            is_behind_break: false,
         }
     }
 
@@ -116,7 +119,7 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// The journal is unreadable or broken here; [`Reader::skip_segment`] goes on behind the break.
+    /// The journal is unreadable or broken here; [`Reader::skip_broken`] goes on behind the break.
     #[expect(
         clippy::should_implement_trait,
         reason = "an end here is not final, so this is no iterator"
@@ -151,12 +154,16 @@ impl Reader {
         Ok(raw.map(|raw| (segment, raw)))
     }
 
-    /// Goes to the start of the next segment there is with a whole header; `false` when there is none yet.
+    /// Goes on behind what could not be read: at the start of the next segment there is with a whole header, `false` when
+    /// there is none yet. Where only numbers are missing between two segments nothing is passed over.
     ///
     /// # Errors
     ///
     /// The folder is unreadable, or the segment.
-    pub fn skip_segment(&mut self) -> Result<bool, ReadError> {
+    pub fn skip_broken(&mut self) -> Result<bool, ReadError> {
+        if std::mem::take(&mut self.is_behind_break) {
+            return Ok(true);
+        }
         let numbers = segment::list(&self.dir).map_err(|source| self.io(source))?;
         let before = self.position;
         for next in numbers.into_iter().filter(|it| *it > before.segment) {
@@ -180,6 +187,7 @@ impl Reader {
 
     /// Finds the next record and makes sure it lies in the window whole.
     fn locate(&mut self) -> Result<Option<(usize, usize)>, ReadError> {
+        self.is_behind_break = false;
         loop {
             if self.is_beyond_limit() {
                 return Ok(None);
@@ -208,10 +216,17 @@ impl Reader {
             if let Some(found) = self.locate_in_segment()? {
                 return Ok(Some(found));
             }
-            let expected = self.position.seq;
+            let end = self.position;
             self.enter(next)?;
-            if self.position.seq != expected {
-                return Err(ReadError::Broken { at: self.position });
+            if self.position.seq != end.seq {
+                if self.is_beyond_limit() {
+                    self.position = end;
+                    self.file = None;
+                    return Ok(None);
+                }
+                // What is missing are the last records of the segment before; this one is whole, as far as is known.
+                self.is_behind_break = true;
+                return Err(ReadError::Broken { at: end });
             }
         }
     }
@@ -426,10 +441,66 @@ mod tests {
         limit.store(1, Ordering::Release);
         reader.next().expect("readable").expect("a record");
         let place = reader.position();
-        assert!(!reader.skip_segment().expect("readable"));
+        assert!(!reader.skip_broken().expect("readable"));
         assert_eq!(reader.position(), place);
         limit.store(last, Ordering::Release);
-        assert!(reader.skip_segment().expect("readable"));
+        assert!(reader.skip_broken().expect("readable"));
+    }
+
+    /// A power failure took the end of a segment, and recording went on behind it.
+    #[test]
+    fn numbers_missing_between_segments_hide_no_record_that_is_there() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let journal = open(dir.path());
+        while journal.health().segment < 3 {
+            let what = "x".repeat(300 << 10);
+            journal.event(&Event::Incident { what }).expect("recorded");
+        }
+        drop(journal);
+        let folder = dir.path().join(FOLDER);
+        let mut whole = Reader::new(&folder, Position::START);
+        let mut places = Vec::new();
+        loop {
+            let at = whole.position();
+            let Some(record) = whole.next().expect("readable") else {
+                break;
+            };
+            places.push((at.offset, whole.position().segment, record.seq));
+        }
+        let (cut, _, lost) = places
+            .iter()
+            .copied()
+            .rfind(|place| place.1 == 1)
+            .expect("a record");
+        let path = segment::path(&folder, 1);
+        let mut bytes = std::fs::read(&path).expect("readable");
+        bytes[usize::try_from(cut).expect("fits")..].fill(0);
+        std::fs::write(&path, bytes).expect("cut");
+
+        for limit in [None, Some(lost), Some(lost + 1)] {
+            let shared = limit.map(|limit| Arc::new(AtomicU64::new(limit)));
+            let mut reader = Reader::new(&folder, Position::START).up_to(shared);
+            for seq in 1..lost {
+                let record = reader.next().expect("readable").expect("a record");
+                assert_eq!(record.seq, seq);
+            }
+            let end = reader.position();
+            assert_eq!((end.segment, end.seq), (1, lost));
+            if limit == Some(lost) {
+                // The record that shows the gap is not there yet.
+                assert_eq!(reader.next().expect("nothing yet"), None);
+                assert_eq!(reader.position(), end);
+                continue;
+            }
+            let Err(ReadError::Broken { at }) = reader.next() else {
+                panic!("numbers are missing");
+            };
+            assert_eq!(at, end);
+            assert!(reader.skip_broken().expect("readable"));
+            assert_eq!(reader.position().seq, lost + 1);
+            let next = reader.next().expect("readable").expect("a record");
+            assert_eq!(next.seq, lost + 1);
+        }
     }
 
     #[test]
@@ -454,7 +525,7 @@ mod tests {
         assert_eq!(start_of(&folder, 1).expect("readable"), None);
         let mut reader = Reader::new(&folder, Position::START);
         assert!(matches!(reader.next(), Err(ReadError::Broken { .. })));
-        assert!(reader.skip_segment().expect("readable"));
+        assert!(reader.skip_broken().expect("readable"));
         assert_eq!(reader.position().segment, 3);
     }
 }
