@@ -69,6 +69,12 @@ pub enum ReadError {
         /// The place.
         at: Position,
     },
+    /// The record is as it was written, by a version that says what this one does not know.
+    #[error("record {} of the journal says something that this version does not know", at.seq)]
+    Unknown {
+        /// Its place; the reader is behind it.
+        at: Position,
+    },
 }
 
 /// Reads records in order; at the end of what is written it can be asked again later.
@@ -129,10 +135,16 @@ impl Reader {
         let Some(raw) = self.next_raw()? else {
             return Ok(None);
         };
-        let entry = decode(&raw).ok_or(ReadError::Broken { at })?;
+        let (seq, time_ns) = (raw.seq, raw.time_ns);
+        let Some(entry) = decode(&raw) else {
+            // Its length is known, and what lies behind it is whole.
+            self.is_behind_break = true;
+            let at = Position { seq, ..at };
+            return Err(ReadError::Unknown { at });
+        };
         Ok(Some(Record {
-            seq: raw.seq,
-            time_ns: raw.time_ns,
+            seq,
+            time_ns,
             entry,
         }))
     }
@@ -155,7 +167,8 @@ impl Reader {
     }
 
     /// Goes on behind what could not be read: at the start of the next segment there is with a whole header, `false` when
-    /// there is none yet. Where only numbers are missing between two segments nothing is passed over.
+    /// there is none yet. Where only numbers are missing between two segments, or a record is not understood, nothing else
+    /// is passed over.
     ///
     /// # Errors
     ///
