@@ -192,6 +192,36 @@ fn what_was_kept_long_enough_goes_and_the_rest_verifies() {
     assert!(!check(dir.path()).intact);
 }
 
+/// A folder whose segments were lost once may have such a statement.
+#[test]
+fn a_statement_removes_neither_another_journals_segments_nor_the_one_that_is_written() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = open(dir.path());
+    fill(&journal, 2, &[]);
+    let folder = dir.path().join(FOLDER);
+    let key = SigningKey::open(dir.path()).expect("a key");
+    let seal = Seal::read(&folder, 1, &key.public())
+        .expect("readable")
+        .expect("sealed");
+    let work = work(dir.path(), &journal, Retention::default(), u64::MAX);
+    let ours = Retired::through(&seal, 1);
+    for (stated, left) in [
+        (
+            Retired {
+                journal: [9; 16],
+                segment: 9,
+                ..ours.clone()
+            },
+            vec![1, 2, 3],
+        ),
+        (Retired { segment: 9, ..ours }, vec![3]),
+    ] {
+        stated.write(&folder, &key).expect("stated");
+        pass(&work);
+        assert_eq!(segment::list(&folder).expect("a list"), left);
+    }
+}
+
 /// It has no checkpoint and gets none: it goes with the next segment that has one.
 #[test]
 fn a_broken_segment_goes_once_the_one_behind_it_does() {

@@ -6,7 +6,12 @@ use std::{
 };
 
 use crate::audit::{
-    chain::{key::PublicKey, seal::Seal, verify::verify},
+    chain::{
+        key::{PublicKey, SigningKey},
+        retired::Retired,
+        seal::Seal,
+        verify::verify,
+    },
     fixtures::{new_session, open, settings},
     journal::{FOLDER, Journal, Recovery},
     record::Event,
@@ -249,6 +254,90 @@ fn a_full_segment_that_lost_its_end_is_told_once_and_left_alone() {
         assert_eq!(fs::read(&path).expect("readable"), bytes, "start {start}");
     }
     assert_eq!(fault(left.path()).expect("a fault").0, 2);
+}
+
+/// States that the segments up to one were removed on purpose.
+fn retire(state_dir: &Path, through: &Retired) {
+    let key = SigningKey::open(state_dir).expect("the key");
+    let folder = state_dir.join(FOLDER);
+    through.write(&folder, &key).expect("stated");
+}
+
+#[test]
+fn with_nothing_left_behind_what_was_removed_numbers_go_on_behind_it() {
+    for head_left in [true, false] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let journal = open(dir.path());
+        fill(&journal, 4);
+        let id = journal.new_id();
+        let last = journal.health().seq;
+        let name = journal.id();
+        drop(journal);
+        let through = Retired::through(&seal(dir.path(), 3).expect("sealed"), 1);
+        retire(dir.path(), &through);
+        for number in 1..=4 {
+            for ending in ["segment", "chain", "seal"] {
+                let _ = fs::remove_file(file(dir.path(), &format!("{number:012}.{ending}")));
+            }
+        }
+        let mut next_seq = last + 1;
+        if !head_left {
+            fs::remove_file(file(dir.path(), "head")).expect("removed");
+            next_seq = through.last_seq + 1;
+        }
+        let (journal, recovery) = reopen(dir.path());
+        assert!(recovery.alarms[0].contains("none is left"), "{recovery:?}");
+        assert_eq!(recovery.next_seq, next_seq);
+        assert_eq!((journal.id(), journal.health().segment), (name, 4));
+        assert!(journal.new_id() > id);
+        fill(&journal, 5);
+        let end = journal.health().seq;
+        drop(journal);
+        let (_, recovery) = reopen(dir.path());
+        assert_eq!(recovery.alarms, Vec::<String>::new());
+        assert_eq!(recovery.next_seq, end + 1);
+        // What came behind the removed segments is missing, unless nothing says that it was there.
+        assert_eq!(fault(dir.path()).is_some(), head_left);
+    }
+}
+
+#[test]
+fn a_checkpoint_that_is_left_is_not_taken_for_a_new_segments() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = open(dir.path());
+    fill(&journal, 4);
+    drop(journal);
+    let through = Retired::through(&seal(dir.path(), 1).expect("sealed"), 1);
+    retire(dir.path(), &through);
+    for number in 1..=4 {
+        fs::remove_file(file(dir.path(), &format!("{number:012}.segment"))).expect("removed");
+    }
+    let (journal, recovery) = reopen(dir.path());
+    assert!(recovery.alarms[0].contains("none is left"), "{recovery:?}");
+    assert_eq!(journal.health().segment, 5);
+}
+
+#[test]
+fn what_another_journal_removed_hides_no_segment_of_this_one() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = open(dir.path());
+    fill(&journal, 3);
+    let last = journal.health().seq;
+    drop(journal);
+    let seal = seal(dir.path(), 2).expect("sealed");
+    let foreign = Retired {
+        journal: [9; 16],
+        segment: 7,
+        ..Retired::through(&seal, 1)
+    };
+    retire(dir.path(), &foreign);
+    let (journal, recovery) = reopen(dir.path());
+    assert_eq!(
+        recovery.alarms,
+        ["the statement of what was removed is of another journal".to_owned()]
+    );
+    assert_eq!(recovery.next_seq, last + 1);
+    assert_eq!(journal.health().segment, 3);
 }
 
 /// Records until a segment is begun.
