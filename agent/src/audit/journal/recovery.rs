@@ -450,6 +450,10 @@ impl Opening<'_> {
         let current = reopen(self.dir, last.header.number)?;
         if last.torn_bytes > 0 {
             current.clear_from(last.end);
+            // Before anything is recorded there: after a power failure the torn end would lie behind new records.
+            current
+                .sync(last.end, current.capacity())
+                .map_err(JournalError::io("clear the end of", &current.path))?;
         }
         let chain = if entries.is_empty() {
             SegmentChain::begin(self.dir, journal, first, first_seq, before.last_hash)
