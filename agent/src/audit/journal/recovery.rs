@@ -265,27 +265,41 @@ impl Opening<'_> {
         let last = numbers.last().copied().unwrap_or(1);
         let mut alarms = std::mem::take(&mut self.alarms);
         alarms.push(format!("the header of segment {last} is damaged"));
-        let traces = scan::traces(self.dir, last)?;
-        let (mut next_seq, mut next_id) = (traces.next_seq, traces.next_id);
-        let mut journal = None;
+        let ruin = scan::Ruin::open(self.dir, last)?;
+        let (mut journal, mut next_seq, mut next_id) = (None, 1, 1);
+        // A number that its records begin before: where the segment before it is known they begin behind that one's.
+        let mut begun = (last == 1).then_some(1);
         for number in numbers.iter().rev().skip(1) {
             if let Some(scan) = scan(self.dir, *number)? {
                 journal = Some(scan.header.journal);
-                next_seq = next_seq.max(scan.next_seq);
-                next_id = next_id.max(scan.next_id);
+                next_seq = scan.next_seq.max(scan.beyond.map_or(0, |seq| seq + 1));
+                next_id = scan.next_id;
+                if number + 1 == last {
+                    begun = Some(next_seq.max(ruin.behind(scan.header.first_seq)));
+                }
                 break;
             }
         }
         if let Ok(Some(retired)) = &self.retired {
             journal = journal.or(Some(retired.journal));
             next_seq = next_seq.max(retired.last_seq.saturating_add(1));
+            if retired.segment + 1 == last {
+                begun = Some(next_seq);
+            }
         }
         // The head tells whether what the damaged header says of the journal is true.
-        let journal = journal.unwrap_or(traces.journal);
+        let journal = journal.unwrap_or(ruin.journal);
         let head = Head::read(self.dir, &journal, &self.key.public()).unwrap_or_else(|error| {
             alarms.push(error.to_string());
             None
         });
+        let begun = begun.unwrap_or_else(|| ruin.behind_all(last));
+        let traces = ruin.traces(
+            next_seq,
+            head.map_or(begun, |head| begun.max(head.last_seq)),
+        );
+        let next_seq = next_seq.max(traces.next_seq);
+        let next_id = next_id.max(traces.next_id);
         let next_seq = behind_head(head, next_seq, &mut alarms);
         let end = self.end_before(last + 1, &journal)?;
         let report = Recovery {
