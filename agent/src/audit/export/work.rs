@@ -33,8 +33,10 @@ const BATCH_BYTES: usize = 4 << 20;
 const INTERVAL: Duration = Duration::from_millis(250);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-/// Records that are tried one by one to see whether a sink takes any.
+/// Records that are tried one by one at a time to see whether a sink takes any.
 const PROBES: usize = 20;
+/// Records that are kept in memory at most to try them so.
+const MOST_PENDING: usize = 4 * BATCH_RECORDS;
 /// However long a sink asks for.
 const LONGEST_WISH: Duration = Duration::from_mins(10);
 
@@ -55,6 +57,8 @@ pub(super) struct Work {
     most: usize,
     /// Whether the sink has taken something since the last that it refused.
     taking: bool,
+    /// Pending records behind the first that were tried alone while that one is refused.
+    probed: usize,
 }
 
 enum Sent {
@@ -109,6 +113,7 @@ impl Work {
             pending: VecDeque::new(),
             most: BATCH_RECORDS,
             taking: false,
+            probed: 0,
         }
     }
 
@@ -156,6 +161,7 @@ impl Work {
         self.tape = Tape::new(&self.folder, place.position, &place.carry, limit);
         self.before = place.carry.clone();
         self.pending.clear();
+        self.probed = 0;
     }
 
     /// Sends one batch and waits until it is confirmed.
@@ -182,7 +188,7 @@ impl Work {
                 self.most = count / 2;
                 return Ok(Step::Sent);
             }
-            Err(error) if error.is_unfit() && self.takes_others().await => {
+            Err(error) if error.is_unfit() && self.takes_others().await? => {
                 self.refused(1, &telemetry::chain(&error));
                 place.refused += 1;
                 self.taking = false;
@@ -190,6 +196,7 @@ impl Work {
             Err(error) => return Err(error.into()),
         }
         self.pending.drain(..count);
+        self.probed = 0;
         place.position = match self.pending.front() {
             Some(next) => next.at,
             None => self.tape.position(),
@@ -231,15 +238,37 @@ impl Work {
     }
 
     /// Whether the sink takes anything at all, now that it has refused a record alone: a wrong address refuses everything, and
-    /// then nothing may be passed over.
-    async fn takes_others(&mut self) -> bool {
-        for at in 1..self.pending.len().min(PROBES) {
-            if self.taking {
+    /// then nothing may be passed over. Where all that there is was refused, what comes later is tried in its turn.
+    async fn takes_others(&mut self) -> Result<bool, ReadError> {
+        let mut tried = 0;
+        while !self.taking && tried < PROBES {
+            if self.probed + 1 >= self.pending.len() && !self.read_more()? {
+                // From the first one again, at the next attempt.
+                self.probed = 0;
                 break;
             }
-            self.taking = matches!(self.send(at, 1).await, Ok(Sent::Taken { .. }));
+            self.probed += 1;
+            match self.send(self.probed, 1).await {
+                Ok(Sent::Taken { .. }) => self.taking = true,
+                // It was not sent, and so tells nothing of the sink.
+                Ok(Sent::Nothing) => {}
+                Err(error) if error.is_unfit() => tried += 1,
+                // The sink is not there at the moment, or this agent stops.
+                Ok(Sent::Stopped) | Err(_) => break,
+            }
         }
-        self.taking
+        Ok(self.taking)
+    }
+
+    /// Adds records to the pending ones; `false` when there are none, or enough are in memory.
+    fn read_more(&mut self) -> Result<bool, ReadError> {
+        if self.pending.len() >= MOST_PENDING {
+            return Ok(false);
+        }
+        let more = self.tape.read(BATCH_RECORDS)?;
+        let is_more = !more.is_empty();
+        self.pending.extend(more);
+        Ok(is_more)
     }
 
     /// How many of the pending records go together.
