@@ -177,7 +177,7 @@ impl Work {
         let mut place = self.cursor.place().clone();
         match self.send(0, count).await {
             Ok(Sent::Taken { refused, link }) => {
-                place.refused += refused;
+                place.refused = place.refused.saturating_add(refused);
                 place.link = link.or(place.link);
                 self.taking = true;
             }
@@ -190,7 +190,7 @@ impl Work {
             }
             Err(error) if error.is_unfit() && self.takes_others().await? => {
                 self.refused(1, &telemetry::chain(&error));
-                place.refused += 1;
+                place.refused = place.refused.saturating_add(1);
                 self.taking = false;
             }
             Err(error) => return Err(error.into()),
@@ -228,11 +228,13 @@ impl Work {
             // The next agent sends it again.
             _ = self.stop.wait_for(|stop| *stop) => return Ok(Sent::Stopped),
         };
-        if taken.refused > 0 {
-            self.refused(taken.refused, &taken.why);
+        // The number is the collector's: it cannot have refused more than it was sent.
+        let refused = taken.refused.min(count as u64);
+        if refused > 0 {
+            self.refused(refused, &taken.why);
         }
         Ok(Sent::Taken {
-            refused: taken.refused,
+            refused,
             link: batch.link,
         })
     }

@@ -200,3 +200,37 @@ fn what_a_collector_takes_in_part_is_not_sent_again_and_counted() {
     let bodies = bodies.try_iter().count() as u64;
     assert_eq!(exports.status()[0].refused, 2 * bodies);
 }
+
+#[test]
+fn a_collector_cannot_refuse_more_than_it_was_sent() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = open(dir.path());
+    let (address, bodies) = http_sink(|_| {
+        let said = "{\"partialSuccess\":{\"rejectedLogRecords\":\"18446744073709551615\"}}";
+        (200, "content-type: application/json\r\n", said)
+    });
+    let settings = [sink(Form::Otlp, &format!("http://{address}/v1/logs"))];
+    let exports = Exports::start(&settings, dir.path(), &journal).expect("exports");
+    for _ in 0..3 {
+        record(&journal, 3);
+        caught_up(&exports, &journal);
+    }
+    let refused = exports.status()[0].refused;
+    assert!(refused > 0 && refused <= journal.health().seq, "{refused}");
+    drop(bodies);
+}
+
+#[test]
+fn an_export_whose_thread_has_ended_says_so() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = open(dir.path());
+    let path = dir.path().join("events.jsonl");
+    let settings = [sink(Form::Ocsf, &format!("file://{}", path.display()))];
+    let exports = Exports::start(&settings, dir.path(), &journal).expect("exports");
+    assert_eq!(exports.status()[0].problem, None);
+    let ended = std::thread::spawn(|| {});
+    wait("it does not end", || ended.is_finished());
+    exports.threads.lock().expect("not poisoned")[0] = ended;
+    let said = exports.status()[0].problem.clone().unwrap_or_default();
+    assert!(said.contains("thread has ended"), "{said}");
+}
