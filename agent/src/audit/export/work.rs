@@ -53,12 +53,52 @@ pub(super) struct Work {
     /// What was read and is not confirmed, and what had begun before it.
     pending: VecDeque<Item>,
     before: Carry,
-    /// How many records go together: fewer once a sink could not take as many.
-    most: usize,
+    pace: Pace,
     /// Whether the sink has taken something since the last that it refused.
     taking: bool,
     /// Pending records behind the first that were tried alone while that one is refused.
     probed: usize,
+}
+
+/// How many records go together: fewer once a sink could not take as many.
+#[derive(Debug, PartialEq, Eq)]
+struct Pace {
+    most: usize,
+    /// Whether it was time that a sink lacked.
+    is_slow: bool,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            most: BATCH_RECORDS,
+            is_slow: false,
+        }
+    }
+}
+
+impl Pace {
+    /// Of `count` records some are too large, or not fit for the sink: which ones shows in the end.
+    fn unfit(&mut self, count: usize) {
+        self.most = (count / 2).max(1);
+    }
+
+    /// A sink did not take `count` records in the time that there is.
+    fn slow(&mut self, count: usize) {
+        self.most = (count / 2).max(1);
+        self.is_slow = true;
+    }
+
+    /// A sink took what it was sent: in small steps where too much costs the whole time limit again.
+    fn taken(&mut self) {
+        let step = if self.is_slow {
+            (self.most / 8).max(1)
+        } else {
+            self.most
+        };
+        self.most = (self.most + step).min(BATCH_RECORDS);
+        self.is_slow &= self.most < BATCH_RECORDS;
+    }
 }
 
 enum Sent {
@@ -111,7 +151,7 @@ impl Work {
             stop,
             tape,
             pending: VecDeque::new(),
-            most: BATCH_RECORDS,
+            pace: Pace::default(),
             taking: false,
             probed: 0,
         }
@@ -185,7 +225,7 @@ impl Work {
             Ok(Sent::Stopped) => return Ok(Step::Idle),
             Err(error) if error.is_unfit() && count > 1 => {
                 // It is too much, or one record of it cannot be taken: which one shows in the end.
-                self.most = count / 2;
+                self.pace.unfit(count);
                 return Ok(Step::Sent);
             }
             Err(error) if error.is_unfit() && self.takes_others().await? => {
@@ -193,7 +233,12 @@ impl Work {
                 place.refused = place.refused.saturating_add(1);
                 self.taking = false;
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                if error.is_slow() {
+                    self.pace.slow(count);
+                }
+                return Err(error.into());
+            }
         }
         self.pending.drain(..count);
         self.probed = 0;
@@ -206,7 +251,7 @@ impl Work {
             place.carry = place.carry.join(self.before.clone());
         }
         self.confirm(place)?;
-        self.most = (self.most * 2).min(BATCH_RECORDS);
+        self.pace.taken();
         Ok(Step::Sent)
     }
 
@@ -276,7 +321,7 @@ impl Work {
     /// How many of the pending records go together.
     fn count(&self) -> usize {
         let mut bytes = 0;
-        let fits = self.pending.iter().take(self.most).take_while(|item| {
+        let fits = self.pending.iter().take(self.pace.most).take_while(|item| {
             bytes += item.weight();
             bytes <= BATCH_BYTES
         });
@@ -314,4 +359,36 @@ impl Work {
 fn jittered(pause: Duration) -> Duration {
     let part = u32::try_from(clock::now_ns() % 256).unwrap_or_default();
     pause + pause * part / 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_sink_gets_less_at_a_time_and_more_again_in_steps() {
+        let mut pace = Pace::default();
+        pace.slow(BATCH_RECORDS);
+        pace.slow(pace.most);
+        assert_eq!(pace.most, BATCH_RECORDS / 4);
+        pace.taken();
+        assert_eq!(pace.most, BATCH_RECORDS / 4 + BATCH_RECORDS / 32);
+        for _ in 0..100 {
+            pace.slow(pace.most);
+        }
+        assert_eq!(pace.most, 1);
+        for _ in 0..100 {
+            pace.taken();
+        }
+        assert_eq!(pace, Pace::default());
+    }
+
+    #[test]
+    fn what_was_too_large_once_does_not_keep_batches_small() {
+        let mut pace = Pace::default();
+        pace.unfit(BATCH_RECORDS);
+        pace.unfit(pace.most);
+        pace.taken();
+        assert_eq!(pace.most, BATCH_RECORDS / 2);
+    }
 }
