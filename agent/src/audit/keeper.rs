@@ -77,6 +77,18 @@ pub enum KeepError {
     Key(#[from] KeyError),
 }
 
+impl KeepError {
+    fn is_lack_of_room(&self) -> bool {
+        let Self::Segment { source, .. } = self else {
+            return false;
+        };
+        matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    }
+}
+
 /// The thread that packs and removes. Stops when dropped.
 #[derive(Debug)]
 pub struct Keeper {
@@ -171,13 +183,22 @@ impl Work {
     fn pass(&self, stop: &AtomicBool) -> Result<(), KeepError> {
         let numbers = segment::list(&self.dir).map_err(KeepError::List)?;
         let live = self.journal.health().segment;
+        let mut packed = Ok(());
         for number in numbers.iter().filter(|number| **number < live) {
             if stop.load(Ordering::Acquire) {
                 return Ok(());
             }
-            self.pack(*number)?;
+            let done = self.pack(*number);
+            let is_full = done.as_ref().is_err_and(KeepError::is_lack_of_room);
+            packed = packed.and(done);
+            if is_full {
+                // Without room for this one there is none for others.
+                break;
+            }
         }
-        self.retire(&numbers)
+        // Also after that failed: what is removed makes room, and a segment that cannot be read goes like the others.
+        let retired = self.retire(&numbers);
+        packed.and(retired)
     }
 
     /// Packs a sealed segment; the one that is written has no checkpoint.

@@ -222,6 +222,33 @@ fn a_statement_removes_neither_another_journals_segments_nor_the_one_that_is_wri
     }
 }
 
+#[test]
+fn segments_that_cannot_be_packed_are_removed_in_time_all_the_same() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = open(dir.path());
+    fill(&journal, 3, &[]);
+    let folder = dir.path().join(FOLDER);
+    // Nothing can be written there.
+    let draft = folder.join("packed.new");
+    std::fs::create_dir(&draft).expect("a folder");
+    catch_up(dir.path(), &journal);
+    let work = work(dir.path(), &journal, by_size(), u64::MAX);
+    let kept = work.pass(&AtomicBool::new(false));
+    assert!(
+        matches!(
+            kept,
+            Err(KeepError::Segment {
+                doing: "pack",
+                segment: 1,
+                ..
+            })
+        ),
+        "{kept:?}"
+    );
+    assert_eq!(segment::list(&folder).expect("a list"), [4]);
+    assert!(check(dir.path()).intact);
+}
+
 /// It has no checkpoint and gets none: it goes with the next segment that has one.
 #[test]
 fn a_broken_segment_goes_once_the_one_behind_it_does() {
