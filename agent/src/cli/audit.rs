@@ -130,7 +130,13 @@ fn print_on(text: &str) -> anyhow::Result<ControlFlow<()>> {
 
 fn reindex(args: &ReindexArgs) -> anyhow::Result<ExitCode> {
     let state_dir = args.state_dir.find();
-    let mut store = store::open(&state_dir)?;
+    let (mut store, damage) = store::open_or_renew(&state_dir)?;
+    if let Some(damage) = damage {
+        eprintln!(
+            "weir: the store is made anew: {damage:#}",
+            damage = anyhow::Error::from(damage)
+        );
+    }
     store::clear(&mut store)?;
     let seq = index::catch_up(&mut store, &state_dir)?;
     index::prune(&mut store, &state_dir, Duration::MAX)?;
