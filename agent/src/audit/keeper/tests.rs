@@ -249,6 +249,34 @@ fn segments_that_cannot_be_packed_are_removed_in_time_all_the_same() {
     assert!(check(dir.path()).intact);
 }
 
+#[test]
+fn a_published_checkpoint_of_a_removed_segment_is_compared_or_said_not_to_be() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = open(dir.path());
+    fill(&journal, 3, &[]);
+    catch_up(dir.path(), &journal);
+    let key = PublicKey::open(dir.path()).expect("a key");
+    let seal = |number| {
+        Seal::read(&dir.path().join(FOLDER), number, &key)
+            .expect("readable")
+            .expect("sealed")
+    };
+    let (second, third) = (seal(2), seal(3));
+    pass(&work(dir.path(), &journal, by_size(), u64::MAX));
+    let with = |published: &Seal| verify(dir.path(), &key, Some(published)).expect("readable");
+    assert!(with(&third).intact);
+    let other = Seal {
+        root: [9; 32],
+        ..third
+    };
+    assert!(!with(&other).intact);
+    let fault = with(&second).fault.expect("a fault");
+    assert!(
+        fault.segment == 2 && fault.what.contains("could not be compared"),
+        "{fault:?}"
+    );
+}
+
 /// It has no checkpoint and gets none: it goes with the next segment that has one.
 #[test]
 fn a_broken_segment_goes_once_the_one_behind_it_does() {

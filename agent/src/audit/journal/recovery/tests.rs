@@ -215,8 +215,11 @@ fn a_broken_segment_stays_as_it_lies_over_later_starts() {
         assert_eq!(fs::read(&path).expect("readable"), broken, "start {start}");
         assert_eq!(seal(dir.path(), 2), None);
         assert_eq!(seal(dir.path(), 2 + start).is_some(), start > 0);
-        assert_eq!(fault(dir.path()).expect("a fault").0, 2, "start {start}");
+        assert_eq!(faults(dir.path()), [2], "start {start}");
     }
+    // It hides nothing that is changed behind it.
+    damage(&file(dir.path(), "000000000004.segment"), 1500);
+    assert_eq!(faults(dir.path()), [2, 4]);
 }
 
 /// A power failure took records of a full segment that was not synced, and none of the one behind it.
@@ -364,6 +367,13 @@ fn fault(state_dir: &Path) -> Option<(u64, String)> {
     let key = PublicKey::open(state_dir).expect("the key");
     let found = verify(state_dir, &key, None).expect("readable");
     found.fault.map(|fault| (fault.segment, fault.what))
+}
+
+/// The segments in which verification finds faults.
+fn faults(state_dir: &Path) -> Vec<u64> {
+    let key = PublicKey::open(state_dir).expect("the key");
+    let found = verify(state_dir, &key, None).expect("readable");
+    found.faults.iter().map(|fault| fault.segment).collect()
 }
 
 fn damage(path: &Path, at: usize) {
