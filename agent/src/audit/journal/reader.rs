@@ -12,7 +12,7 @@ use std::{
 use super::{
     layout::{self, Parsed, RawRecord, RecordKind, SEGMENT_HEADER_BYTES, SegmentHeader},
     segment,
-    source::Source,
+    source::{self, Source},
 };
 use crate::audit::{chain::retired::Retired, record::Entry};
 
@@ -333,11 +333,14 @@ impl Reader {
     }
 
     fn io(&self, source: io::Error) -> ReadError {
-        // A packed segment that does not unpack, or one without a whole header, is damage, not a lack of rights.
-        if matches!(
-            source.kind(),
-            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
-        ) {
+        // A packed segment that does not unpack, one without a whole header or one that the disk has lost is damage, not a
+        // lack of rights.
+        if source::is_unreadable(&source)
+            || matches!(
+                source.kind(),
+                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+            )
+        {
             return ReadError::Broken { at: self.position };
         }
         ReadError::Io {
@@ -514,6 +517,32 @@ mod tests {
             let next = reader.next().expect("readable").expect("a record");
             assert_eq!(next.seq, lost + 1);
         }
+    }
+
+    #[test]
+    fn a_segment_that_the_disk_has_lost_is_broken_and_hides_no_other() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let journal = open(dir.path());
+        while journal.health().segment < 3 {
+            let what = "x".repeat(300 << 10);
+            journal.event(&Event::Incident { what }).expect("recorded");
+        }
+        drop(journal);
+        let folder = dir.path().join(FOLDER);
+        let id = journal_id(&folder).expect("readable");
+        let path = segment::path(&folder, 1);
+        std::fs::remove_file(&path).expect("removed");
+        // Nothing is mapped at address zero: to read there is an error of input and output.
+        std::os::unix::fs::symlink("/proc/self/mem", &path).expect("put in its place");
+        let mut reader = Reader::new(&folder, Position::START);
+        for _ in 0..2 {
+            let read = reader.next();
+            assert!(matches!(read, Err(ReadError::Broken { .. })), "{read:?}");
+        }
+        assert!(reader.skip_broken().expect("readable"));
+        assert_eq!(reader.position().segment, 2);
+        assert!(reader.next().expect("readable").is_some());
+        assert_eq!(journal_id(&folder).expect("readable"), id);
     }
 
     #[test]

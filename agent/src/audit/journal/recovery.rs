@@ -229,6 +229,9 @@ impl Opening<'_> {
             ));
             next_seq = next_seq.max(beyond.saturating_add(1));
         }
+        if scan.is_unreadable {
+            alarms.push(format!("parts of segment {last} cannot be read"));
+        }
         // Of what lies before the records that are gone on with: no reason to leave those.
         let mut before_alarms = Vec::new();
         let unsealed = self.unsealed(numbers, &public, &mut before_alarms);
@@ -353,6 +356,7 @@ impl Opening<'_> {
             match scan {
                 Some(scan)
                     if scan.torn_bytes == 0
+                        && !scan.is_unreadable
                         && scan.end as u64 >= chained
                         && scan.next_seq == next.first_seq
                         && next.number == number + 1 =>

@@ -177,6 +177,18 @@ fn behind_a_missing_segment_all_but_the_block_that_was_chained_to_it_is_checked(
 }
 
 #[test]
+fn what_the_disk_has_lost_is_a_fault_among_others() {
+    let case = Case::new();
+    let path = case.file("000000000002.chain");
+    fs::remove_file(&path).expect("removed");
+    // Nothing is mapped at address zero: to read there is an error of input and output.
+    std::os::unix::fs::symlink("/proc/self/mem", &path).expect("put in its place");
+    let found = case.verify();
+    let places: Vec<_> = found.faults.iter().map(|fault| fault.segment).collect();
+    assert_eq!(places, [2], "{:?}", found.faults);
+}
+
+#[test]
 fn dropped_and_swapped_blocks_are_found() {
     let case = Case::new();
     let dropped = case.changed("000000000001.chain", |bytes| {

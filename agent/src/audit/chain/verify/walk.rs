@@ -7,12 +7,15 @@ use std::{
 };
 
 use super::{Fault, Verification, VerifyError};
-use crate::audit::chain::{
-    Hash,
-    head::{self, Head, HeadError},
-    key::PublicKey,
-    retired::{self, Retired},
-    seal::{Seal, SealError},
+use crate::audit::{
+    chain::{
+        Hash,
+        head::{self, Head, HeadError},
+        key::PublicKey,
+        retired::{self, Retired},
+        seal::{Seal, SealError},
+    },
+    journal::source,
 };
 
 /// Verification on its way through the segments.
@@ -316,6 +319,11 @@ impl Walk<'_> {
         // A file that vanished or shrank below what was read a moment ago is damage, not a lack of rights.
         if source.kind() == io::ErrorKind::UnexpectedEof {
             return self.fault(self.at, None, format!("{} was cut short", path.display()));
+        }
+        // What the disk has lost is a fault as well, and the rest is looked at.
+        if source::is_unreadable(&source) {
+            let what = format!("{} cannot be read from the disk", path.display());
+            return self.fault(self.at, None, what);
         }
         Stop::Cannot(VerifyError::Io {
             path: path.to_owned(),

@@ -8,7 +8,7 @@ use super::super::{
     JournalError,
     layout::{self, Parsed, RECORD_HEADER_BYTES, RecordKind, SEGMENT_HEADER_BYTES, SegmentHeader},
     segment,
-    source::Source,
+    source::{self, Source},
 };
 
 /// What one pass over a segment's records finds.
@@ -22,6 +22,8 @@ pub(super) struct Scan {
     pub(super) torn_bytes: u64,
     /// The highest sequence number of a record that lies beyond the end.
     pub(super) beyond: Option<u64>,
+    /// Whether the disk has lost some of it: nothing may be stored there.
+    pub(super) is_unreadable: bool,
 }
 
 /// What is left of a segment whose header is damaged.
@@ -34,7 +36,7 @@ pub(super) struct Traces {
 
 /// Reads a segment; `None` when its header is damaged.
 pub(super) fn scan(dir: &Path, number: u64) -> Result<Option<Scan>, JournalError> {
-    let bytes = read(dir, number)?;
+    let (bytes, is_unreadable) = read(dir, number)?;
     let header = SegmentHeader::decode(&bytes)
         .filter(|header| header.number == number && header.first_seq <= HIGHEST_SEQ);
     let Some(header) = header else {
@@ -47,6 +49,7 @@ pub(super) fn scan(dir: &Path, number: u64) -> Result<Option<Scan>, JournalError
         next_id: header.next_id,
         torn_bytes: 0,
         beyond: None,
+        is_unreadable,
     };
     while let Some(rest) = bytes.get(scan.end..)
         && let Parsed::Record(record, total) = layout::parse(rest)
@@ -77,7 +80,7 @@ pub(super) struct Ruin {
 
 impl Ruin {
     pub(super) fn open(dir: &Path, number: u64) -> Result<Self, JournalError> {
-        let bytes = read(dir, number)?;
+        let (bytes, _) = read(dir, number)?;
         Ok(Self {
             journal: SegmentHeader::journal_in(&bytes),
             bytes,
@@ -115,13 +118,46 @@ fn behind(seq: u64, bytes: &[u8]) -> u64 {
 /// A number that no record has: the store's numbers are signed, and behind this one there is room to count on.
 const HIGHEST_SEQ: u64 = 1 << 62;
 
-/// A segment's bytes; none when it does not unpack.
-fn read(dir: &Path, number: u64) -> Result<Vec<u8>, JournalError> {
-    match Source::open(dir, number).and_then(|mut source| source.read_from(0)) {
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Vec::new()),
-        read => read.map_err(JournalError::io("read", &segment::path(dir, number))),
+/// A segment's bytes, none when it does not unpack; and whether the disk has lost some of them.
+fn read(dir: &Path, number: u64) -> Result<(Vec<u8>, bool), JournalError> {
+    let path = segment::path(dir, number);
+    let failed = |error| JournalError::io("read", &path)(error);
+    let mut source = match Source::open(dir, number) {
+        Err(error) if is_lost(&error) => return Ok((Vec::new(), source::is_unreadable(&error))),
+        opened => opened.map_err(failed)?,
+    };
+    match source.read_from(0) {
+        Err(error) if source::is_unreadable(&error) => {
+            let length = source.bytes().map_err(failed)?;
+            let around = read_around(length, |into, at| source.read_exact_at(into, at));
+            Ok((around.map_err(failed)?, true))
+        }
+        Err(error) if is_lost(&error) => Ok((Vec::new(), false)),
+        read => Ok((read.map_err(failed)?, false)),
     }
 }
+
+fn is_lost(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData || source::is_unreadable(error)
+}
+
+/// All of a segment that the disk still gives. What it does not give is no zeros: it is not known to be empty.
+fn read_around(
+    length: u64,
+    mut read: impl FnMut(&mut [u8], u64) -> io::Result<()>,
+) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+    for (page, at) in bytes.chunks_mut(PAGE_BYTES).zip((0..).step_by(PAGE_BYTES)) {
+        match read(page, at) {
+            Err(error) if is_lost(&error) => page.fill(0xFF),
+            done => done?,
+        }
+    }
+    Ok(bytes)
+}
+
+/// What a disk loses at a time, or a part of it.
+const PAGE_BYTES: usize = 64 << 10;
 
 /// The highest number of a record that lies anywhere in `bytes`, of those in `numbers`, and one more than the highest id in
 /// those.
@@ -209,6 +245,21 @@ mod tests {
         let began = std::time::Instant::now();
         assert_eq!(anywhere(&bytes, 1..=behind(1, &bytes)), (None, 1));
         assert!(began.elapsed() < std::time::Duration::from_secs(10));
+    }
+
+    #[test]
+    fn what_the_disk_still_has_is_read_around_what_it_has_lost() {
+        let length = 2 * PAGE_BYTES as u64 + 100;
+        let read = |into: &mut [u8], at: u64| {
+            if at == PAGE_BYTES as u64 {
+                return Err(nix::errno::Errno::EIO.into());
+            }
+            into.fill(1);
+            Ok(())
+        };
+        let bytes = read_around(length, read).expect("read");
+        let expected = [vec![1; PAGE_BYTES], vec![0xFF; PAGE_BYTES], vec![1; 100]];
+        assert!(bytes == expected.concat());
     }
 
     #[test]
