@@ -195,7 +195,7 @@ impl Tail {
                 Ok(None) => return true,
                 Err(error) => {
                     tracing::warn!(%error, "the live map passes over a part of the journal");
-                    let skipped = self.reader.as_mut().map(Reader::skip_segment);
+                    let skipped = self.reader.as_mut().map(Reader::skip_broken);
                     if !matches!(skipped, Some(Ok(true))) {
                         // From its present end, at the next look.
                         self.reader = None;

@@ -185,9 +185,13 @@ impl Exports {
     #[must_use]
     pub fn status(&self) -> Vec<SinkStatus> {
         let seq = self.journal.health().seq;
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         self.sinks
             .iter()
-            .map(|sink| {
+            .zip(threads.iter())
+            .map(|(sink, thread)| {
+                // They run until all of this is dropped.
+                let ended = thread.is_finished().then(|| ENDED.to_owned());
                 let confirmed_seq = sink.confirmed.load(Ordering::Acquire);
                 SinkStatus {
                     name: sink.settings.name.clone(),
@@ -196,12 +200,15 @@ impl Exports {
                     confirmed_seq,
                     lag: seq.saturating_sub(confirmed_seq),
                     refused: sink.refused.load(Ordering::Acquire),
-                    problem: sink.problem().clone(),
+                    problem: ended.or_else(|| sink.problem().clone()),
                 }
             })
             .collect()
     }
 }
+
+/// What is wrong with an export without a thread.
+const ENDED: &str = "its thread has ended, which is a fault in weir: it goes on where it was at the agent's next start";
 
 impl Drop for Exports {
     fn drop(&mut self) {

@@ -11,13 +11,13 @@ mod prune;
 mod rollup;
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -30,8 +30,10 @@ use super::{
         self, Journal,
         reader::{Position, ReadError, Reader},
     },
+    record::Event,
     store::{self, StoreError},
 };
+use crate::telemetry;
 
 /// Records in a batch: some 50 ms of the store's write lock.
 const BATCH_RECORDS: u64 = 200_000;
@@ -42,6 +44,9 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// How long rows of retired segments are removed before new records are looked for again.
 const PRUNING: Duration = Duration::from_millis(200);
 
+/// How long a store has lasted at least that is put aside when it is damaged.
+const RENEWAL: Duration = Duration::from_hours(1);
+
 /// The thread that keeps the store current while the agent runs. Stops when dropped.
 #[derive(Debug)]
 pub struct Indexer {
@@ -50,53 +55,28 @@ pub struct Indexer {
 }
 
 impl Indexer {
-    /// Starts indexing the journal of `state_dir`.
+    /// Starts indexing the journal of `state_dir`. A store that is damaged is made anew; one that cannot be used for another
+    /// reason is tried again, and recording goes on without it.
     ///
     /// # Errors
     ///
-    /// The store cannot be opened. The agent can record without it.
+    /// No thread can be begun.
     pub fn start(state_dir: &Path, journal: Arc<Journal>) -> Result<Self, StoreError> {
-        let mut store = store::open(state_dir)?;
-        let (at, health) = (cursor(&store)?, journal.health());
-        if at.seq > health.seq + 1 || at.segment > health.segment {
-            tracing::warn!(
-                indexed_seq = at.seq - 1,
-                seq = health.seq,
-                "the audit index has records that the journal lost: it is built anew"
-            );
-            store::clear(&mut store)?;
-        }
-        let dir = state_dir.to_owned();
+        let mut work = Work::new(state_dir, journal);
+        let opened = work.open().map(|store| work.store = Some(store));
+        let mut was_well = work.tell(&opened, true);
         let stopping = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&stopping);
-        // What a power failure takes back is not to be counted: its numbers are given out again.
-        let on_disk = journal.on_disk();
         let thread = std::thread::Builder::new()
             .name("weir-index".to_owned())
             .spawn(move || {
-                let mut was_well = true;
                 while !stop.load(Ordering::Acquire) {
-                    let caught_up = catch_up_to(&mut store, &dir, Some(&on_disk)).and_then(|seq| {
-                        journal.set_indexed(seq);
-                        prune(&mut store, &dir, PRUNING)
-                    });
-                    match caught_up {
-                        Ok(done) => {
-                            was_well = true;
-                            if !done {
-                                continue;
-                            }
-                        }
-                        Err(error) if was_well => {
-                            tracing::error!(
-                                error = &error as &dyn std::error::Error,
-                                "the audit index stands still"
-                            );
-                            was_well = false;
-                        }
-                        Err(_) => {}
+                    let passed = work.pass();
+                    let is_more = matches!(passed, Ok(false));
+                    was_well = work.tell(&passed, was_well);
+                    if !is_more {
+                        std::thread::park_timeout(INTERVAL);
                     }
-                    std::thread::park_timeout(INTERVAL);
                 }
             })
             .map_err(|source| StoreError::Io {
@@ -108,6 +88,111 @@ impl Indexer {
             stopping,
             thread: Some(thread),
         })
+    }
+}
+
+/// What the thread does.
+struct Work {
+    state_dir: PathBuf,
+    journal: Arc<Journal>,
+    /// What a power failure takes back is not to be counted: its numbers are given out again.
+    on_disk: Arc<AtomicU64>,
+    store: Option<Connection>,
+    /// When a damaged store was put aside last.
+    renewed: Option<Instant>,
+}
+
+impl Work {
+    fn new(state_dir: &Path, journal: Arc<Journal>) -> Self {
+        Self {
+            state_dir: state_dir.to_owned(),
+            on_disk: journal.on_disk(),
+            journal,
+            store: None,
+            renewed: None,
+        }
+    }
+
+    /// Opens the store; one that holds what the journal lost is emptied.
+    fn open(&mut self) -> Result<Connection, StoreError> {
+        let mut store = match store::open(&self.state_dir) {
+            Err(damage) if damage.is_damage() => {
+                self.renew(damage)?;
+                store::open(&self.state_dir)?
+            }
+            opened => opened?,
+        };
+        let (at, health) = (cursor(&store)?, self.journal.health());
+        if at.seq > health.seq + 1 || at.segment > health.segment {
+            tracing::warn!(
+                indexed_seq = at.seq - 1,
+                seq = health.seq,
+                "the audit index has records that the journal lost: it is built anew"
+            );
+            store::clear(&mut store)?;
+        }
+        Ok(store)
+    }
+
+    /// Indexes what was recorded; whether all of it is done.
+    fn pass(&mut self) -> Result<bool, StoreError> {
+        let mut store = match self.store.take() {
+            Some(store) => store,
+            None => self.open()?,
+        };
+        let passed =
+            catch_up_to(&mut store, &self.state_dir, Some(&self.on_disk)).and_then(|seq| {
+                self.journal.set_indexed(seq);
+                prune(&mut store, &self.state_dir, PRUNING)
+            });
+        match passed {
+            Err(damage) if damage.is_damage() => {
+                drop(store);
+                self.renew(damage)?;
+                Ok(false)
+            }
+            passed => {
+                self.store = Some(store);
+                passed
+            }
+        }
+    }
+
+    /// Puts a damaged store aside: the next one is built from the journal. Not again and again, where the disk damages each.
+    fn renew(&mut self, damage: StoreError) -> Result<(), StoreError> {
+        if self.renewed.is_some_and(|at| at.elapsed() < RENEWAL) {
+            return Err(damage);
+        }
+        store::put_aside(&self.state_dir)?;
+        self.renewed = Some(Instant::now());
+        // Nothing is removed from the journal before the new one has it.
+        self.journal.set_indexed(0);
+        let what = format!(
+            "the audit index is damaged ({}): it is put aside and built anew from the journal",
+            telemetry::chain(&damage)
+        );
+        tracing::error!("{what}");
+        if let Err(error) = self.journal.event(&Event::Incident { what }) {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "cannot record that the audit index was damaged"
+            );
+        }
+        Ok(())
+    }
+
+    /// Says once that the index stands still; whether it does not.
+    fn tell<T>(&self, passed: &Result<T, StoreError>, was_well: bool) -> bool {
+        if let Err(error) = passed
+            && was_well
+        {
+            tracing::error!(
+                error = error as &dyn std::error::Error,
+                indexed_seq = self.journal.health().indexed_seq,
+                "the audit index stands still"
+            );
+        }
+        passed.is_ok()
     }
 }
 
@@ -223,7 +308,7 @@ fn read_batch(
             Ok(None) => return Ok(false),
             Err(ReadError::Broken { at: broken }) => {
                 // A break is noted once and indexing goes on behind it: the rest is worth reporting.
-                if !reader.skip_segment()? {
+                if !reader.skip_broken()? {
                     return Ok(false);
                 }
                 note_break(transaction, broken, reader.position().seq.saturating_sub(1))?;

@@ -519,6 +519,12 @@ impl Journal {
         Arc::clone(&self.inner.chained_seq)
     }
 
+    /// The journal's id.
+    #[must_use]
+    pub(crate) fn id(&self) -> [u8; 16] {
+        self.inner.lock().journal
+    }
+
     /// The journal's folder.
     #[must_use]
     pub fn folder(&self) -> &Path {

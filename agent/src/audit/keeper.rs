@@ -77,6 +77,18 @@ pub enum KeepError {
     Key(#[from] KeyError),
 }
 
+impl KeepError {
+    fn is_lack_of_room(&self) -> bool {
+        let Self::Segment { source, .. } = self else {
+            return false;
+        };
+        matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    }
+}
+
 /// The thread that packs and removes. Stops when dropped.
 #[derive(Debug)]
 pub struct Keeper {
@@ -170,13 +182,23 @@ impl Work {
 
     fn pass(&self, stop: &AtomicBool) -> Result<(), KeepError> {
         let numbers = segment::list(&self.dir).map_err(KeepError::List)?;
-        for number in &numbers {
+        let live = self.journal.health().segment;
+        let mut packed = Ok(());
+        for number in numbers.iter().filter(|number| **number < live) {
             if stop.load(Ordering::Acquire) {
                 return Ok(());
             }
-            self.pack(*number)?;
+            let done = self.pack(*number);
+            let is_full = done.as_ref().is_err_and(KeepError::is_lack_of_room);
+            packed = packed.and(done);
+            if is_full {
+                // Without room for this one there is none for others.
+                break;
+            }
         }
-        self.retire(&numbers)
+        // Also after that failed: what is removed makes room, and a segment that cannot be read goes like the others.
+        let retired = self.retire(&numbers);
+        packed.and(retired)
     }
 
     /// Packs a sealed segment; the one that is written has no checkpoint.
@@ -191,21 +213,28 @@ impl Work {
     /// Removes what was kept long enough, oldest first.
     fn retire(&self, numbers: &[u64]) -> Result<(), KeepError> {
         let public = self.key.public();
+        // A statement that another journal left says nothing of this one.
+        let journal = self.journal.id();
         let stated = Retired::read(&self.dir, &public).ok().flatten();
+        let stated = stated.filter(|retired| retired.journal == journal);
         let through = stated.map_or(0, |retired| retired.segment);
-        // What an agent before stated and did not get to.
+        // Whatever is stated, the segment that is written stays. What an agent before stated and did not get to goes.
+        let live = self.journal.health().segment;
+        let numbers: Vec<u64> = numbers.iter().copied().filter(|it| *it < live).collect();
         for number in numbers.iter().filter(|number| **number <= through) {
             self.remove(*number)?;
         }
         let ready = (self.confirmed)().min(self.journal.health().indexed_seq);
         let mut bytes: u64 = numbers.iter().map(|number| self.bytes(*number)).sum();
+        bytes += self.bytes(live);
         let mut last = None;
         let kept = numbers.iter().copied().filter(|number| *number > through);
         let mut passed = None;
         for number in kept.take(MOST_AT_ONCE) {
             // Before the last one there is none without a good checkpoint but what is broken. That goes with the next that
             // has one.
-            let Ok(Some(seal)) = Seal::read(&self.dir, number, &public) else {
+            let seal = Seal::read(&self.dir, number, &public).ok().flatten();
+            let Some(seal) = seal.filter(|seal| seal.journal == journal) else {
                 passed.get_or_insert(number);
                 continue;
             };

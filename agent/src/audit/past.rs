@@ -7,7 +7,7 @@ use weir_policy::{Explanation, Pack, Process, Question};
 use super::{
     journal::{
         dictionary::Dictionary,
-        reader::{Position, ReadError, Reader, last_segments, start_of},
+        reader::{Position, ReadError, Reader, Record, last_segments, start_of},
     },
     record::{Ending, Entry, Requested, SessionOpened, StatementDecided, Via},
 };
@@ -40,7 +40,7 @@ impl Past {
         };
         let mut reader = Reader::new(dir, from);
         let mut words = Dictionary::default();
-        while let Some(record) = reader.next()? {
+        while let Some(record) = next(&mut reader)? {
             words.learn(&record);
             match record.entry {
                 Entry::Requested(request) if record.seq == seq => {
@@ -64,7 +64,7 @@ impl Past {
         let mut reader = Reader::new(dir, from);
         let mut words = Dictionary::default();
         let mut marks: VecDeque<Mark> = VecDeque::new();
-        while let Some(record) = reader.next()? {
+        while let Some(record) = next(&mut reader)? {
             words.learn(&record);
             match record.entry {
                 Entry::Requested(request) if request.session == session => {
@@ -126,7 +126,7 @@ struct Mark {
 }
 
 impl Mark {
-    fn of(record: &super::journal::reader::Record, request: Requested) -> Self {
+    fn of(record: &Record, request: Requested) -> Self {
         Self {
             seq: record.seq,
             time_ns: record.time_ns,
@@ -139,6 +139,16 @@ impl Mark {
 
 /// The last segment alone may have just begun.
 const SEGMENTS: usize = 2;
+
+/// The next record that this version knows.
+fn next(reader: &mut Reader) -> Result<Option<Record>, ReadError> {
+    loop {
+        match reader.next() {
+            Err(ReadError::Unknown { .. }) => {}
+            read => return read,
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {

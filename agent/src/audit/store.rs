@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags, Transaction};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction};
 
 use super::journal::reader::ReadError;
 
@@ -74,6 +74,17 @@ impl StoreError {
     pub(crate) fn sqlite(doing: &'static str) -> impl FnOnce(rusqlite::Error) -> Self {
         move |source| Self::Sqlite { doing, source }
     }
+
+    /// Whether the store's file is damaged: nothing that is in it is needed to make it anew.
+    pub(crate) fn is_damage(&self) -> bool {
+        let Self::Sqlite { source, .. } = self else {
+            return false;
+        };
+        matches!(
+            source.sqlite_error_code(),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+        )
+    }
 }
 
 /// Opens the store of `state_dir` for indexing; makes it when there is none.
@@ -100,6 +111,47 @@ pub fn open(state_dir: &Path) -> Result<Connection, StoreError> {
     store.set_prepared_statement_cache_capacity(48);
     migrate(&mut store, &path)?;
     Ok(store)
+}
+
+/// As [`open`]; a store that is damaged is put aside and made anew, empty. Then what was wrong with it comes with it.
+///
+/// # Errors
+///
+/// As [`open`]; or the damaged one cannot be put aside.
+pub(crate) fn open_or_renew(
+    state_dir: &Path,
+) -> Result<(Connection, Option<StoreError>), StoreError> {
+    match open(state_dir) {
+        Err(damage) if damage.is_damage() => {
+            put_aside(state_dir)?;
+            Ok((open(state_dir)?, Some(damage)))
+        }
+        opened => Ok((opened?, None)),
+    }
+}
+
+/// Gives a damaged store another name, for whoever wants to know what befell it; one that lies there is replaced.
+///
+/// # Errors
+///
+/// The operating system refuses.
+pub(crate) fn put_aside(state_dir: &Path) -> Result<(), StoreError> {
+    // The store itself last: with the log of another beside it, a new one would be damaged too.
+    for beside in ["-wal", "-shm", ""] {
+        let path = state_dir.join(format!("{FILE}{beside}"));
+        let aside = state_dir.join(format!("{FILE}.damaged{beside}"));
+        match std::fs::rename(&path, aside) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::Io {
+                    doing: "put aside",
+                    path,
+                    source,
+                });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Opens the store of `state_dir` for questions only.

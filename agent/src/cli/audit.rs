@@ -119,7 +119,13 @@ pub(crate) fn open_store(state_dir: &Path) -> anyhow::Result<Connection> {
 
 fn reindex(args: &ReindexArgs) -> anyhow::Result<ExitCode> {
     let state_dir = args.state_dir.find();
-    let mut store = store::open(&state_dir)?;
+    let (mut store, damage) = store::open_or_renew(&state_dir)?;
+    if let Some(damage) = damage {
+        eprintln!(
+            "weir: the store is made anew: {damage:#}",
+            damage = anyhow::Error::from(damage)
+        );
+    }
     store::clear(&mut store)?;
     let seq = index::catch_up(&mut store, &state_dir)?;
     index::prune(&mut store, &state_dir, Duration::MAX)?;

@@ -207,10 +207,10 @@ fn said(state: &State) -> Markup {
     html! {
         @match (&last.found, &last.problem) {
             (Some(found), _) => {
-                @match &found.fault {
-                    None => p { b { "Intact" } ", verified " (at) "." },
-                    Some(fault) => p.broken { b { "BROKEN" } ", verified " (at) ": segment " (fault.segment) ", from record "
-                        (fault.first_seq) ": " (fault.what) "." },
+                @if found.intact { p { b { "Intact" } ", verified " (at) "." } }
+                @for fault in &found.faults {
+                    p.broken { b { "BROKEN" } ", verified " (at) ": segment " (fault.segment) ", from record "
+                        (fault.first_seq) ": " (fault.what) "." }
                 }
                 dl.facts {
                     div { dt { "Records" } dd { (found.retired_seq + 1) " to " (found.covered_seq) } }

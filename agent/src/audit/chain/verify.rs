@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{key::PublicKey, seal::Seal};
 use crate::audit::journal::{self, FOLDER, segment as segments};
 
-use walk::{Stop, Walk};
+use walk::Walk;
 
 mod segment;
 mod walk;
@@ -20,8 +20,10 @@ mod walk;
 pub struct Verification {
     /// Whether everything that is covered is as it was recorded.
     pub intact: bool,
-    /// The first fault, when there is one; what lies behind it was not looked at.
+    /// The first fault, when there is one.
     pub fault: Option<Fault>,
+    /// All of them: behind a fault verification goes on with the next segment, from what is signed.
+    pub faults: Vec<Fault>,
     /// The journal's id, hexadecimal; empty in an empty journal.
     pub journal: String,
     /// The last record of those that were removed because they were kept long enough; zero when none were.
@@ -32,7 +34,7 @@ pub struct Verification {
     pub sealed: u64,
     /// Blocks checked.
     pub blocks: u64,
-    /// The last record that the chain covers.
+    /// The last record that the chain covers, before the first fault.
     pub covered_seq: u64,
     /// Whole records after it: not yet hashed, so a change to them does not show.
     pub uncovered: u64,
@@ -46,7 +48,7 @@ pub struct Verification {
     pub live: bool,
 }
 
-/// The first place where the journal is not what was recorded.
+/// A place where the journal is not what was recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fault {
     /// The segment.
@@ -115,9 +117,16 @@ pub fn verify_by_step(
         next_seq: 1,
         retired: 0,
         last_sealed: 0,
+        at: 0,
+        covered: 0,
+        resumed: None,
+        is_head_read: false,
+        is_head_damaged: false,
+        is_published_met: false,
         done: Verification {
             intact: false,
             fault: None,
+            faults: Vec::new(),
             journal: String::new(),
             retired_seq: 0,
             segments: 0,
@@ -132,12 +141,10 @@ pub fn verify_by_step(
         },
         dir,
     };
-    match walk.all(&numbers) {
-        Ok(()) => {}
-        Err(Stop::Fault(fault)) => walk.done.fault = Some(fault),
-        Err(Stop::Cannot(error)) => return Err(error),
-    }
-    walk.done.intact = walk.done.fault.is_none();
+    let walked = walk.all(&numbers);
+    walk.note(walked)?;
+    walk.done.fault = walk.done.faults.first().cloned();
+    walk.done.intact = walk.done.faults.is_empty();
     walk.done.head = hex::encode(walk.previous);
     Ok(walk.done)
 }

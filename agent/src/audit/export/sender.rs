@@ -89,6 +89,16 @@ impl SendError {
         )
     }
 
+    /// Whether the sink was reached and did not answer in time.
+    pub(super) fn is_slow(&self) -> bool {
+        match self {
+            Self::Slow { .. } => true,
+            // HTTP has the same time limit.
+            Self::Reach { source, .. } => source.is_timeout() && !source.is_connect(),
+            _ => false,
+        }
+    }
+
     /// How long the sink wants to be left alone.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -419,6 +429,30 @@ mod tests {
             why: "too old".to_owned(),
         };
         assert_eq!(partial_success(said), expected);
+    }
+
+    #[test]
+    fn a_sink_that_does_not_answer_is_slow_and_one_that_is_not_there_is_none() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let url = Url::parse(&format!("http://{address}/")).expect("an address");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let ask = || {
+            runtime.block_on(async {
+                let client = http::client(&url, None, Duration::from_millis(200)).expect("HTTP");
+                post(&client, &url, None, Form::Otlp, &Messages::default())
+                    .await
+                    .expect_err("no answer")
+            })
+        };
+        let error = ask();
+        assert!(error.is_slow(), "{error:?}");
+        drop(listener);
+        let error = ask();
+        assert!(!error.is_slow(), "{error:?}");
     }
 
     #[test]

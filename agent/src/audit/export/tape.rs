@@ -45,7 +45,8 @@ pub(crate) enum What {
         /// What this ends: a session's opening, the wait for an approval.
         since: Option<Since>,
     },
-    /// Records up to this one cannot be read: the journal is broken.
+    /// Records up to this one cannot be read: the journal is broken, or a newer version said something in the one that there
+    /// is.
     Missing {
         until_seq: u64,
     },
@@ -151,8 +152,8 @@ impl Tape {
                     self.take(at, record, new, &mut items)?;
                 }
                 Ok(None) => break,
-                Err(ReadError::Broken { at }) => {
-                    if !self.reader.skip_segment()? {
+                Err(ReadError::Broken { at } | ReadError::Unknown { at }) => {
+                    if !self.reader.skip_broken()? {
                         // Nothing follows yet; what is there cannot be read.
                         break;
                     }
@@ -291,8 +292,9 @@ fn find(dir: &Path, seq: u64) -> Result<Option<Arc<Asked>>, ReadError> {
     loop {
         let record = match tape.reader.next() {
             Ok(Some(record)) if record.seq <= seq => record,
+            Err(ReadError::Unknown { at }) if at.seq < seq => continue,
             // What cannot be read is told of where it lies.
-            Ok(_) | Err(ReadError::Broken { .. }) => return Ok(None),
+            Ok(_) | Err(ReadError::Broken { .. } | ReadError::Unknown { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
         match record.entry {

@@ -22,7 +22,10 @@ use crate::{
     audit::{
         Session,
         fixtures::{allowed, denied, facts, new_session, open, outcome, read_all},
-        journal::reader::Position,
+        journal::{
+            layout::{self, Parsed},
+            reader::Position,
+        },
         record::{Ending, Entry, Via},
     },
     telemetry,
@@ -319,6 +322,90 @@ fn what_is_not_on_disk_is_not_sent_yet() {
     limit.store(journal.health().seq, Ordering::Release);
     let read = tape.read(1000).expect("readable");
     assert_eq!(read.last().map(|item| item.seq), Some(journal.health().seq));
+}
+
+/// A power failure took the last records of a full segment: those are told, and what was recorded behind it is sent.
+#[test]
+fn numbers_missing_between_segments_are_told_and_the_next_segment_is_sent() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = open(dir.path());
+    while journal.health().segment < 2 {
+        record(&journal, 200);
+    }
+    record(&journal, 10);
+    let (folder, last) = (journal.folder().to_owned(), journal.health().seq);
+    drop(journal);
+    let read = || {
+        let mut tape = tape::Tape::new(&folder, Position::START, &tape::Carry::default(), None);
+        tape.read(1 << 20).expect("readable")
+    };
+    let whole = read();
+    let of_first: Vec<_> = whole.iter().filter(|item| item.at.segment == 1).collect();
+    let cut = of_first[of_first.len() - 20].at;
+    let path = folder.join("000000000001.segment");
+    let mut bytes = std::fs::read(&path).expect("the segment");
+    bytes[usize::try_from(cut.offset).expect("fits")..].fill(0);
+    std::fs::write(&path, bytes).expect("cut");
+    let told = read();
+    let at = told
+        .iter()
+        .position(|item| item.seq == cut.seq)
+        .expect("told");
+    let tape::What::Missing { until_seq } = told[at].what else {
+        panic!("{:?} is missing", told[at]);
+    };
+    assert!(
+        (cut.seq + 19..cut.seq + 30).contains(&until_seq),
+        "{until_seq}"
+    );
+    let behind: Vec<_> = told[at + 1..].iter().map(|item| item.seq).collect();
+    let expected = whole.iter().map(|item| item.seq);
+    let expected: Vec<_> = expected.filter(|seq| *seq > until_seq).collect();
+    assert_eq!(behind, expected);
+    assert_eq!(behind.last(), Some(&last));
+}
+
+/// A newer version may have written kinds of events that this one does not know.
+#[test]
+fn a_record_that_is_not_understood_is_told_and_hides_no_other() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = open(dir.path());
+    record(&journal, 5);
+    let what = "something new".to_owned();
+    let seq = journal.event(&Event::Incident { what }).expect("recorded");
+    record(&journal, 5);
+    let (folder, last) = (journal.folder().to_owned(), journal.health().seq);
+    drop(journal);
+    let read = || {
+        let mut tape = tape::Tape::new(&folder, Position::START, &tape::Carry::default(), None);
+        tape.read(1000).expect("readable")
+    };
+    let at = read()
+        .iter()
+        .find(|item| item.seq == seq)
+        .map(|item| usize::try_from(item.at.offset).expect("fits"))
+        .expect("the event");
+    let path = folder.join("000000000001.segment");
+    let mut bytes = std::fs::read(&path).expect("the segment");
+    let Parsed::Record(raw, total) = layout::parse(&bytes[at..]) else {
+        panic!("a record lies there");
+    };
+    let mut payload = raw.payload.to_vec();
+    payload.fill(b' ');
+    payload[..2].copy_from_slice(b"{}");
+    let mut changed = vec![0; total];
+    let word = layout::encode(&mut changed, raw.kind, seq, raw.time_ns, &payload);
+    changed[..4].copy_from_slice(&word.to_le_bytes());
+    bytes[at..at + total].copy_from_slice(&changed);
+    std::fs::write(&path, bytes).expect("changed");
+    let told = read();
+    let missing = told.iter().find(|item| item.seq == seq).expect("told");
+    assert!(
+        matches!(missing.what, tape::What::Missing { until_seq } if until_seq == seq),
+        "{missing:?}"
+    );
+    assert_eq!(told.last().map(|item| item.seq), Some(last));
+    assert!(told.iter().any(|item| item.seq == seq + 3), "{told:?}");
 }
 
 /// A power failure may leave an empty file.

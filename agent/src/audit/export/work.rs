@@ -33,8 +33,10 @@ const BATCH_BYTES: usize = 4 << 20;
 const INTERVAL: Duration = Duration::from_millis(250);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-/// Records that are tried one by one to see whether a sink takes any.
+/// Records that are tried one by one at a time to see whether a sink takes any.
 const PROBES: usize = 20;
+/// Records that are kept in memory at most to try them so.
+const MOST_PENDING: usize = 4 * BATCH_RECORDS;
 /// However long a sink asks for.
 const LONGEST_WISH: Duration = Duration::from_mins(10);
 
@@ -51,10 +53,52 @@ pub(super) struct Work {
     /// What was read and is not confirmed, and what had begun before it.
     pending: VecDeque<Item>,
     before: Carry,
-    /// How many records go together: fewer once a sink could not take as many.
-    most: usize,
+    pace: Pace,
     /// Whether the sink has taken something since the last that it refused.
     taking: bool,
+    /// Pending records behind the first that were tried alone while that one is refused.
+    probed: usize,
+}
+
+/// How many records go together: fewer once a sink could not take as many.
+#[derive(Debug, PartialEq, Eq)]
+struct Pace {
+    most: usize,
+    /// Whether it was time that a sink lacked.
+    is_slow: bool,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            most: BATCH_RECORDS,
+            is_slow: false,
+        }
+    }
+}
+
+impl Pace {
+    /// Of `count` records some are too large, or not fit for the sink: which ones shows in the end.
+    fn unfit(&mut self, count: usize) {
+        self.most = (count / 2).max(1);
+    }
+
+    /// A sink did not take `count` records in the time that there is.
+    fn slow(&mut self, count: usize) {
+        self.most = (count / 2).max(1);
+        self.is_slow = true;
+    }
+
+    /// A sink took what it was sent: in small steps where too much costs the whole time limit again.
+    fn taken(&mut self) {
+        let step = if self.is_slow {
+            (self.most / 8).max(1)
+        } else {
+            self.most
+        };
+        self.most = (self.most + step).min(BATCH_RECORDS);
+        self.is_slow &= self.most < BATCH_RECORDS;
+    }
 }
 
 enum Sent {
@@ -107,8 +151,9 @@ impl Work {
             stop,
             tape,
             pending: VecDeque::new(),
-            most: BATCH_RECORDS,
+            pace: Pace::default(),
             taking: false,
+            probed: 0,
         }
     }
 
@@ -156,6 +201,7 @@ impl Work {
         self.tape = Tape::new(&self.folder, place.position, &place.carry, limit);
         self.before = place.carry.clone();
         self.pending.clear();
+        self.probed = 0;
     }
 
     /// Sends one batch and waits until it is confirmed.
@@ -171,7 +217,7 @@ impl Work {
         let mut place = self.cursor.place().clone();
         match self.send(0, count).await {
             Ok(Sent::Taken { refused, link }) => {
-                place.refused += refused;
+                place.refused = place.refused.saturating_add(refused);
                 place.link = link.or(place.link);
                 self.taking = true;
             }
@@ -179,17 +225,23 @@ impl Work {
             Ok(Sent::Stopped) => return Ok(Step::Idle),
             Err(error) if error.is_unfit() && count > 1 => {
                 // It is too much, or one record of it cannot be taken: which one shows in the end.
-                self.most = count / 2;
+                self.pace.unfit(count);
                 return Ok(Step::Sent);
             }
-            Err(error) if error.is_unfit() && self.takes_others().await => {
+            Err(error) if error.is_unfit() && self.takes_others().await? => {
                 self.refused(1, &telemetry::chain(&error));
-                place.refused += 1;
+                place.refused = place.refused.saturating_add(1);
                 self.taking = false;
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                if error.is_slow() {
+                    self.pace.slow(count);
+                }
+                return Err(error.into());
+            }
         }
         self.pending.drain(..count);
+        self.probed = 0;
         place.position = match self.pending.front() {
             Some(next) => next.at,
             None => self.tape.position(),
@@ -199,7 +251,7 @@ impl Work {
             place.carry = place.carry.join(self.before.clone());
         }
         self.confirm(place)?;
-        self.most = (self.most * 2).min(BATCH_RECORDS);
+        self.pace.taken();
         Ok(Step::Sent)
     }
 
@@ -221,31 +273,55 @@ impl Work {
             // The next agent sends it again.
             _ = self.stop.wait_for(|stop| *stop) => return Ok(Sent::Stopped),
         };
-        if taken.refused > 0 {
-            self.refused(taken.refused, &taken.why);
+        // The number is the collector's: it cannot have refused more than it was sent.
+        let refused = taken.refused.min(count as u64);
+        if refused > 0 {
+            self.refused(refused, &taken.why);
         }
         Ok(Sent::Taken {
-            refused: taken.refused,
+            refused,
             link: batch.link,
         })
     }
 
     /// Whether the sink takes anything at all, now that it has refused a record alone: a wrong address refuses everything, and
-    /// then nothing may be passed over.
-    async fn takes_others(&mut self) -> bool {
-        for at in 1..self.pending.len().min(PROBES) {
-            if self.taking {
+    /// then nothing may be passed over. Where all that there is was refused, what comes later is tried in its turn.
+    async fn takes_others(&mut self) -> Result<bool, ReadError> {
+        let mut tried = 0;
+        while !self.taking && tried < PROBES {
+            if self.probed + 1 >= self.pending.len() && !self.read_more()? {
+                // From the first one again, at the next attempt.
+                self.probed = 0;
                 break;
             }
-            self.taking = matches!(self.send(at, 1).await, Ok(Sent::Taken { .. }));
+            self.probed += 1;
+            match self.send(self.probed, 1).await {
+                Ok(Sent::Taken { .. }) => self.taking = true,
+                // It was not sent, and so tells nothing of the sink.
+                Ok(Sent::Nothing) => {}
+                Err(error) if error.is_unfit() => tried += 1,
+                // The sink is not there at the moment, or this agent stops.
+                Ok(Sent::Stopped) | Err(_) => break,
+            }
         }
-        self.taking
+        Ok(self.taking)
+    }
+
+    /// Adds records to the pending ones; `false` when there are none, or enough are in memory.
+    fn read_more(&mut self) -> Result<bool, ReadError> {
+        if self.pending.len() >= MOST_PENDING {
+            return Ok(false);
+        }
+        let more = self.tape.read(BATCH_RECORDS)?;
+        let is_more = !more.is_empty();
+        self.pending.extend(more);
+        Ok(is_more)
     }
 
     /// How many of the pending records go together.
     fn count(&self) -> usize {
         let mut bytes = 0;
-        let fits = self.pending.iter().take(self.most).take_while(|item| {
+        let fits = self.pending.iter().take(self.pace.most).take_while(|item| {
             bytes += item.weight();
             bytes <= BATCH_BYTES
         });
@@ -283,4 +359,36 @@ impl Work {
 fn jittered(pause: Duration) -> Duration {
     let part = u32::try_from(clock::now_ns() % 256).unwrap_or_default();
     pause + pause * part / 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_sink_gets_less_at_a_time_and_more_again_in_steps() {
+        let mut pace = Pace::default();
+        pace.slow(BATCH_RECORDS);
+        pace.slow(pace.most);
+        assert_eq!(pace.most, BATCH_RECORDS / 4);
+        pace.taken();
+        assert_eq!(pace.most, BATCH_RECORDS / 4 + BATCH_RECORDS / 32);
+        for _ in 0..100 {
+            pace.slow(pace.most);
+        }
+        assert_eq!(pace.most, 1);
+        for _ in 0..100 {
+            pace.taken();
+        }
+        assert_eq!(pace, Pace::default());
+    }
+
+    #[test]
+    fn what_was_too_large_once_does_not_keep_batches_small() {
+        let mut pace = Pace::default();
+        pace.unfit(BATCH_RECORDS);
+        pace.unfit(pace.most);
+        pace.taken();
+        assert_eq!(pace.most, BATCH_RECORDS / 2);
+    }
 }

@@ -158,9 +158,14 @@ pub(crate) fn pack(dir: &Path, number: u64) -> io::Result<()> {
     let plain = File::open(&plain_path)?;
     let size = plain.metadata()?.len();
     let draft = dir.join("packed.new");
-    write(&plain, size, &draft)?;
-    compare(&plain, size, &draft)?;
-    std::fs::rename(&draft, path(dir, number))?;
+    let packed = write(&plain, size, &draft)
+        .and_then(|()| compare(&plain, size, &draft))
+        .and_then(|()| std::fs::rename(&draft, path(dir, number)));
+    if let Err(error) = packed {
+        // A half-made file would take the very space that is lacking.
+        let _ = std::fs::remove_file(&draft);
+        return Err(error);
+    }
     File::open(dir)?.sync_all()?;
     std::fs::remove_file(&plain_path)
 }

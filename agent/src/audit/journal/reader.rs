@@ -12,7 +12,7 @@ use std::{
 use super::{
     layout::{self, Parsed, RawRecord, RecordKind, SEGMENT_HEADER_BYTES, SegmentHeader},
     segment,
-    source::Source,
+    source::{self, Source},
 };
 use crate::audit::{chain::retired::Retired, record::Entry};
 
@@ -69,6 +69,12 @@ pub enum ReadError {
         /// The place.
         at: Position,
     },
+    /// The record is as it was written, by a version that says what this one does not know.
+    #[error("record {} of the journal says something that this version does not know", at.seq)]
+    Unknown {
+        /// Its place; the reader is behind it.
+        at: Position,
+    },
 }
 
 /// Reads records in order; at the end of what is written it can be asked again later.
@@ -82,6 +88,8 @@ pub struct Reader {
     window_offset: u64,
     /// The last record that counts as written; `None` is all that are there.
     limit: Option<Arc<AtomicU64>>,
+    /// Whether the reader is behind what it told last that it cannot be read.
+    is_behind_break: bool,
 }
 
 impl Reader {
@@ -95,6 +103,7 @@ impl Reader {
             window: Vec::new(),
             window_offset: 0,
             limit: None,
+            is_behind_break: false,
         }
     }
 
@@ -116,7 +125,7 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// The journal is unreadable or broken here; [`Reader::skip_segment`] goes on behind the break.
+    /// The journal is unreadable or broken here; [`Reader::skip_broken`] goes on behind the break.
     #[expect(
         clippy::should_implement_trait,
         reason = "an end here is not final, so this is no iterator"
@@ -126,10 +135,16 @@ impl Reader {
         let Some(raw) = self.next_raw()? else {
             return Ok(None);
         };
-        let entry = decode(&raw).ok_or(ReadError::Broken { at })?;
+        let (seq, time_ns) = (raw.seq, raw.time_ns);
+        let Some(entry) = decode(&raw) else {
+            // Its length is known, and what lies behind it is whole.
+            self.is_behind_break = true;
+            let at = Position { seq, ..at };
+            return Err(ReadError::Unknown { at });
+        };
         Ok(Some(Record {
-            seq: raw.seq,
-            time_ns: raw.time_ns,
+            seq,
+            time_ns,
             entry,
         }))
     }
@@ -151,12 +166,17 @@ impl Reader {
         Ok(raw.map(|raw| (segment, raw)))
     }
 
-    /// Goes to the start of the next segment there is with a whole header; `false` when there is none yet.
+    /// Goes on behind what could not be read: at the start of the next segment there is with a whole header, `false` when
+    /// there is none yet. Where only numbers are missing between two segments, or a record is not understood, nothing else
+    /// is passed over.
     ///
     /// # Errors
     ///
     /// The folder is unreadable, or the segment.
-    pub fn skip_segment(&mut self) -> Result<bool, ReadError> {
+    pub fn skip_broken(&mut self) -> Result<bool, ReadError> {
+        if std::mem::take(&mut self.is_behind_break) {
+            return Ok(true);
+        }
         let numbers = segment::list(&self.dir).map_err(|source| self.io(source))?;
         let before = self.position;
         for next in numbers.into_iter().filter(|it| *it > before.segment) {
@@ -180,6 +200,7 @@ impl Reader {
 
     /// Finds the next record and makes sure it lies in the window whole.
     fn locate(&mut self) -> Result<Option<(usize, usize)>, ReadError> {
+        self.is_behind_break = false;
         loop {
             if self.is_beyond_limit() {
                 return Ok(None);
@@ -208,10 +229,17 @@ impl Reader {
             if let Some(found) = self.locate_in_segment()? {
                 return Ok(Some(found));
             }
-            let expected = self.position.seq;
+            let end = self.position;
             self.enter(next)?;
-            if self.position.seq != expected {
-                return Err(ReadError::Broken { at: self.position });
+            if self.position.seq != end.seq {
+                if self.is_beyond_limit() {
+                    self.position = end;
+                    self.file = None;
+                    return Ok(None);
+                }
+                // What is missing are the last records of the segment before; this one is whole, as far as is known.
+                self.is_behind_break = true;
+                return Err(ReadError::Broken { at: end });
             }
         }
     }
@@ -305,11 +333,14 @@ impl Reader {
     }
 
     fn io(&self, source: io::Error) -> ReadError {
-        // A packed segment that does not unpack, or one without a whole header, is damage, not a lack of rights.
-        if matches!(
-            source.kind(),
-            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
-        ) {
+        // A packed segment that does not unpack, one without a whole header or one that the disk has lost is damage, not a
+        // lack of rights.
+        if source::is_unreadable(&source)
+            || matches!(
+                source.kind(),
+                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+            )
+        {
             return ReadError::Broken { at: self.position };
         }
         ReadError::Io {
@@ -426,10 +457,92 @@ mod tests {
         limit.store(1, Ordering::Release);
         reader.next().expect("readable").expect("a record");
         let place = reader.position();
-        assert!(!reader.skip_segment().expect("readable"));
+        assert!(!reader.skip_broken().expect("readable"));
         assert_eq!(reader.position(), place);
         limit.store(last, Ordering::Release);
-        assert!(reader.skip_segment().expect("readable"));
+        assert!(reader.skip_broken().expect("readable"));
+    }
+
+    /// A power failure took the end of a segment, and recording went on behind it.
+    #[test]
+    fn numbers_missing_between_segments_hide_no_record_that_is_there() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let journal = open(dir.path());
+        while journal.health().segment < 3 {
+            let what = "x".repeat(300 << 10);
+            journal.event(&Event::Incident { what }).expect("recorded");
+        }
+        drop(journal);
+        let folder = dir.path().join(FOLDER);
+        let mut whole = Reader::new(&folder, Position::START);
+        let mut places = Vec::new();
+        loop {
+            let at = whole.position();
+            let Some(record) = whole.next().expect("readable") else {
+                break;
+            };
+            places.push((at.offset, whole.position().segment, record.seq));
+        }
+        let (cut, _, lost) = places
+            .iter()
+            .copied()
+            .rfind(|place| place.1 == 1)
+            .expect("a record");
+        let path = segment::path(&folder, 1);
+        let mut bytes = std::fs::read(&path).expect("readable");
+        bytes[usize::try_from(cut).expect("fits")..].fill(0);
+        std::fs::write(&path, bytes).expect("cut");
+
+        for limit in [None, Some(lost), Some(lost + 1)] {
+            let shared = limit.map(|limit| Arc::new(AtomicU64::new(limit)));
+            let mut reader = Reader::new(&folder, Position::START).up_to(shared);
+            for seq in 1..lost {
+                let record = reader.next().expect("readable").expect("a record");
+                assert_eq!(record.seq, seq);
+            }
+            let end = reader.position();
+            assert_eq!((end.segment, end.seq), (1, lost));
+            if limit == Some(lost) {
+                // The record that shows the gap is not there yet.
+                assert_eq!(reader.next().expect("nothing yet"), None);
+                assert_eq!(reader.position(), end);
+                continue;
+            }
+            let Err(ReadError::Broken { at }) = reader.next() else {
+                panic!("numbers are missing");
+            };
+            assert_eq!(at, end);
+            assert!(reader.skip_broken().expect("readable"));
+            assert_eq!(reader.position().seq, lost + 1);
+            let next = reader.next().expect("readable").expect("a record");
+            assert_eq!(next.seq, lost + 1);
+        }
+    }
+
+    #[test]
+    fn a_segment_that_the_disk_has_lost_is_broken_and_hides_no_other() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let journal = open(dir.path());
+        while journal.health().segment < 3 {
+            let what = "x".repeat(300 << 10);
+            journal.event(&Event::Incident { what }).expect("recorded");
+        }
+        drop(journal);
+        let folder = dir.path().join(FOLDER);
+        let id = journal_id(&folder).expect("readable");
+        let path = segment::path(&folder, 1);
+        std::fs::remove_file(&path).expect("removed");
+        // Nothing is mapped at address zero: to read there is an error of input and output.
+        std::os::unix::fs::symlink("/proc/self/mem", &path).expect("put in its place");
+        let mut reader = Reader::new(&folder, Position::START);
+        for _ in 0..2 {
+            let read = reader.next();
+            assert!(matches!(read, Err(ReadError::Broken { .. })), "{read:?}");
+        }
+        assert!(reader.skip_broken().expect("readable"));
+        assert_eq!(reader.position().segment, 2);
+        assert!(reader.next().expect("readable").is_some());
+        assert_eq!(journal_id(&folder).expect("readable"), id);
     }
 
     #[test]
@@ -454,7 +567,7 @@ mod tests {
         assert_eq!(start_of(&folder, 1).expect("readable"), None);
         let mut reader = Reader::new(&folder, Position::START);
         assert!(matches!(reader.next(), Err(ReadError::Broken { .. })));
-        assert!(reader.skip_segment().expect("readable"));
+        assert!(reader.skip_broken().expect("readable"));
         assert_eq!(reader.position().segment, 3);
     }
 }

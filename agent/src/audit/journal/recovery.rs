@@ -11,7 +11,7 @@ use self::scan::{Scan, scan};
 use super::{
     JournalError,
     committer::ChainState,
-    layout::SegmentHeader,
+    layout::{SEGMENT_HEADER_BYTES, SegmentHeader},
     segment::{self, FIRST_RECORD, Segment},
     source::Source,
     trouble::Trouble,
@@ -69,7 +69,14 @@ pub(super) fn recover(
         let _ = std::fs::remove_file(dir.join(name));
     }
     let mut numbers = segment::list(dir).map_err(JournalError::io("list", dir))?;
-    let retired = Retired::read(dir, &key.public());
+    let mut retired = Retired::read(dir, &key.public());
+    let mut alarms = Vec::new();
+    if let Ok(Some(statement)) = &retired
+        && is_of_another(dir, &numbers, statement)
+    {
+        alarms.push("the statement of what was removed is of another journal".to_owned());
+        retired = Ok(None);
+    }
     if let Ok(Some(retired)) = &retired {
         // An agent that ended in the midst of it may have left some.
         numbers.retain(|number| *number > retired.segment);
@@ -82,6 +89,7 @@ pub(super) fn recover(
         reserve_bytes,
         retired,
         emptied,
+        alarms,
     };
     if numbers.is_empty() {
         opening.first()
@@ -99,6 +107,8 @@ struct Opening<'a> {
     retired: Result<Option<Retired>, SealError>,
     /// Whether segments were removed that held nothing.
     emptied: bool,
+    /// What was found wrong already; no reason to leave a segment.
+    alarms: Vec<String>,
 }
 
 /// The state of the chain where one segment ends.
@@ -108,12 +118,21 @@ struct ChainEnd {
 }
 
 impl Opening<'_> {
-    fn first(self) -> Result<Recovered, JournalError> {
+    fn first(mut self) -> Result<Recovered, JournalError> {
+        if let Ok(Some(retired)) = &self.retired {
+            let retired = retired.clone();
+            return self.begin_behind_retired(&retired);
+        }
         let mut journal = [0; 16];
         SystemRandom::new()
             .fill(&mut journal)
             .map_err(|_| JournalError::io("name", self.dir)(io::Error::other("no randomness")))?;
-        let mut alarms = Vec::new();
+        let mut alarms = std::mem::take(&mut self.alarms);
+        if let Err(error) = &self.retired {
+            alarms.push(format!(
+                "what was removed of the journal is unknown: {error}"
+            ));
+        }
         if chain::head::names_records(self.dir) {
             alarms.push(
                 "the journal's segments are gone: a signed head is left without them".to_owned(),
@@ -133,7 +152,36 @@ impl Opening<'_> {
         self.begin(journal, 1, 1, &end, Some(start_head(end.last_hash)), report)
     }
 
-    fn resume(self, numbers: &[u64]) -> Result<Recovered, JournalError> {
+    /// Goes on behind what was removed on purpose, when all that came after it is gone: with numbers of their own, new records
+    /// are not taken for those that were removed.
+    fn begin_behind_retired(mut self, retired: &Retired) -> Result<Recovered, JournalError> {
+        let mut alarms = std::mem::take(&mut self.alarms);
+        alarms.push(format!(
+            "the journal's segments are gone: those up to {} were removed on purpose, none is left behind them",
+            retired.segment
+        ));
+        let journal = retired.journal;
+        let head = Head::read(self.dir, &journal, &self.key.public()).unwrap_or_else(|error| {
+            alarms.push(error.to_string());
+            None
+        });
+        let next_seq = behind_head(head, retired.last_seq.saturating_add(1), &mut alarms);
+        // Chains and checkpoints that are left are evidence, and a segment that has a checkpoint counts as full.
+        let left = last_chained(self.dir).map_err(JournalError::io("list", self.dir))?;
+        let number = retired.segment.max(left) + 1;
+        let end = self.end_before(number, &journal)?;
+        let report = Recovery {
+            next_seq,
+            resumed: true,
+            clean: false,
+            torn_bytes: 0,
+            alarms,
+        };
+        let next_id = next_seq.saturating_add(GONE_IDS);
+        self.begin(journal, number, next_id, &end, head, report)
+    }
+
+    fn resume(mut self, numbers: &[u64]) -> Result<Recovered, JournalError> {
         let last = numbers.last().copied().unwrap_or(1);
         let Some(mut scan) = scan(self.dir, last)? else {
             return self.begin_behind(numbers);
@@ -181,6 +229,9 @@ impl Opening<'_> {
             ));
             next_seq = next_seq.max(beyond.saturating_add(1));
         }
+        if scan.is_unreadable {
+            alarms.push(format!("parts of segment {last} cannot be read"));
+        }
         // Of what lies before the records that are gone on with: no reason to leave those.
         let mut before_alarms = Vec::new();
         let unsealed = self.unsealed(numbers, &public, &mut before_alarms);
@@ -195,6 +246,7 @@ impl Opening<'_> {
         let entries = self.entries(first, &journal, &before, &mut alarms)?;
         let goes_on = alarms.is_empty() && !is_sealed;
         alarms.extend(before_alarms);
+        alarms.append(&mut self.alarms);
         let report = Recovery {
             next_seq,
             resumed: true,
@@ -212,30 +264,45 @@ impl Opening<'_> {
     }
 
     /// Goes on behind a segment whose header is damaged: it stays as it is.
-    fn begin_behind(self, numbers: &[u64]) -> Result<Recovered, JournalError> {
+    fn begin_behind(mut self, numbers: &[u64]) -> Result<Recovered, JournalError> {
         let last = numbers.last().copied().unwrap_or(1);
-        let mut alarms = vec![format!("the header of segment {last} is damaged")];
-        let traces = scan::traces(self.dir, last)?;
-        let (mut next_seq, mut next_id) = (traces.next_seq, traces.next_id);
-        let mut journal = None;
+        let mut alarms = std::mem::take(&mut self.alarms);
+        alarms.push(format!("the header of segment {last} is damaged"));
+        let ruin = scan::Ruin::open(self.dir, last)?;
+        let (mut journal, mut next_seq, mut next_id) = (None, 1, 1);
+        // A number that its records begin before: where the segment before it is known they begin behind that one's.
+        let mut begun = (last == 1).then_some(1);
         for number in numbers.iter().rev().skip(1) {
             if let Some(scan) = scan(self.dir, *number)? {
                 journal = Some(scan.header.journal);
-                next_seq = next_seq.max(scan.next_seq);
-                next_id = next_id.max(scan.next_id);
+                next_seq = scan.next_seq.max(scan.beyond.map_or(0, |seq| seq + 1));
+                next_id = scan.next_id;
+                if number + 1 == last {
+                    begun = Some(next_seq.max(ruin.behind(scan.header.first_seq)));
+                }
                 break;
             }
         }
         if let Ok(Some(retired)) = &self.retired {
             journal = journal.or(Some(retired.journal));
-            next_seq = next_seq.max(retired.last_seq + 1);
+            next_seq = next_seq.max(retired.last_seq.saturating_add(1));
+            if retired.segment + 1 == last {
+                begun = Some(next_seq);
+            }
         }
         // The head tells whether what the damaged header says of the journal is true.
-        let journal = journal.unwrap_or(traces.journal);
+        let journal = journal.unwrap_or(ruin.journal);
         let head = Head::read(self.dir, &journal, &self.key.public()).unwrap_or_else(|error| {
             alarms.push(error.to_string());
             None
         });
+        let begun = begun.unwrap_or_else(|| ruin.behind_all(last));
+        let traces = ruin.traces(
+            next_seq,
+            head.map_or(begun, |head| begun.max(head.last_seq)),
+        );
+        let next_seq = next_seq.max(traces.next_seq);
+        let next_id = next_id.max(traces.next_id);
         let next_seq = behind_head(head, next_seq, &mut alarms);
         let end = self.end_before(last + 1, &journal)?;
         let report = Recovery {
@@ -289,6 +356,7 @@ impl Opening<'_> {
             match scan {
                 Some(scan)
                     if scan.torn_bytes == 0
+                        && !scan.is_unreadable
                         && scan.end as u64 >= chained
                         && scan.next_seq == next.first_seq
                         && next.number == number + 1 =>
@@ -400,6 +468,10 @@ impl Opening<'_> {
         let current = reopen(self.dir, last.header.number)?;
         if last.torn_bytes > 0 {
             current.clear_from(last.end);
+            // Before anything is recorded there: after a power failure the torn end would lie behind new records.
+            current
+                .sync(last.end, current.capacity())
+                .map_err(JournalError::io("clear the end of", &current.path))?;
         }
         let chain = if entries.is_empty() {
             SegmentChain::begin(self.dir, journal, first, first_seq, before.last_hash)
@@ -565,8 +637,38 @@ fn behind_head(head: Option<Head>, next_seq: u64, alarms: &mut Vec<String>) -> u
         "records {next_seq} to {} are missing: the signed head names them",
         head.last_seq
     ));
-    head.last_seq + 1
+    head.last_seq.saturating_add(1)
 }
+
+/// Whether a statement of what was removed is not of the journal that the segments in `dir` are of: then it says nothing of
+/// them.
+fn is_of_another(dir: &Path, numbers: &[u64], retired: &Retired) -> bool {
+    let mut headers = numbers.iter().rev().filter_map(|number| {
+        let mut bytes = [0; SEGMENT_HEADER_BYTES];
+        let mut source = Source::open(dir, *number).ok()?;
+        source.read_exact_at(&mut bytes, 0).ok()?;
+        SegmentHeader::decode(&bytes).filter(|header| header.number == *number)
+    });
+    headers
+        .next()
+        .is_some_and(|header| header.journal != retired.journal)
+}
+
+/// The last number of which a chain or a checkpoint is left in `dir`; zero when there is none.
+fn last_chained(dir: &Path) -> io::Result<u64> {
+    let mut last = 0;
+    for entry in std::fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let name = name.to_str().and_then(|name| name.split_once('.'));
+        if let Some((number, "chain" | "seal")) = name {
+            last = last.max(number.parse().unwrap_or(0));
+        }
+    }
+    Ok(last)
+}
+
+/// More ids than were ever given out beyond the number of records: of a journal whose segments are gone nothing else tells.
+const GONE_IDS: u64 = 1 << 40;
 
 /// More ids than can be given out within a commit interval.
 const LOST_IDS: u64 = 1 << 20;

@@ -1,6 +1,8 @@
 //! A segment as it lies in the journal's folder, plain or packed, for reading.
 
-use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
+use std::{fs::File, io, os::unix::fs::FileExt, path::Path, time::Duration};
+
+use nix::errno::Errno;
 
 use super::{
     packed::{self, Packed},
@@ -55,12 +57,17 @@ impl Source {
 
     /// Fills `into` from `offset` on, as far as the segment goes; returns how far that is.
     pub(crate) fn fill_at(&mut self, into: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut filled = 0;
+        let (mut filled, mut looks) = (0, 1);
         while filled < into.len() {
             match self.read_at(&mut into[filled..], offset + filled as u64) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // A disk that recovers from it does so at once.
+                Err(error) if is_unreadable(&error) && looks < LOOKS => {
+                    looks += 1;
+                    std::thread::sleep(PAUSE);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -88,4 +95,13 @@ impl Source {
         bytes.truncate(filled);
         Ok(bytes)
     }
+}
+
+/// How often a part that the disk does not give is asked for.
+const LOOKS: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Whether the disk has lost what was to be read: other than a lack of rights or of memory that does not pass.
+pub(crate) fn is_unreadable(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::EIO as i32)
 }

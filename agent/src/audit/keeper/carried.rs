@@ -109,6 +109,7 @@ impl Carried {
                     }
                 }
                 Err(error @ ReadError::Io { .. }) => return Err(error.into()),
+                Err(ReadError::Unknown { .. }) if reader.position().segment == segment => {}
                 _ => return Ok(()),
             }
         }

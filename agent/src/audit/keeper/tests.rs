@@ -192,6 +192,91 @@ fn what_was_kept_long_enough_goes_and_the_rest_verifies() {
     assert!(!check(dir.path()).intact);
 }
 
+/// A folder whose segments were lost once may have such a statement.
+#[test]
+fn a_statement_removes_neither_another_journals_segments_nor_the_one_that_is_written() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = open(dir.path());
+    fill(&journal, 2, &[]);
+    let folder = dir.path().join(FOLDER);
+    let key = SigningKey::open(dir.path()).expect("a key");
+    let seal = Seal::read(&folder, 1, &key.public())
+        .expect("readable")
+        .expect("sealed");
+    let work = work(dir.path(), &journal, Retention::default(), u64::MAX);
+    let ours = Retired::through(&seal, 1);
+    for (stated, left) in [
+        (
+            Retired {
+                journal: [9; 16],
+                segment: 9,
+                ..ours.clone()
+            },
+            vec![1, 2, 3],
+        ),
+        (Retired { segment: 9, ..ours }, vec![3]),
+    ] {
+        stated.write(&folder, &key).expect("stated");
+        pass(&work);
+        assert_eq!(segment::list(&folder).expect("a list"), left);
+    }
+}
+
+#[test]
+fn segments_that_cannot_be_packed_are_removed_in_time_all_the_same() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = open(dir.path());
+    fill(&journal, 3, &[]);
+    let folder = dir.path().join(FOLDER);
+    // Nothing can be written there.
+    let draft = folder.join("packed.new");
+    std::fs::create_dir(&draft).expect("a folder");
+    catch_up(dir.path(), &journal);
+    let work = work(dir.path(), &journal, by_size(), u64::MAX);
+    let kept = work.pass(&AtomicBool::new(false));
+    assert!(
+        matches!(
+            kept,
+            Err(KeepError::Segment {
+                doing: "pack",
+                segment: 1,
+                ..
+            })
+        ),
+        "{kept:?}"
+    );
+    assert_eq!(segment::list(&folder).expect("a list"), [4]);
+    assert!(check(dir.path()).intact);
+}
+
+#[test]
+fn a_published_checkpoint_of_a_removed_segment_is_compared_or_said_not_to_be() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = open(dir.path());
+    fill(&journal, 3, &[]);
+    catch_up(dir.path(), &journal);
+    let key = PublicKey::open(dir.path()).expect("a key");
+    let seal = |number| {
+        Seal::read(&dir.path().join(FOLDER), number, &key)
+            .expect("readable")
+            .expect("sealed")
+    };
+    let (second, third) = (seal(2), seal(3));
+    pass(&work(dir.path(), &journal, by_size(), u64::MAX));
+    let with = |published: &Seal| verify(dir.path(), &key, Some(published)).expect("readable");
+    assert!(with(&third).intact);
+    let other = Seal {
+        root: [9; 32],
+        ..third
+    };
+    assert!(!with(&other).intact);
+    let fault = with(&second).fault.expect("a fault");
+    assert!(
+        fault.segment == 2 && fault.what.contains("could not be compared"),
+        "{fault:?}"
+    );
+}
+
 /// It has no checkpoint and gets none: it goes with the next segment that has one.
 #[test]
 fn a_broken_segment_goes_once_the_one_behind_it_does() {

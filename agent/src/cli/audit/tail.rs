@@ -12,7 +12,7 @@ use crate::{
         journal::{
             FOLDER,
             dictionary::Dictionary,
-            reader::{Position, Reader, Record, last_segments},
+            reader::{Position, ReadError, Reader, Record, last_segments},
         },
         record::{Entry, SessionOpened, StatementDecided},
         reports::period::rfc3339,
@@ -51,7 +51,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut reader = Reader::new(&dir, from.unwrap_or(Position::START));
     let mut words = Dictionary::default();
     let mut last = VecDeque::new();
-    while let Some(record) = reader.next()? {
+    while let Some(record) = next(&mut reader)? {
         words.learn(&record);
         last.push_back(record);
         if last.len() > args.lines {
@@ -69,10 +69,20 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The next record; one that this version does not know is passed over, and said.
+fn next(reader: &mut Reader) -> Result<Option<Record>, ReadError> {
+    loop {
+        match reader.next() {
+            Err(error @ ReadError::Unknown { .. }) => eprintln!("weir: {error}"),
+            read => return read,
+        }
+    }
+}
+
 /// Prints records as they come, until nobody reads them any more.
 fn follow(reader: &mut Reader, words: &mut Dictionary, as_json: bool) -> anyhow::Result<()> {
     loop {
-        let Some(record) = reader.next()? else {
+        let Some(record) = next(reader)? else {
             std::thread::sleep(POLL);
             continue;
         };

@@ -91,28 +91,32 @@ fn check(args: &Args) -> anyhow::Result<Verification> {
 fn text(found: &Verification) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
-    let _ = match &found.fault {
-        None => writeln!(
+    if found.intact {
+        let _ = writeln!(
             text,
             "intact   records {} to {}, {} blocks",
             found.retired_seq + 1,
             found.covered_seq,
             found.blocks
-        ),
-        Some(fault) => {
-            let block = fault
-                .block
-                .map_or_else(String::new, |block| format!(", block {block}"));
-            let last = fault
-                .last_seq
-                .map_or_else(|| "on".to_owned(), |last| format!("to {last}"));
-            writeln!(
-                text,
-                "BROKEN   segment {}{block}, records {} {last}: {}\n         intact before it: records 1 to {}",
-                fault.segment, fault.first_seq, fault.what, found.covered_seq
-            )
+        );
+    }
+    for (at, fault) in found.faults.iter().enumerate() {
+        let block = fault
+            .block
+            .map_or_else(String::new, |block| format!(", block {block}"));
+        let last = fault
+            .last_seq
+            .map_or_else(|| "on".to_owned(), |last| format!("to {last}"));
+        let _ = writeln!(
+            text,
+            "BROKEN   segment {}{block}, records {} {last}: {}",
+            fault.segment, fault.first_seq, fault.what
+        );
+        if at == 0 {
+            let covered = found.covered_seq;
+            let _ = writeln!(text, "         intact before it: records 1 to {covered}");
         }
-    };
+    }
     let _ = writeln!(
         text,
         "journal  {}, {} segments, {} of them sealed",

@@ -330,7 +330,7 @@ fn next(reader: &mut Reader) -> anyhow::Result<Option<Record>> {
             Ok(record) => return Ok(record),
             Err(error) => {
                 eprintln!("weir: {error}; going on behind it");
-                if !reader.skip_segment().context("cannot read the journal")? {
+                if !reader.skip_broken().context("cannot read the journal")? {
                     return Ok(None);
                 }
             }

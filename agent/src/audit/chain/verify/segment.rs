@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Fault,
-    walk::{Stop, Walk},
+    walk::{NOT_PUBLISHED, Resumed, Stop, Walk},
 };
 use crate::audit::{
     chain::{
@@ -50,7 +50,9 @@ impl Walk<'_> {
             .and_then(|()| SegmentHeader::decode(&header))
             .filter(|header| {
                 let first = number == 1 && self.retired == 0;
-                header.number == number && (first || header.journal == self.journal)
+                // Behind a first segment without a header it is not known yet.
+                let is_known = self.journal != [0; 16];
+                header.number == number && (first || !is_known || header.journal == self.journal)
             })
             .ok_or_else(|| {
                 self.fault(
@@ -59,10 +61,18 @@ impl Walk<'_> {
                     "the segment's header was changed".to_owned(),
                 )
             })?;
-        if number == 1 {
+        if number == 1 || self.journal == [0; 16] {
             self.journal = header.journal;
             self.done.journal = hex::encode(header.journal);
+        }
+        if number == 1 {
             self.previous = genesis(&header.journal);
+        }
+        // Records that are missing were told with the segment that should have them.
+        let resumed = self.resumed.as_ref();
+        if resumed.is_some_and(|resumed| !resumed.is_next_known) && header.first_seq > self.next_seq
+        {
+            self.next_seq = header.first_seq;
         }
         if header.first_seq != self.next_seq {
             let what = format!(
@@ -83,6 +93,7 @@ impl Walk<'_> {
     /// Checks a segment; whether it has its checkpoint.
     pub(super) fn segment(&mut self, opened: &mut Opened, last: bool) -> Result<bool, Stop> {
         let number = opened.number;
+        let resumed = self.resumed.take();
         let seal = match Seal::read(&self.dir, number, self.key) {
             Ok(seal) => seal,
             Err(SealError::Read(source)) => {
@@ -94,12 +105,23 @@ impl Walk<'_> {
         let mut covered = 0;
         let mut leaves = Vec::with_capacity(entries.len());
         for (block, entry) in entries.iter().enumerate() {
-            self.block(opened, block as u64, entry, covered)?;
+            let first = resumed.as_ref().filter(|_| block == 0);
+            if first.is_some_and(|resumed| !self.anchor(opened, entry, resumed)) {
+                self.pass_unanchored(number, entry)?;
+            } else {
+                self.block(opened, block as u64, entry, covered)?;
+            }
             covered += entry.length;
             leaves.push(entry.hash);
         }
         match seal {
-            Some(seal) => self.sealed(opened, &seal, covered, &leaves)?,
+            Some(seal) => {
+                if resumed.is_some() {
+                    // The root of one with a fault is not known for certain.
+                    self.previous_root = seal.previous_root;
+                }
+                self.sealed(opened, &seal, covered, &leaves)?;
+            }
             // The head goes on to a segment after the one before is sealed.
             None if self.head.is_some_and(|head| head.segment > number) => {
                 let what = "the segment's checkpoint is missing".to_owned();
@@ -111,6 +133,52 @@ impl Walk<'_> {
             }
         }
         Ok(true)
+    }
+
+    /// Finds what the first block is chained to, behind a segment with a fault; `false` when nothing is left that could tell.
+    fn anchor(&mut self, opened: &mut Opened, entry: &Entry, resumed: &Resumed) -> bool {
+        let fits = entry.offset.saturating_add(entry.length) <= opened.bytes;
+        let length = usize::try_from(entry.length).ok().filter(|_| fits);
+        let mut bytes = vec![0; length.unwrap_or_default()];
+        if length.is_none() || opened.file.read_exact_at(&mut bytes, entry.offset).is_err() {
+            // That is a fault of its own.
+            return true;
+        }
+        let fitting =
+            (resumed.anchors.iter()).find(|anchor| block_hash(anchor, &bytes) == entry.hash);
+        if let Some(anchor) = fitting {
+            self.previous = *anchor;
+        }
+        fitting.is_some() || resumed.is_anchored
+    }
+
+    /// Goes on behind a first block that cannot be checked, with what its entry says, which is signed.
+    fn pass_unanchored(&mut self, number: u64, entry: &Entry) -> Result<(), Stop> {
+        let last_seq = entry.first_seq.saturating_add(entry.records);
+        let fault = Fault {
+            segment: number,
+            block: Some(0),
+            first_seq: entry.first_seq,
+            last_seq: Some(last_seq.saturating_sub(1)),
+            what: "the block cannot be checked: the end of the chain before it is missing"
+                .to_owned(),
+        };
+        self.note(Err(Stop::Fault(fault)))?;
+        self.next_seq = last_seq;
+        self.previous = entry.hash;
+        self.covered = last_seq.saturating_sub(1);
+        Ok(())
+    }
+
+    /// The entries of a segment's chain that are signed.
+    pub(super) fn signed_entries(&self, number: u64) -> Vec<Entry> {
+        let bytes = std::fs::read(chain::path(&self.dir, number)).unwrap_or_default();
+        let entries = bytes.chunks(ENTRY_BYTES).zip(0..);
+        entries
+            .map_while(|(bytes, block)| {
+                Entry::decode(bytes, &self.journal, number, block, self.key)
+            })
+            .collect()
     }
 
     /// The signed entries of a segment's chain.
@@ -212,7 +280,10 @@ impl Walk<'_> {
         self.next_seq += count;
         self.previous = entry.hash;
         self.done.blocks += 1;
-        self.done.covered_seq = self.next_seq - 1;
+        self.covered = self.next_seq - 1;
+        if self.done.faults.is_empty() {
+            self.done.covered_seq = self.covered;
+        }
         Ok(())
     }
 
@@ -266,15 +337,14 @@ impl Walk<'_> {
                 "something was appended to the full segment".to_owned(),
             ));
         }
-        if self
-            .published
-            .is_some_and(|published| published.segment == opened.number && published != seal)
+        let published = self.published;
+        if let Some(published) =
+            published.filter(|it| it.segment == opened.number && it.journal == self.journal)
         {
-            return Err(self.fault(
-                opened.number,
-                None,
-                "the segment's checkpoint is not the published one".to_owned(),
-            ));
+            self.is_published_met = true;
+            if published != seal {
+                return Err(self.fault(opened.number, None, NOT_PUBLISHED.to_owned()));
+            }
         }
         self.previous_root = seal.root;
         self.last_sealed = opened.number;

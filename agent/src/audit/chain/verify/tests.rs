@@ -141,6 +141,54 @@ fn a_changed_record_names_its_block_and_records() {
 }
 
 #[test]
+fn a_fault_hides_none_behind_it() {
+    let case = Case::new();
+    for number in [1, 2] {
+        let path = case.file(&format!("{number:012}.segment"));
+        let mut bytes = fs::read(&path).expect("the file");
+        bytes[500_000] ^= 1;
+        fs::write(&path, bytes).expect("changed");
+    }
+    let found = case.verify();
+    let places: Vec<_> = found.faults.iter().map(|fault| fault.segment).collect();
+    assert_eq!(places, [1, 2], "{:?}", found.faults);
+    assert!(found.faults.iter().all(|fault| fault.block > Some(0)));
+    assert_eq!(found.fault.as_ref(), found.faults.first());
+    assert_eq!(found.covered_seq, found.faults[0].first_seq - 1);
+    // The rest is whole, up to the signed head.
+    assert_eq!(found.segments, 1);
+}
+
+#[test]
+fn behind_a_missing_segment_all_but_the_block_that_was_chained_to_it_is_checked() {
+    let case = Case::new();
+    for ending in ["segment", "chain", "seal"] {
+        fs::remove_file(case.file(&format!("000000000001.{ending}"))).expect("removed");
+    }
+    let places = |found: Verification| -> Vec<_> {
+        let faults = found.faults.into_iter();
+        faults.map(|fault| (fault.segment, fault.block)).collect()
+    };
+    assert_eq!(places(case.verify()), [(1, None), (2, Some(0))]);
+    let found = case.changed("000000000002.segment", |bytes| bytes[500_000] ^= 1);
+    let places = places(found);
+    assert_eq!(places.len(), 3, "{places:?}");
+    assert!(places[2].0 == 2 && places[2].1 > Some(0), "{places:?}");
+}
+
+#[test]
+fn what_the_disk_has_lost_is_a_fault_among_others() {
+    let case = Case::new();
+    let path = case.file("000000000002.chain");
+    fs::remove_file(&path).expect("removed");
+    // Nothing is mapped at address zero: to read there is an error of input and output.
+    std::os::unix::fs::symlink("/proc/self/mem", &path).expect("put in its place");
+    let found = case.verify();
+    let places: Vec<_> = found.faults.iter().map(|fault| fault.segment).collect();
+    assert_eq!(places, [2], "{:?}", found.faults);
+}
+
+#[test]
 fn dropped_and_swapped_blocks_are_found() {
     let case = Case::new();
     let dropped = case.changed("000000000001.chain", |bytes| {

@@ -94,6 +94,74 @@ fn a_record_that_a_sink_never_takes_holds_up_no_other_and_is_counted_over_a_rest
     assert_eq!(exports.status()[0].refused, 1);
 }
 
+/// On a quiet host nothing lies behind it that would show whether the sink takes anything.
+#[test]
+fn a_record_that_a_sink_never_takes_is_passed_over_once_others_come() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = open(dir.path());
+    let incident = |what: &str| {
+        let what = what.to_owned();
+        journal.event(&Event::Incident { what }).expect("recorded");
+        journal.sync().expect("synced");
+    };
+    // More than are tried at a time.
+    for _ in 0..30 {
+        incident("poison");
+    }
+    let (address, bodies) = http_sink(|body| {
+        let status = if body.contains("poison") { 413 } else { 200 };
+        (status, "", "")
+    });
+    let settings = [sink(Form::Otlp, &format!("http://{address}/v1/logs"))];
+    let exports = Exports::start(&settings, dir.path(), &journal).expect("exports");
+    wait("nothing is wrong", || exports.status()[0].problem.is_some());
+    assert_eq!((exports.confirmed(), exports.status()[0].refused), (0, 0));
+    incident("something else");
+    caught_up(&exports, &journal);
+    assert_eq!(exports.status()[0].refused, 30);
+    drop(bodies);
+}
+
+/// Of these nothing is sent in this form: they say nothing of the sink.
+#[test]
+fn what_a_form_does_not_tell_is_no_sign_that_a_sink_takes_nothing() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = open(dir.path());
+    // One span in the end, behind many records that make none.
+    record(&journal, 1);
+    for _ in 0..60 {
+        let what = "no span".to_owned();
+        journal.event(&Event::Incident { what }).expect("recorded");
+    }
+    record(&journal, 1);
+    let refused = std::sync::Mutex::new(None);
+    let (address, bodies) = http_sink(move |body| {
+        let mut refused = refused.lock().expect("not poisoned");
+        let first = refused.get_or_insert_with(|| span(body));
+        let status = if body.contains(first.as_str()) {
+            400
+        } else {
+            200
+        };
+        (status, "", "")
+    });
+    let settings = [sink(
+        Form::OtlpTraces,
+        &format!("http://{address}/v1/traces"),
+    )];
+    let exports = Exports::start(&settings, dir.path(), &journal).expect("exports");
+    caught_up(&exports, &journal);
+    assert_eq!(exports.status()[0].refused, 1);
+    drop(bodies);
+}
+
+/// The id of a body's first span.
+fn span(body: &str) -> String {
+    let body: Value = serde_json::from_str(body).expect("JSON");
+    let span = &body["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["spanId"];
+    span.as_str().expect("an id").to_owned()
+}
+
 #[test]
 fn a_sink_that_takes_nothing_at_all_makes_weir_wait_and_not_pass_over() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -131,4 +199,38 @@ fn what_a_collector_takes_in_part_is_not_sent_again_and_counted() {
     caught_up(&exports, &journal);
     let bodies = bodies.try_iter().count() as u64;
     assert_eq!(exports.status()[0].refused, 2 * bodies);
+}
+
+#[test]
+fn a_collector_cannot_refuse_more_than_it_was_sent() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = open(dir.path());
+    let (address, bodies) = http_sink(|_| {
+        let said = "{\"partialSuccess\":{\"rejectedLogRecords\":\"18446744073709551615\"}}";
+        (200, "content-type: application/json\r\n", said)
+    });
+    let settings = [sink(Form::Otlp, &format!("http://{address}/v1/logs"))];
+    let exports = Exports::start(&settings, dir.path(), &journal).expect("exports");
+    for _ in 0..3 {
+        record(&journal, 3);
+        caught_up(&exports, &journal);
+    }
+    let refused = exports.status()[0].refused;
+    assert!(refused > 0 && refused <= journal.health().seq, "{refused}");
+    drop(bodies);
+}
+
+#[test]
+fn an_export_whose_thread_has_ended_says_so() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = open(dir.path());
+    let path = dir.path().join("events.jsonl");
+    let settings = [sink(Form::Ocsf, &format!("file://{}", path.display()))];
+    let exports = Exports::start(&settings, dir.path(), &journal).expect("exports");
+    assert_eq!(exports.status()[0].problem, None);
+    let ended = std::thread::spawn(|| {});
+    wait("it does not end", || ended.is_finished());
+    exports.threads.lock().expect("not poisoned")[0] = ended;
+    let said = exports.status()[0].problem.clone().unwrap_or_default();
+    assert!(said.contains("thread has ended"), "{said}");
 }

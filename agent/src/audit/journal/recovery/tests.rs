@@ -6,7 +6,12 @@ use std::{
 };
 
 use crate::audit::{
-    chain::{key::PublicKey, seal::Seal, verify::verify},
+    chain::{
+        key::{PublicKey, SigningKey},
+        retired::Retired,
+        seal::Seal,
+        verify::verify,
+    },
     fixtures::{new_session, open, settings},
     journal::{FOLDER, Journal, Recovery},
     record::Event,
@@ -210,8 +215,11 @@ fn a_broken_segment_stays_as_it_lies_over_later_starts() {
         assert_eq!(fs::read(&path).expect("readable"), broken, "start {start}");
         assert_eq!(seal(dir.path(), 2), None);
         assert_eq!(seal(dir.path(), 2 + start).is_some(), start > 0);
-        assert_eq!(fault(dir.path()).expect("a fault").0, 2, "start {start}");
+        assert_eq!(faults(dir.path()), [2], "start {start}");
     }
+    // It hides nothing that is changed behind it.
+    damage(&file(dir.path(), "000000000004.segment"), 1500);
+    assert_eq!(faults(dir.path()), [2, 4]);
 }
 
 /// A power failure took records of a full segment that was not synced, and none of the one behind it.
@@ -251,6 +259,90 @@ fn a_full_segment_that_lost_its_end_is_told_once_and_left_alone() {
     assert_eq!(fault(left.path()).expect("a fault").0, 2);
 }
 
+/// States that the segments up to one were removed on purpose.
+fn retire(state_dir: &Path, through: &Retired) {
+    let key = SigningKey::open(state_dir).expect("the key");
+    let folder = state_dir.join(FOLDER);
+    through.write(&folder, &key).expect("stated");
+}
+
+#[test]
+fn with_nothing_left_behind_what_was_removed_numbers_go_on_behind_it() {
+    for head_left in [true, false] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let journal = open(dir.path());
+        fill(&journal, 4);
+        let id = journal.new_id();
+        let last = journal.health().seq;
+        let name = journal.id();
+        drop(journal);
+        let through = Retired::through(&seal(dir.path(), 3).expect("sealed"), 1);
+        retire(dir.path(), &through);
+        for number in 1..=4 {
+            for ending in ["segment", "chain", "seal"] {
+                let _ = fs::remove_file(file(dir.path(), &format!("{number:012}.{ending}")));
+            }
+        }
+        let mut next_seq = last + 1;
+        if !head_left {
+            fs::remove_file(file(dir.path(), "head")).expect("removed");
+            next_seq = through.last_seq + 1;
+        }
+        let (journal, recovery) = reopen(dir.path());
+        assert!(recovery.alarms[0].contains("none is left"), "{recovery:?}");
+        assert_eq!(recovery.next_seq, next_seq);
+        assert_eq!((journal.id(), journal.health().segment), (name, 4));
+        assert!(journal.new_id() > id);
+        fill(&journal, 5);
+        let end = journal.health().seq;
+        drop(journal);
+        let (_, recovery) = reopen(dir.path());
+        assert_eq!(recovery.alarms, Vec::<String>::new());
+        assert_eq!(recovery.next_seq, end + 1);
+        // What came behind the removed segments is missing, unless nothing says that it was there.
+        assert_eq!(fault(dir.path()).is_some(), head_left);
+    }
+}
+
+#[test]
+fn a_checkpoint_that_is_left_is_not_taken_for_a_new_segments() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = open(dir.path());
+    fill(&journal, 4);
+    drop(journal);
+    let through = Retired::through(&seal(dir.path(), 1).expect("sealed"), 1);
+    retire(dir.path(), &through);
+    for number in 1..=4 {
+        fs::remove_file(file(dir.path(), &format!("{number:012}.segment"))).expect("removed");
+    }
+    let (journal, recovery) = reopen(dir.path());
+    assert!(recovery.alarms[0].contains("none is left"), "{recovery:?}");
+    assert_eq!(journal.health().segment, 5);
+}
+
+#[test]
+fn what_another_journal_removed_hides_no_segment_of_this_one() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = open(dir.path());
+    fill(&journal, 3);
+    let last = journal.health().seq;
+    drop(journal);
+    let seal = seal(dir.path(), 2).expect("sealed");
+    let foreign = Retired {
+        journal: [9; 16],
+        segment: 7,
+        ..Retired::through(&seal, 1)
+    };
+    retire(dir.path(), &foreign);
+    let (journal, recovery) = reopen(dir.path());
+    assert_eq!(
+        recovery.alarms,
+        ["the statement of what was removed is of another journal".to_owned()]
+    );
+    assert_eq!(recovery.next_seq, last + 1);
+    assert_eq!(journal.health().segment, 3);
+}
+
 /// Records until a segment is begun.
 fn fill(journal: &Journal, segment: u64) {
     while journal.health().segment < segment {
@@ -275,6 +367,13 @@ fn fault(state_dir: &Path) -> Option<(u64, String)> {
     let key = PublicKey::open(state_dir).expect("the key");
     let found = verify(state_dir, &key, None).expect("readable");
     found.fault.map(|fault| (fault.segment, fault.what))
+}
+
+/// The segments in which verification finds faults.
+fn faults(state_dir: &Path) -> Vec<u64> {
+    let key = PublicKey::open(state_dir).expect("the key");
+    let found = verify(state_dir, &key, None).expect("readable");
+    found.faults.iter().map(|fault| fault.segment).collect()
 }
 
 fn damage(path: &Path, at: usize) {
