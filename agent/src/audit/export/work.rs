@@ -241,7 +241,8 @@ impl Work {
             }
         }
         self.pending.drain(..count);
-        self.probed = 0;
+        // The one that was taken is tried first when the next is refused too.
+        self.probed = self.probed.saturating_sub(count + 1);
         place.position = match self.pending.front() {
             Some(next) => next.at,
             None => self.tape.position(),

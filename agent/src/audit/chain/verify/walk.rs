@@ -101,8 +101,8 @@ impl Walk<'_> {
             // What follows was not chained when this segment was looked at, whatever its files say by now.
             let mut is_end = self.done.live && matches!(sealed, Ok(false));
             if sealed.is_err() {
-                let chained = self.head.map_or(0, |head| head.segment);
-                is_end = self.done.live && number >= chained;
+                let is_last_chained = self.head.is_some_and(|head| number >= head.segment);
+                is_end = self.done.live && is_last_chained;
                 self.note(sealed.map(drop))?;
                 self.resume_behind(number);
             }

@@ -105,7 +105,7 @@ fn a_record_that_a_sink_never_takes_is_passed_over_once_others_come() {
         journal.sync().expect("synced");
     };
     // More than are tried at a time.
-    for _ in 0..30 {
+    for _ in 0..60 {
         incident("poison");
     }
     let (address, bodies) = http_sink(|body| {
@@ -118,8 +118,10 @@ fn a_record_that_a_sink_never_takes_is_passed_over_once_others_come() {
     assert_eq!((exports.confirmed(), exports.status()[0].refused), (0, 0));
     incident("something else");
     caught_up(&exports, &journal);
-    assert_eq!(exports.status()[0].refused, 30);
-    drop(bodies);
+    assert_eq!(exports.status()[0].refused, 60);
+    // Not all of them again and again.
+    let tries = bodies.try_iter().count();
+    assert!(tries < 500, "{tries}");
 }
 
 /// Of these nothing is sent in this form: they say nothing of the sink.
